@@ -1,0 +1,157 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for keeping ROS graphs apart, and for children that never outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from tl_adapt.errors import TlAdaptError
+
+FIRST_DOMAIN = 60
+LAST_DOMAIN = 101
+"""Domain ids above 101 need ports that Linux gives to others."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def runtime_folder() -> Path:
+    """Return this user's folder for locks; it is made, private, where it is missing."""
+    root = os.environ.get('XDG_RUNTIME_DIR')
+    if not root or not os.access(root, os.W_OK):
+        root = tempfile.gettempdir()
+    folder = Path(root) / f'tl_adapt-{os.getuid()}'
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise TlAdaptError(f'{folder} belongs to another user; set XDG_RUNTIME_DIR')
+    return folder
+
+
+class Domain:
+    """Hold a ROS domain id that no other process of this user holds, until `close`."""
+
+    def __init__(self, number: int, lock: IO[str]) -> None:
+        """Take over the locked file that stands for the domain id."""
+        self.id = number
+        self._lock = lock
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables for the processes of this domain."""
+        return domain_environment(self.id)
+
+    def close(self) -> None:
+        """Give the domain id back; a second call does nothing."""
+        self._lock.close()
+
+    def __enter__(self) -> Domain:
+        """Return the domain."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the domain id back."""
+        self.close()
+
+
+def domain_environment(number: int) -> dict[str, str]:
+    """Return the variables that keep discovery in domain `number` on this machine."""
+    return {
+        'ROS_DOMAIN_ID': str(number),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'ROS_LOCALHOST_ONLY': '1',
+    }
+
+
+def hold_domain(*, deadline: float = 30.0) -> Domain:
+    """
+    Find a free domain id and hold it.
+
+    The lock goes with the process that holds it, also when that is killed. Raises TlAdaptError
+    if all ids stay taken for `deadline` seconds.
+    """
+    folder = runtime_folder()
+    end = time.monotonic() + deadline
+    while True:
+        numbers = list(range(FIRST_DOMAIN, LAST_DOMAIN + 1))
+        # Not the lowest first: a graph that has just been left takes a moment to be forgotten.
+        random.shuffle(numbers)
+        for number in numbers:
+            lock = _try_lock(folder / f'domain-{number}.lock')
+            if lock is not None:
+                return Domain(number, lock)
+        if time.monotonic() > end:
+            raise TlAdaptError(
+                f'no ROS domain id from {FIRST_DOMAIN} to {LAST_DOMAIN} is free; '
+                f'their locks are in {folder}'
+            )
+        time.sleep(0.2)
+
+
+def _try_lock(path: Path) -> IO[str] | None:
+    """Lock the file at `path`; return None if another process has it."""
+    lock = path.open('a+')
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    lock.truncate(0)
+    lock.write(f'{os.getpid()}\n')
+    lock.flush()
+    return lock
+
+
+def child_preexec(sig: int = signal.SIGKILL) -> Callable[[], None]:
+    """
+    Return a `preexec_fn` for children that have to end when their parent does.
+
+    The child leads a process group of its own and gets `sig` when the thread that started it
+    ends, however that happens; start it from a thread that lives as long as it should.
+    """
+    parent = os.getpid()
+
+    def prepare() -> None:
+        os.setsid()
+        _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
+        if os.getppid() != parent:  # the parent ended before prctl
+            os._exit(1)
+
+    return prepare
+
+
+def die_with_parent(sig: int = signal.SIGKILL) -> None:
+    """Ask the kernel to send `sig` to this process when its parent's thread ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the new parent of its descendants whose own parent has ended."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def signals_ignored(*signals: int) -> Iterator[None]:
+    """Ignore `signals` inside of the block; only for the main thread."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -19,9 +19,9 @@ from typing import IO
 
 from tl_adapt.errors import TlAdaptError
 
+# Domain ids above 101 need ports that Linux gives to others.
 FIRST_DOMAIN = 60
 LAST_DOMAIN = 101
-"""Domain ids above 101 need ports that Linux gives to others."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

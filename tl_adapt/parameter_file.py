@@ -1,0 +1,59 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for writing a configuration as a ROS 2 parameter file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tl_adapt.space import Configuration
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+
+def parameter_tree(study: Study, configuration: Configuration) -> dict[str, Any]:
+    """
+    Return the configuration as nodes with their `ros__parameters`.
+
+    A target that is one element of an array is left out: the file would have to repeat the
+    array's other elements, which only the running node knows.
+    """
+    tree: dict[str, Any] = {}
+    for parameter in study.space.parameters:
+        for target in parameter.targets:
+            if target.index is not None:
+                continue
+            node = '/' + target.node.lstrip('/')
+            values = tree.setdefault(node, {'ros__parameters': {}})['ros__parameters']
+            values[target.name] = target.to_ros(configuration[parameter.name])
+    return tree
+
+
+def write_parameter_file(study: Study, configuration: Configuration, path: Path) -> Path:
+    """Write the file, whole or not at all, and return its path."""
+    head = (
+        f'# Parameters that tl_adapt chose for the study {study.name}.\n'
+        '# Use: ros2 run PACKAGE NODE --ros-args --params-file THIS_FILE\n'
+    )
+    write_text(path, head + yaml.safe_dump(parameter_tree(study, configuration)))
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content at once, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

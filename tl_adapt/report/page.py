@@ -1,0 +1,106 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the report: one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.parameter_file import write_text
+from tl_adapt.report import plots
+from tl_adapt.report.tables import adaptation_rows, comparison_rows
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0;font-size:14px}
+td,th{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}
+td:first-child,th:first-child{text-align:left}
+p.note{color:#555}
+"""
+
+
+def load_result(path: Path) -> dict[str, Any]:
+    """Read a result file; raises InputError if it is none."""
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise InputError(f'the result can not be read ({error.strerror})', file=path) from error
+    except ValueError as error:
+        raise InputError(f'the result must be JSON ({error})', file=path) from error
+    if not isinstance(data, dict) or 'comparison' not in data:
+        raise InputError('the result must have a table called comparison', file=path)
+    return data
+
+
+def write_report(result: Mapping[str, Any], path: Path) -> Path:
+    """
+    Write the page for a result and return its path.
+
+    Without plotly the page has the tables only and says so.
+    """
+    parts = [
+        f'<h1>{html.escape(result["study"])}: measured, transferred, adapted</h1>',
+        f'<p class="note">{html.escape(result.get("summary", ""))}</p>',
+        '<h2>Configurations on the target, with seeds that tuning never saw</h2>',
+        _table(comparison_rows(result['comparison'], result.get('units', {}))),
+    ]
+    if 'saved' in result:
+        parts.append(f'<p>{html.escape(result["saved"]["text"])}</p>')
+    parts += _plots(result)
+    if result.get('gap'):
+        parts += ['<h2>Source and target: rank correlation</h2>', _table(_gap_rows(result['gap']))]
+    if result.get('adaptation'):
+        parts += ['<h2>Adaptation at runtime</h2>', _table(adaptation_rows(result['adaptation']))]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<title>tl_adapt: {html.escape(result["study"])}</title><style>{_STYLE}</style></head>'
+        f'<body>{"".join(parts)}</body></html>\n'
+    )
+    write_text(path, page)
+    return path
+
+
+def _plots(result: Mapping[str, Any]) -> list[str]:
+    figures = []
+    try:
+        figures.append(plots.comparison_plot(result['comparison'], result.get('units', {})))
+        if result.get('pareto'):
+            pareto = result['pareto']
+            groups = {k: [(x, y) for x, y in v] for k, v in pareto['groups'].items() if v}
+            figures.append(plots.pareto_plot(groups, (pareto['axes'][0], pareto['axes'][1])))
+        if result.get('curves'):
+            curves = {
+                k: [float('nan') if x is None else x for x in v]
+                for k, v in result['curves'].items()
+            }
+            figures.append(plots.learning_plot(curves))
+        if result.get('influence'):
+            figures.append(plots.influence_plot(result['influence']))
+    except TlAdaptError as error:
+        return [f'<p class="note">No plots: {html.escape(str(error))}</p>']
+    return [
+        figure.to_html(full_html=False, include_plotlyjs='inline' if index == 0 else False)
+        for index, figure in enumerate(figures)
+    ]
+
+
+def _gap_rows(gap: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    rows = [['metric', 'rank correlation', 'pairs']]
+    for name, entry in gap.items():
+        value = entry['rank_correlation']
+        rows.append([name, '-' if value is None else f'{value:.2f}', str(entry['pairs'])])
+    return rows
+
+
+def _table(rows: list[list[str]]) -> str:
+    head = ''.join(f'<th>{html.escape(cell)}</th>' for cell in rows[0])
+    body = ''.join(
+        '<tr>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>'
+        for row in rows[1:]
+    )
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -1,0 +1,107 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for spending target measurements one by one: ask the tuner, measure, tell, keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tl_adapt.environments.base import Environment, Measurement
+from tl_adapt.space import Configuration
+from tl_adapt.store import Store, measurement_key
+from tl_adapt.tuner import Choice, Tuner
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+#: How target measurements may be chosen; each is the purpose under which the store keeps them.
+METHODS = ('transfer', 'target-only', 'random')
+
+
+@dataclasses.dataclass
+class TransferResult:
+    """Hold what a tuning run on the target gave and why it ended."""
+
+    method: str
+    measurements: list[Measurement]
+    choice: Choice | None
+    stopped: str
+    tuner: Tuner
+
+
+def make_tuner(
+    study: Study, method: str, source: Sequence[Measurement], budget: int, seed: int
+) -> Tuner:
+    """Make the tuner of one of METHODS; only `transfer` is shown the source's measurements."""
+    if method not in METHODS:
+        raise ValueError(f'method must be one of {METHODS}, got {method!r}')
+    return Tuner(
+        study,
+        source=source if method == 'transfer' else (),
+        transfer=method == 'transfer',
+        seed=seed,
+        budget=budget,
+        method='random' if method == 'random' else 'model',
+    )
+
+
+def run_transfer(
+    study: Study,
+    store: Store,
+    environment: Environment,
+    *,
+    method: str = 'transfer',
+    budget: int,
+    seed: int,
+    source: Sequence[Measurement] = (),
+    confirm: Callable[[int, Configuration], bool] | None = None,
+    on_measurement: Callable[[int, Measurement, Tuner], None] | None = None,
+    stop: threading.Event | None = None,
+    lock: threading.Lock | None = None,
+) -> TransferResult:
+    """
+    Measure on the target until the budget is spent or more is not worth it.
+
+    Measurements that the store already holds for this method are told to the tuner first, so a
+    run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
+    is asked before each run; False ends the tuning. `lock` guards the store if other threads
+    write to it too.
+    """
+    lock = lock or threading.Lock()
+    tuner = make_tuner(study, method, source, budget, seed)
+    with lock:
+        known = store.get(environment=environment.name, purpose=method)[:budget]
+    for measurement in known:
+        tuner.tell(measurement)
+    measurements = list(known)
+    stopped = ''
+    while True:
+        if stop is not None and stop.is_set():
+            stopped = 'interrupted'
+            break
+        reason = tuner.should_stop()
+        if reason is not None:
+            stopped = reason
+            break
+        index = len(measurements)
+        configuration = tuner.ask()[0]
+        if confirm is not None and not confirm(index, configuration):
+            stopped = 'the operator ended it'
+            break
+        run_seed = study.seeds.tuning * 1000 + index
+        measurement = environment.measure(configuration, run_seed)
+        measurement.purpose = method
+        measurement.key = measurement_key(
+            study, environment.name, configuration, run_seed, method
+        )
+        with lock:
+            store.add(measurement)
+        measurements.append(measurement)
+        tuner.tell(measurement)
+        if on_measurement is not None:
+            on_measurement(index, measurement, tuner)
+    choice = tuner.best() if measurements else None
+    return TransferResult(method, measurements, choice, stopped, tuner)

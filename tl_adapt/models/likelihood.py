@@ -1,0 +1,187 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for the posterior of a Gaussian process' hyperparameters, and for its maximum.
+
+theta = (log length scale of each column, log signal variance, log noise variance). The covariance
+is base + signal * Matern + noise * I, where `base` is any fixed covariance: a constant trend, or
+what a source environment leaves uncertain. The gradients are analytic (Rasmussen & Williams 2006,
+section 5.4.1); the sum over all pairs for the length scales is one matrix product. Normal priors
+on theta (that is: log-normal ones on the quantities) make it a maximum a posteriori, so that 8
+points in 34 dimensions still give a sane answer; the length scale's prior grows with the square
+root of the dimension (Hvarfner et al. 2024).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, lapack
+from scipy.optimize import minimize
+
+from tl_adapt.models.kernel import Array, matern, matern_with_slope, squared_distance
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """Hold mean, standard deviation, lower and upper bound of theta, each of shape (d + 2,)."""
+
+    mean: Array
+    std: Array
+    low: Array
+    high: Array
+
+
+def make_prior(
+    dim: int,
+    *,
+    signal: tuple[float, float] = (0.0, 1.0),
+    noise: tuple[float, float] = (-4.0, 1.5),
+    length: tuple[float, float] = (-0.5, 1.0),
+) -> Prior:
+    """
+    Return the prior over theta for `dim` columns of the unit cube.
+
+    `signal` and `noise` are mean and standard deviation of the log variances; `length` of the log
+    length scale divided by sqrt(dim).
+    """
+    grow = 0.5 * np.log(max(dim, 1))
+    mean = np.r_[np.full(dim, length[0] + grow), signal[0], noise[0]]
+    std = np.r_[np.full(dim, length[1]), signal[1], noise[1]]
+    low = np.r_[np.full(dim, np.log(0.03)), -9.0, -13.0]
+    high = np.r_[np.full(dim, np.log(30.0) + grow), 5.0, 3.0]
+    return Prior(mean=np.clip(mean, low, high), std=std, low=low, high=high)
+
+
+def factorise(K: Array) -> Array:
+    """
+    Return the lower Cholesky factor (n, n) of K (n, n), with as little jitter as is needed.
+
+    Raises ArithmeticError if K is not positive definite even with a jitter of 1 % of its scale.
+    """
+    scale = float(np.mean(np.diag(K))) if len(K) else 1.0
+    for power in (None, -10, -8, -6, -4, -2):
+        A = K if power is None else K + np.diag(np.full(len(K), scale * 10.0**power))
+        L, info = lapack.dpotrf(A, lower=1, clean=1)
+        if info == 0 and np.isfinite(np.diag(L)).all():
+            return np.asarray(L)
+    raise ArithmeticError('the covariance is not positive definite')
+
+
+def inverse(L: Array) -> Array:
+    """Return the symmetric inverse (n, n) of L L^T."""
+    half, info = lapack.dpotri(L, lower=1)
+    if info != 0:
+        return np.asarray(cho_solve((L, True), np.eye(len(L))))
+    lower = np.tril(half)
+    return np.asarray(lower + np.tril(half, -1).T)
+
+
+class Posterior:
+    """
+    Evaluate the log posterior of theta for given data.
+
+    `features` (n, D), `owner` (D,) the input column of each feature, `residual` (n,) the targets
+    minus the prior mean, `base` (n, n) a fixed covariance. If `lengths` (d,) is given, the length
+    scales stay at it and the free part of theta is (log signal, log noise).
+    """
+
+    def __init__(
+        self,
+        features: Array,
+        owner: NDArray[np.int_],
+        residual: Array,
+        base: Array,
+        prior: Prior,
+        *,
+        lengths: Array | None = None,
+    ) -> None:
+        """Keep the data; with fixed length scales the correlation is computed once."""
+        self.features, self.owner, self.residual = features, owner, residual
+        self.base, self.prior, self.lengths = base, prior, lengths
+        self.dim = len(prior.mean) - 2
+        self.fixed: Array | None = None
+        if lengths is not None:
+            scaled = features * np.exp(-lengths)[owner]
+            self.fixed = matern(squared_distance(scaled, scaled))
+
+    @property
+    def free(self) -> slice:
+        """Say which part of theta is free."""
+        return slice(0, None) if self.fixed is None else slice(self.dim, None)
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Return the log posterior up to a constant, and its gradient, at the free theta."""
+        n = len(self.residual)
+        signal, noise = np.exp(theta[-2:])
+        slope: Array | None = None
+        if self.fixed is None:
+            weight = np.exp(-theta[: self.dim])[self.owner]
+            scaled = self.features * weight
+            corr, slope = matern_with_slope(squared_distance(scaled, scaled))
+        else:
+            corr = self.fixed
+        K = self.base + signal * corr
+        K.flat[:: n + 1] += noise
+        L = factorise(K)
+        alpha = cho_solve((L, True), self.residual)
+        value = -0.5 * self.residual @ alpha - np.log(np.diag(L)).sum() - 0.5 * n * _LOG_2PI
+        M = np.outer(alpha, alpha) - inverse(L)
+        gradient = np.empty(len(theta))
+        gradient[-2] = 0.5 * signal * np.vdot(M, corr)
+        gradient[-1] = 0.5 * noise * np.trace(M)
+        if slope is not None:
+            P = M
+            P *= slope
+            P *= signal
+            # sum_ab P_ab (x_a - x_b)^2 = 2 sum_a x_a^2 P_a. - 2 x^T P x, for all columns at once.
+            each = (scaled * scaled).T @ P.sum(axis=1) - (scaled * (P @ scaled)).sum(axis=0)
+            gradient[: self.dim] = np.bincount(self.owner, each, minlength=self.dim)
+        mean, std = self.prior.mean[self.free], self.prior.std[self.free]
+        off = (theta - mean) / std
+        return float(value - 0.5 * off @ off), gradient - off / std
+
+
+def maximise(
+    posterior: Posterior, starts: list[Array], *, iterations: int = 60
+) -> tuple[Array, float]:
+    """
+    Climb from every start (full theta each) and return the best full theta and its value.
+
+    A start at which the covariance can not be factorised counts as a bad one, not as an error.
+    """
+    free, prior = posterior.free, posterior.prior
+    bounds = list(zip(prior.low[free], prior.high[free]))
+
+    def negative(theta: Array) -> tuple[float, Array]:
+        try:
+            value, gradient = posterior(theta)
+        except ArithmeticError:
+            return 1e25, np.zeros_like(theta)
+        return -value, -gradient
+
+    best, best_value = prior.mean.copy(), -np.inf
+    for start in starts:
+        begin = np.clip(start, prior.low, prior.high)[free]
+        found = minimize(
+            negative, begin, jac=True, method='L-BFGS-B', bounds=bounds,
+            options={'maxiter': iterations, 'ftol': 1e-7},
+        )
+        if -found.fun > best_value:
+            best_value = -float(found.fun)
+            best = prior.mean.copy()
+            best[free] = found.x
+    if posterior.lengths is not None:
+        best[: posterior.dim] = posterior.lengths
+    return best, best_value
+
+
+def starting_points(prior: Prior, count: int, rng: np.random.Generator) -> list[Array]:
+    """Return the prior's mean and `count` - 1 draws around it."""
+    draws = [prior.mean + 0.7 * prior.std * rng.standard_normal(len(prior.mean))
+             for _ in range(count - 1)]
+    return [prior.mean, *draws]

@@ -1,0 +1,97 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the scale on which a metric is modelled: linear or logarithmic, and back again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_EXPONENT = 80.0  # exp(+-80) is far from every physical metric and far from overflow
+_VARIANCE = 2.0  # a wider log-normal says 'unknown'; its mean would be an artefact of its tail
+
+
+def _skew(y: Array) -> float:
+    """Return the moment skewness of y (n,), 0 for a constant."""
+    off = y - y.mean()
+    std = float(np.sqrt(np.mean(off**2)))
+    if std <= 1e-12 * max(1.0, float(np.abs(y).max())):
+        return 0.0
+    return float(np.mean((off / std) ** 3))
+
+
+def choose_log(log: bool | str, *samples: Array) -> bool:
+    """
+    Decide whether values are modelled on a log scale.
+
+    'auto' takes it if all samples are positive and together less skewed in the logarithm; a
+    given True needs positive values. Raises ValueError otherwise, and for another word.
+    """
+    values = [np.asarray(sample, dtype=np.float64) for sample in samples if len(sample)]
+    positive = all((sample > 0).all() for sample in values)
+    if log == 'auto':
+        if not values or not positive:
+            return False
+        # Each sample is judged in itself: two environments differ in level without being skewed.
+        plain = max(abs(_skew(sample)) for sample in values)
+        logged = max(abs(_skew(np.log(sample))) for sample in values)
+        return logged < plain
+    if not isinstance(log, bool | np.bool_):
+        raise ValueError(f"log must be True, False or 'auto', got {log!r}")
+    if log and not positive:
+        raise ValueError('a log scale needs positive values')
+    return bool(log)
+
+
+def as_values(y: ArrayLike, n: int) -> Array:
+    """Return y as a finite float array of shape (n,); raise ValueError if it is not."""
+    values = np.asarray(y, dtype=np.float64)
+    if values.shape != (n,):
+        raise ValueError(f'y must have shape ({n},), got {values.shape}')
+    if not np.isfinite(values).all():
+        raise ValueError('y must be finite')
+    return values
+
+
+def forward(y: Array, log: bool) -> Array:
+    """Return y (n,) on the model's scale."""
+    return np.log(y) if log else y
+
+
+def tame(y: Array) -> Array:
+    """
+    Pull far outliers of y (n,) in to the edge of what the rest makes plausible.
+
+    The edge is the wider of 6 robust and 3.5 plain standard deviations around the median, so
+    that a heavy tail stays and a broken stop-watch does not. Fewer than 8 values stay as they are.
+    """
+    if len(y) < 8:
+        return y
+    middle = float(np.median(y))
+    robust = 1.4826 * float(np.median(np.abs(y - middle)))
+    reach = max(6.0 * robust, 3.5 * float(y.std()))
+    return np.clip(y, middle - reach, middle + reach)
+
+
+def median_and_std(mean: Array, var: Array, log: bool) -> tuple[Array, Array]:
+    """
+    Return median and standard deviation on the original scale.
+
+    `mean`, `var` (n,) belong to a normal distribution on the model's scale. Exponentials are
+    bounded, so that a wide extrapolation stays a finite number.
+    """
+    if not log:
+        return mean, np.sqrt(var)
+    middle = np.exp(np.clip(mean, -_EXPONENT, _EXPONENT))
+    bounded = np.minimum(var, _VARIANCE)
+    return middle, middle * np.exp(0.5 * bounded) * np.sqrt(np.expm1(bounded))
+
+
+def mean_and_std(mean: Array, var: Array, log: bool) -> tuple[Array, Array]:
+    """Return mean and standard deviation on the original scale; see `median_and_std`."""
+    middle, std = median_and_std(mean, var, log)
+    if not log:
+        return middle, std
+    return middle * np.exp(0.5 * np.minimum(var, _VARIANCE)), std

@@ -1,0 +1,144 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what every simulator has in common: its physics options, its state, its protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tl_adapt.errors import InputError, TlAdaptError
+
+
+class SimulatorError(TlAdaptError):
+    """Report a simulation that can not go on, such as one whose state is no longer finite."""
+
+
+class Option(NamedTuple):
+    """Describe a physics option: range (both ends included), unit and meaning."""
+
+    low: float
+    high: float
+    unit: str
+    description: str
+
+
+PHYSICS_OPTIONS = {
+    'payload': Option(0.0, 3.0, 'kg', 'mass that the robot carries'),
+    'floor_friction': Option(0.02, 2.0, '-', 'friction coefficient of the wheels on the floor'),
+    'motor_lag': Option(0.0, 1.0, 's', 'time constant of the wheel speed controllers'),
+    'scan_noise': Option(0.0, 0.5, 'm', 'standard deviation of the lidar ranges'),
+    'odometry_drift': Option(
+        -0.5, 0.5, '-',
+        'relative error of the odometry: distance is over-read, turning under-read by it, and the '
+        'heading drifts by as many rad per metre',
+    ),
+    'odometry_noise': Option(
+        0.0, 0.5, '-', 'random error of the odometry relative to the root of the distance'
+    ),
+    'idle_power': Option(0.0, 100.0, 'W', 'power drawn from the battery by all but the motors'),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Physics:
+    """
+    Hold the physics options; PHYSICS_OPTIONS says what they mean.
+
+    Raises InputError for a value that is out of range or not finite.
+    """
+
+    payload: float = 0.0
+    floor_friction: float = 0.8
+    motor_lag: float = 0.04
+    scan_noise: float = 0.01
+    odometry_drift: float = 0.01
+    odometry_noise: float = 0.01
+    idle_power: float = 5.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, option = getattr(self, field.name), PHYSICS_OPTIONS[field.name]
+            if not math.isfinite(value) or not option.low <= value <= option.high:
+                rule = f'must lie in [{option.low:g}, {option.high:g}] {option.unit}'
+                raise InputError(rule, key=field.name, value=value)
+
+    def changed(self, **changes: float) -> Physics:
+        """Return a copy with some options changed; raises InputError as the constructor does."""
+        if unknown := sorted(set(changes) - set(PHYSICS_OPTIONS)):
+            raise InputError(f'must be one of {sorted(PHYSICS_OPTIONS)}', key=unknown[0])
+        return replace(self, **changes)
+
+
+class Command(NamedTuple):
+    """Ask for a speed: forwards [m/s] and turning [rad/s]."""
+
+    linear: float
+    angular: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """
+    Hold what the sensors say at one instant.
+
+    time_ns: simulated time [ns]. pose: true (x, y, yaw) in `map` [m, rad]. twist: true forward
+    [m/s] and turning [rad/s] speed. odometry, odometry_twist: the same from the wheel encoders,
+    in `odom`. ranges: float32 (beams,) counter-clockwise from straight ahead [m], inf where
+    nothing is hit. collision: whether the hull touched anything since the sample before.
+    voltage [V], current [A] (negative while discharging; voltage * current is the mean power
+    since the sample before [W]), charge and capacity [Ah].
+    """
+
+    time_ns: int
+    pose: tuple[float, float, float]
+    twist: tuple[float, float]
+    odometry: tuple[float, float, float]
+    odometry_twist: tuple[float, float]
+    ranges: np.ndarray
+    collision: bool
+    voltage: float
+    current: float
+    charge: float
+    capacity: float
+
+
+class Simulator(Protocol):
+    """
+    Simulate one robot in one world, deterministically.
+
+    The same seed, physics and commands give the same samples, bit for bit.
+    """
+
+    physics: Physics
+    range_min: float
+    range_max: float
+
+    @property
+    def time_ns(self) -> int:
+        """Return the simulated time [ns]."""
+
+    def set_physics(self, physics: Physics) -> None:
+        """Change the physics at once, in the running world."""
+
+    def reset(
+        self, *, seed: int, start: Sequence[float], keep_battery: bool = False, time_ns: int = 0
+    ) -> None:
+        """Put the robot at rest at `start` (x, y, yaw), and begin all random streams anew."""
+
+    def advance(self, duration_ns: int, commands: Sequence[tuple[int, Command]] = ()) -> Sample:
+        """
+        Simulate `duration_ns`, then read the sensors.
+
+        commands: (time [ns], Command) sorted by time; each holds from its time on.
+        Raises SimulatorError if the state is no longer finite.
+        """
+
+
+def finite(values: Sequence[Any]) -> bool:
+    """Return whether all numbers are finite."""
+    return all(math.isfinite(value) for value in values)

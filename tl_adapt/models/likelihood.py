@@ -24,16 +24,35 @@ from scipy.optimize import minimize
 from tl_adapt.models.kernel import Array, matern, matern_with_slope, squared_distance
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
+# Mean of log(length scale / sqrt(dim)), deviation by column, deviation common to all columns: with
+# few points the columns share one length scale, many points tell them apart.
+LENGTH = (-0.25, 0.6, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """Hold mean, standard deviation, lower and upper bound of theta, each of shape (d + 2,)."""
+    """
+    Hold mean, standard deviation, lower and upper bound of theta, each of shape (d + 2,).
+
+    `shared` is the standard deviation of one more deviation that all length scales have in common.
+    """
 
     mean: Array
     std: Array
     low: Array
     high: Array
+    shared: float
+
+    def penalty(self, theta: Array, free: slice) -> tuple[float, Array]:
+        """Return minus the log density up to a constant and its gradient at the free theta."""
+        off = theta - self.mean[free]
+        gradient = off / self.std[free] ** 2
+        dim = len(theta) - 2
+        if dim > 0:
+            # The covariance std^2 I + shared^2 11^T of the length scales, inverted in closed form.
+            own, all_ = float(self.std[0]) ** 2, self.shared**2
+            gradient[:dim] -= all_ / (own * (own + dim * all_)) * off[:dim].sum()
+        return 0.5 * float(off @ gradient), gradient
 
 
 def make_prior(
@@ -41,20 +60,20 @@ def make_prior(
     *,
     signal: tuple[float, float] = (0.0, 1.0),
     noise: tuple[float, float] = (-4.0, 1.5),
-    length: tuple[float, float] = (-0.5, 1.0),
+    length: tuple[float, float, float] = LENGTH,
 ) -> Prior:
     """
     Return the prior over theta for `dim` columns of the unit cube.
 
-    `signal` and `noise` are mean and standard deviation of the log variances; `length` of the log
-    length scale divided by sqrt(dim).
+    `signal` and `noise` are mean and standard deviation of the log variances; `length` is the mean
+    of log(length scale / sqrt(dim)), its deviation by column, and the one common to all columns.
     """
     grow = 0.5 * np.log(max(dim, 1))
     mean = np.r_[np.full(dim, length[0] + grow), signal[0], noise[0]]
     std = np.r_[np.full(dim, length[1]), signal[1], noise[1]]
     low = np.r_[np.full(dim, np.log(0.03)), -9.0, -13.0]
     high = np.r_[np.full(dim, np.log(30.0) + grow), 5.0, 3.0]
-    return Prior(mean=np.clip(mean, low, high), std=std, low=low, high=high)
+    return Prior(np.clip(mean, low, high), std, low, high, shared=length[2])
 
 
 def factorise(K: Array) -> Array:
@@ -141,9 +160,8 @@ class Posterior:
             # sum_ab P_ab (x_a - x_b)^2 = 2 sum_a x_a^2 P_a. - 2 x^T P x, for all columns at once.
             each = (scaled * scaled).T @ P.sum(axis=1) - (scaled * (P @ scaled)).sum(axis=0)
             gradient[: self.dim] = np.bincount(self.owner, each, minlength=self.dim)
-        mean, std = self.prior.mean[self.free], self.prior.std[self.free]
-        off = (theta - mean) / std
-        return float(value - 0.5 * off @ off), gradient - off / std
+        penalty, slant = self.prior.penalty(theta, self.free)
+        return float(value - penalty), gradient - slant
 
 
 def maximise(

@@ -25,6 +25,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 
 from tl_adapt.errors import MeasurementError
+from tl_adapt.ros.calls import Call
 from tl_adapt.ros.values import (
     Assignment,
     RosValue,
@@ -303,7 +304,7 @@ class ParameterClient:
         nodes = [self.full_name(node) for node in requests]
         self.wait_for_nodes(nodes)
         calls = {
-            node: _Call(self._client(kind, node), request)
+            node: Call(self._client(kind, node), request)
             for node, (kind, request) in zip(nodes, requests.values())
         }
         try:
@@ -328,37 +329,6 @@ class ParameterClient:
         lacking = [name for name in names if name not in set(self.names(node))]
         if lacking:
             raise ParameterError(node, f'node {node} has no parameter {", ".join(lacking)}')
-
-
-class _Call:
-    """Hold one request to one service until its answer is there."""
-
-    def __init__(self, client: Client, request: Any) -> None:
-        self._client = client
-        self._request = request
-        self._done = threading.Event()
-        self._futures: list[Any] = []
-        self.send()
-
-    def send(self) -> None:
-        """Send the request; the first answer to any of the sendings counts."""
-        future = self._client.call_async(self._request)
-        self._futures.append(future)
-        future.add_done_callback(lambda _: self._done.set())
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for an answer, not longer than `seconds`."""
-        return self._done.wait(max(seconds, 0.0))
-
-    def answer(self) -> Any:
-        """Return the answer; only after `wait` returned True."""
-        return next(future.result() for future in self._futures if future.done())
-
-    def forget(self) -> None:
-        """Drop what is still unanswered."""
-        for future in self._futures:
-            if not future.done():
-                self._client.remove_pending_request(future)
 
 
 def _names(values: Mapping[str, Any]) -> str:

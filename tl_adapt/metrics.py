@@ -1,0 +1,289 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for metrics: pure functions from a trace to one number.
+
+A trace may come from a live graph or from a file; the same metric gives the same number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tl_adapt.errors import MeasurementError
+from tl_adapt.expressions import Expression
+from tl_adapt.trace import POSITION, PROCESS_PREFIX, Topic, Trace
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Metric, Study
+
+Samples = NDArray[np.float64]
+
+_DEFAULT_PERCENTILE = 50.0
+
+
+def evaluate(
+    metrics: Study | Iterable[Metric], trace: Trace, *, strict: bool = True
+) -> dict[str, float]:
+    """
+    Compute the metrics of a study, or the given ones, from a trace.
+
+    With `strict` false, as for a failed mission, metrics that can't be computed are left out.
+    Raises MeasurementError that names the metric and its topic.
+    """
+    definitions = getattr(metrics, 'metrics', metrics)
+    if isinstance(definitions, dict):
+        definitions = definitions.values()
+    values: dict[str, float] = {}
+    for metric in definitions:
+        try:
+            values[metric.name] = compute(metric, trace)
+        except MeasurementError:
+            if strict:
+                raise
+    return values
+
+
+def compute(metric: Metric, trace: Trace) -> float:
+    """
+    Compute one metric: `factor * reduction + offset`.
+
+    Raises MeasurementError if its topic never came or the result is not a finite number.
+    """
+    value = _REDUCTIONS[metric.reduction](metric, trace)
+    value = value * metric.factor + metric.offset
+    if not np.isfinite(value):
+        raise _failure(metric, f'gave {value}, which is not a finite number')
+    return float(value)
+
+
+def needed_fields(metrics: Iterable[Metric]) -> dict[str, set[str]]:
+    """Return the message fields that the metrics read, by topic; process topics are left out."""
+    needed: dict[str, set[str]] = {}
+    for metric in metrics:
+        if not metric.topic:
+            continue
+        fields = needed.setdefault(metric.topic, set())
+        if metric.reduction in ('path_length', 'pose_error'):
+            fields.add(POSITION)
+        elif metric.field:
+            fields.update(_expression(metric).names)
+        if metric.reference:
+            needed.setdefault(metric.reference, set()).add(POSITION)
+    return needed
+
+
+def process_topic(node: str) -> str:
+    """Return the name of the topic with the samples of a node's process."""
+    return PROCESS_PREFIX + node.strip('/')
+
+
+def _expression(metric: Metric) -> Expression:
+    """Return the metric's field as an expression over dotted paths."""
+    field: Any = metric.field
+    return field if isinstance(field, Expression) else Expression(str(field))
+
+
+def _failure(metric: Metric, problem: str) -> MeasurementError:
+    """Return the error that names the metric and, if it has one, its topic."""
+    topic = f' (topic {metric.topic})' if metric.topic else ''
+    return MeasurementError(f'metric {metric.name}{topic} {problem}')
+
+
+def _topic(metric: Metric, trace: Trace, name: str | None = None) -> Topic:
+    """Return the messages of the metric's topic; raises MeasurementError if there are none."""
+    wanted = name or metric.topic
+    topic = trace.topics.get(str(wanted))
+    if topic is None or not len(topic):
+        raise MeasurementError(f'metric {metric.name}: no message on topic {wanted}')
+    return topic
+
+
+def _times(metric: Metric, topic: Topic) -> Samples:
+    """Return the time of each message in s."""
+    stamps = topic.received_ns if metric.time == 'recorder' else topic.stamp_ns
+    return np.asarray(stamps, dtype=np.float64) * 1e-9
+
+
+def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
+    """Return times and values (n,) of the metric's field, arrays reduced to one number each."""
+    topic = _topic(metric, trace)
+    expression = _expression(metric)
+    missing = expression.names - set(topic.fields)
+    if missing:
+        raise _failure(metric, f'has no field {", ".join(sorted(missing))}')
+    values = expression.evaluate({name: topic.fields[name] for name in expression.names})
+    times = _times(metric, topic)
+    array = np.asarray(values)
+    if array.dtype.kind not in 'biuf':
+        raise _failure(metric, 'is no number')
+    array = np.broadcast_to(array.astype(np.float64), (len(times), *array.shape[1:]))
+    if array.ndim > 1:
+        array, seen = _reduce_arrays(metric, array.reshape(len(times), -1))
+        times, array = times[seen], array[seen]
+        if not len(array):
+            raise _failure(metric, 'has no finite element in any message')
+    if np.isnan(array).any():
+        raise _failure(metric, 'has a value that is not a number')
+    return times, array
+
+
+def _reduce_arrays(metric: Metric, array: Samples) -> tuple[Samples, NDArray[np.bool_]]:
+    """
+    Reduce (n, k) to (n,), and say which messages had anything to reduce.
+
+    Elements that are not finite are skipped: a lidar reports a beam without hit in that way.
+    """
+    reduction = {'min': np.nanmin, 'max': np.nanmax, 'mean': np.nanmean}.get(metric.array or '')
+    if reduction is None:
+        raise _failure(metric, 'is an array: its definition needs array: min, max or mean')
+    finite = np.isfinite(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # messages without a finite element
+        return reduction(np.where(finite, array, np.nan), axis=1), finite.any(axis=1)
+
+
+def _values(metric: Metric, trace: Trace) -> Samples:
+    """Return the values of the metric's field without their times."""
+    return _series(metric, trace)[1]
+
+
+def _percentile(metric: Metric, values: Samples) -> float:
+    """Return the percentile that the metric asks for, else the median."""
+    wanted = _DEFAULT_PERCENTILE if metric.percentile is None else metric.percentile
+    return float(np.percentile(values, wanted))
+
+
+def _integral(metric: Metric, trace: Trace) -> float:
+    """Return the integral over time by the trapezoid rule, in the field's unit times s."""
+    times, values = _series(metric, trace)
+    if len(times) < 2:
+        raise _failure(metric, 'has fewer than two messages to integrate')
+    return float(np.sum(np.diff(times) * (values[1:] + values[:-1]) / 2.0))
+
+
+def _count(metric: Metric, trace: Trace) -> float:
+    """Return the number of messages; with a field, of those whose value is not zero."""
+    if metric.field:
+        return float(np.count_nonzero(_values(metric, trace)))
+    topic = trace.topics.get(str(metric.topic))
+    if topic is None:
+        raise MeasurementError(f'metric {metric.name}: topic {metric.topic} was not recorded')
+    return float(len(topic))
+
+
+def _rate(metric: Metric, trace: Trace) -> float:
+    """Return the number of messages per second between the first and the last of them."""
+    times = _times(metric, _topic(metric, trace))
+    if len(times) < 2 or times[-1] <= times[0]:
+        raise _failure(metric, 'has fewer than two messages at different times')
+    return float((len(times) - 1) / (times[-1] - times[0]))
+
+
+def _positions(metric: Metric, trace: Trace, name: str) -> tuple[Samples, Samples]:
+    """Return times (n,) and positions (n, 2) of a topic."""
+    topic = _topic(metric, trace, name)
+    if POSITION not in topic.fields:
+        raise MeasurementError(f'metric {metric.name}: topic {name} holds no position')
+    position = np.asarray(topic.fields[POSITION], dtype=np.float64)
+    if not np.isfinite(position).all():
+        raise MeasurementError(
+            f'metric {metric.name}: topic {name} has a position that is not a number'
+        )
+    return _times(metric, topic), position
+
+
+def _path_length(metric: Metric, trace: Trace) -> float:
+    """Return the sum of the distances from position to position in m."""
+    _, position = _positions(metric, trace, str(metric.topic))
+    return float(np.hypot(*np.diff(position, axis=0).T).sum())
+
+
+def _pose_error(metric: Metric, trace: Trace) -> float:
+    """
+    Return the distance between the topic's positions and the reference's in m.
+
+    The reference is interpolated at the topic's stamps. Over time it's the percentile if the
+    metric has one, else the root mean square.
+    """
+    times, position = _positions(metric, trace, str(metric.topic))
+    reference_times, reference = _positions(metric, trace, str(metric.reference))
+    inside = (times >= reference_times[0]) & (times <= reference_times[-1])
+    if not inside.any():
+        raise _failure(metric, f'never overlaps its reference {metric.reference} in time')
+    error = np.hypot(
+        *(
+            position[inside, axis] - np.interp(times[inside], reference_times, reference[:, axis])
+            for axis in (0, 1)
+        )
+    )
+    if metric.percentile is not None:
+        return float(np.percentile(error, metric.percentile))
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def _time_to_goal(metric: Metric, trace: Trace) -> float:
+    """Return the mission's length in s of sim time."""
+    if trace.meta.get('outcome') != 'succeeded':
+        raise MeasurementError(f'metric {metric.name}: the goal was not reached')
+    return trace.duration
+
+
+def _success(metric: Metric, trace: Trace) -> float:
+    """Return 1 if the goal was reached, else 0."""
+    return float(trace.meta.get('outcome') == 'succeeded')
+
+
+def _processes(metric: Metric, trace: Trace) -> list[Topic]:
+    """Return the samples of the nodes' processes, each process once."""
+    found: dict[tuple[int, ...], Topic] = {}
+    for node in metric.nodes:
+        name = process_topic(node)
+        topic = trace.topics.get(name)
+        if topic is None or not len(topic):
+            raise MeasurementError(f'metric {metric.name}: no process of node {node} was sampled')
+        # Nodes that share a process share its samples, too.
+        pids = trace.meta.get('pids', {}).get(name) or [hash(name)]
+        found[tuple(pids)] = topic
+    return list(found.values())
+
+
+def _cpu(metric: Metric, trace: Trace) -> float:
+    """Return the CPU seconds of the nodes' processes per second of sim time."""
+    total = 0.0
+    for topic in _processes(metric, trace):
+        seconds = float(topic.stamp_ns[-1] - topic.stamp_ns[0]) * 1e-9
+        if seconds <= 0.0:
+            raise _failure(metric, 'was sampled at one time only')
+        used = topic.fields['cpu_time']
+        total += float(used[-1] - used[0]) / seconds
+    return total
+
+
+def _memory(metric: Metric, trace: Trace) -> float:
+    """Return the largest resident memory of each of the nodes' processes, summed, in bytes."""
+    return sum(float(topic.fields['rss'].max()) for topic in _processes(metric, trace))
+
+
+_REDUCTIONS: dict[str, Callable[[Any, Trace], float]] = {
+    'mean': lambda metric, trace: float(np.mean(_values(metric, trace))),
+    'max': lambda metric, trace: float(np.max(_values(metric, trace))),
+    'min': lambda metric, trace: float(np.min(_values(metric, trace))),
+    'rms': lambda metric, trace: float(np.sqrt(np.mean(_values(metric, trace) ** 2))),
+    'last': lambda metric, trace: float(_values(metric, trace)[-1]),
+    'percentile': lambda metric, trace: _percentile(metric, _values(metric, trace)),
+    'integral': _integral,
+    'count': _count,
+    'rate': _rate,
+    'path_length': _path_length,
+    'time_to_goal': _time_to_goal,
+    'success': _success,
+    'pose_error': _pose_error,
+    'cpu': _cpu,
+    'memory': _memory,
+}

@@ -1,0 +1,42 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for service calls that end in time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rclpy.client import Client
+
+
+class Call:
+    """Hold one request to one service until its answer is there; the node is spun elsewhere."""
+
+    def __init__(self, client: Client, request: Any) -> None:
+        """Send the request."""
+        self._client = client
+        self._request = request
+        self._done = threading.Event()
+        self._futures: list[Any] = []
+        self.send()
+
+    def send(self) -> None:
+        """Send the request; the first answer to any of the sendings counts."""
+        future = self._client.call_async(self._request)
+        self._futures.append(future)
+        future.add_done_callback(lambda _: self._done.set())
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for an answer, not longer than `seconds`."""
+        return self._done.wait(max(seconds, 0.0))
+
+    def answer(self) -> Any:
+        """Return the answer; only after `wait` returned True."""
+        return next(future.result() for future in self._futures if future.done())
+
+    def forget(self) -> None:
+        """Drop what is still unanswered."""
+        for future in self._futures:
+            if not future.done():
+                self._client.remove_pending_request(future)

@@ -1,0 +1,306 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the processes of a stack: start and end them, and sample what they use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tl_adapt.errors import MeasurementError
+from tl_adapt.ros.isolation import child_preexec
+from tl_adapt.trace import Topic, make_topic
+
+# A process gets this long, in s, to end after each of the signals.
+_GRACE = ((signal.SIGINT, 3.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
+
+
+def kill_session(leader: int) -> None:
+    """Kill all processes of the session that `leader` began, also where the leader has ended."""
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) == leader and pid != os.getpid():
+                os.kill(pid, signal.SIGKILL)
+
+
+class Process:
+    """Hold one process of a stack, in a session of its own, with its output in a file."""
+
+    def __init__(self, name: str, command: Sequence[str], nodes: Sequence[str], log: Path) -> None:
+        """Keep what is needed to start; `{python}` in the command is this interpreter."""
+        self.name = name
+        self.nodes = tuple(nodes)
+        self.log = log
+        self._command = [part.replace('{python}', sys.executable) for part in command]
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id, None before `start`."""
+        return None if self._popen is None else self._popen.pid
+
+    def start(self, parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """
+        Start the process; `parameters` (node -> name -> value) go onto its command line.
+
+        Raises MeasurementError if the program can't be started.
+        """
+        command = list(self._command)
+        if parameters:
+            if '--ros-args' not in command:
+                command.append('--ros-args')
+            for node, values in parameters.items():
+                for name, value in values.items():
+                    # JSON's numbers, strings and lists are YAML's too.
+                    command += ['-p', f'{node.strip("/")}:{name}:={json.dumps(value)}']
+        with self.log.open('ab') as log:
+            try:
+                self._popen = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    preexec_fn=child_preexec(),
+                )
+            except OSError as error:
+                raise MeasurementError(
+                    f'{self.name}: {command[0]} does not start ({error})'
+                ) from error
+
+    def check(self) -> None:
+        """Raise MeasurementError if the process has ended, with the last line of its output."""
+        if self._popen is None or self._popen.poll() is None:
+            return
+        code = self._popen.returncode
+        how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+        what = ', '.join(f'node /{node.strip("/")}' for node in self.nodes) or self.name
+        last = self.last_line()
+        raise MeasurementError(f'{what} died ({how})' + (f': {last}' if last and code > 0 else ''))
+
+    def last_line(self) -> str:
+        """Return the last line of the output, shortened."""
+        try:
+            with self.log.open('rb') as log:
+                log.seek(max(self.log.stat().st_size - 4000, 0))
+                lines = [line for line in log.read().decode(errors='replace').splitlines() if line]
+        except OSError:
+            return ''
+        return lines[-1].strip()[:300] if lines else ''
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process alone, if it is still there."""
+        if self._popen is not None and self._popen.poll() is None:
+            self._popen.send_signal(number)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the process to end; return False if it is still there after `seconds`."""
+        if self._popen is None:
+            return True
+        try:
+            self._popen.wait(max(seconds, 0.0))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Kill what is left of the process and of all that it started."""
+        if self._popen is None:
+            return
+        kill_session(self._popen.pid)
+        self._popen.wait()
+        self._popen = None
+
+
+class Bringup:
+    """Hold the processes of one stack."""
+
+    def __init__(self, entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
+        """Take the study's `bringup` entries (name, command, nodes); logs go into `folder`."""
+        self.processes = [
+            Process(
+                entry['name'],
+                entry['command'],
+                entry.get('nodes', ()),
+                folder / f'{entry["name"]}.log',
+            )
+            for entry in entries
+        ]
+
+    @property
+    def nodes(self) -> list[str]:
+        """Return the names of all nodes that the study names for its processes."""
+        return [node for process in self.processes for node in process.nodes]
+
+    @property
+    def sessions(self) -> list[int]:
+        """Return the ids of the sessions that the processes lead."""
+        return [process.pid for process in self.processes if process.pid is not None]
+
+    def start(self) -> None:
+        """Start all processes."""
+        for process in self.processes:
+            process.start()
+
+    def check(self) -> None:
+        """Raise MeasurementError if a process has ended."""
+        for process in self.processes:
+            process.check()
+
+    def stop(self, *, gently: bool = True) -> None:
+        """End all processes, all at the same time, and all that they started."""
+        stop_processes(self.processes, gently=gently)
+
+    def process_of(self, node: str) -> Process | None:
+        """Return the process that runs the node, None if it is none of these."""
+        wanted = node.strip('/')
+        for process in self.processes:
+            if wanted in (name.strip('/') for name in process.nodes):
+                return process
+        return None
+
+    def pids(self, node: str) -> list[int]:
+        """
+        Return the ids of the processes that run the node; empty if there are none.
+
+        Of a launch file's processes it's those whose command line names the node, if any does.
+        """
+        process = self.process_of(node)
+        if process is None or process.pid is None:
+            return find_node(node)
+        try:
+            family = [psutil.Process(process.pid)]
+            family += family[0].children(recursive=True)
+        except psutil.Error:
+            return []
+        if len(process.nodes) > 1:
+            family = [member for member in family if _runs(member, node)] or family
+        return sorted(member.pid for member in family)
+
+
+def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None:
+    """End processes at the same time: ask, then insist, then kill their sessions."""
+    running = [process for process in processes if process.pid is not None]
+    for number, seconds in _GRACE if gently else _GRACE[-1:]:
+        end = time.monotonic() + seconds
+        for process in running:
+            process.signal(number)
+        running = [p for p in running if not p.wait(end - time.monotonic())]
+    for process in processes:
+        process.finish()
+
+
+def find_node(node: str) -> list[int]:
+    """Return the processes of this machine whose command line names the node."""
+    return sorted(process.pid for process in psutil.process_iter() if _runs(process, node))
+
+
+def _runs(process: psutil.Process, node: str) -> bool:
+    """Say whether a process was started as this node, as launch files do it."""
+    name = node.strip('/').rsplit('/', 1)[-1]
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return f'__node:={name}' in words or (bool(words) and Path(words[0]).name == name)
+
+
+class Sampler:
+    """Sample CPU time and memory of processes in a thread of its own."""
+
+    def __init__(self, pids: Mapping[str, Sequence[int]], now: Callable[[], int]) -> None:
+        """Sample the processes of each key; `now` gives the sim time in ns."""
+        self._processes = {key: _open(numbers) for key, numbers in pids.items()}
+        self._now = now
+        self._rows: dict[str, list[tuple[int, float, int, int]]] = {key: [] for key in pids}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._before: dict[str, dict[str, float]] = {}
+        self.threads: dict[str, dict[str, float]] = {}
+
+    def start(self, period: float = 0.2) -> None:
+        """Take the first sample now and further ones each `period` s of wall time."""
+        self._before = {key: _thread_times(found) for key, found in self._processes.items()}
+        self._sample()
+        self._thread = threading.Thread(target=self._run, args=(period,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the last sample and end the thread."""
+        if self._thread is None:
+            return
+        self._sample()
+        self._stop.set()
+        self._thread.join()
+        self._thread = None
+        for key, found in self._processes.items():
+            before = self._before.get(key, {})
+            self.threads[key] = {
+                name: round(seconds - before.get(name, 0.0), 3)
+                for name, seconds in _thread_times(found).items()
+                if seconds > before.get(name, 0.0)
+            }
+
+    def topics(self, start_ns: int) -> dict[str, Topic]:
+        """Return the samples as topics; the first was taken at sim time `start_ns`."""
+        topics = {}
+        for key, rows in self._rows.items():
+            if not rows:
+                continue
+            stamps, cpu_time, rss, threads = (list(column) for column in zip(*rows))
+            stamps[0] = start_ns
+            stamps = [max(stamp, start_ns) for stamp in stamps]
+            columns = {'cpu_time': cpu_time, 'rss': rss, 'threads': threads}
+            topics[key] = make_topic(stamps, stamps, columns)
+        return topics
+
+    def _run(self, period: float) -> None:
+        while not self._stop.wait(period):
+            self._sample()
+
+    def _sample(self) -> None:
+        for key, processes in self._processes.items():
+            cpu_time, rss, threads, seen = 0.0, 0, 0, False
+            for process in processes:
+                with contextlib.suppress(psutil.Error), process.oneshot():
+                    times = process.cpu_times()
+                    rss += process.memory_info().rss
+                    threads += process.num_threads()
+                    cpu_time += times.user + times.system
+                    seen = True
+            # A process that has died would make its CPU time fall to zero.
+            if seen and (not self._rows[key] or cpu_time >= self._rows[key][-1][1]):
+                self._rows[key].append((self._now(), cpu_time, rss, threads))
+
+
+def _open(pids: Iterable[int]) -> list[psutil.Process]:
+    """Return the processes that are still there."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
+
+
+def _thread_times(processes: Iterable[psutil.Process]) -> dict[str, float]:
+    """Return CPU seconds by thread: `name/number`, both as the kernel has them."""
+    times = {}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            for thread in process.threads():
+                try:
+                    name = Path(f'/proc/{process.pid}/task/{thread.id}/comm').read_text().strip()
+                except OSError:
+                    name = process.name()
+                times[f'{name}/{thread.id}'] = thread.user_time + thread.system_time
+    return times

@@ -1,0 +1,282 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for recording topics of a live graph into a trace.
+
+Callbacks only keep the serialised messages: in lock-step the recorder runs while the robot's
+software computes, and must not slow it down. They are taken apart after the mission.
+"""
+
+from __future__ import annotations
+
+import bisect
+import importlib
+import re
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
+
+from tl_adapt.errors import MeasurementError
+from tl_adapt.trace import POSITION, Topic, Trace, extract, make_topic
+
+_DEPTH = 1000
+_SETTLE = 0.2
+_TYPE = re.compile(r'([A-Za-z]\w*)/msg/([A-Za-z]\w*)')
+
+
+def message_type(name: str) -> Any:
+    """
+    Return the class of a message type such as `sensor_msgs/msg/LaserScan`.
+
+    Raises MeasurementError if its package can't be imported here.
+    """
+    match = _TYPE.fullmatch(name)
+    if match is None:
+        raise MeasurementError(f'{name} is not the name of a message type')
+    try:
+        return getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
+    except (ImportError, AttributeError) as error:
+        raise MeasurementError(f'message type {name} is not installed here ({error})') from error
+
+
+def matching_qos(node: Node, topic: str, depth: int = _DEPTH) -> QoSProfile:
+    """Return a profile that matches all publishers of the topic and loses as little as it may."""
+    infos = node.get_publishers_info_by_topic(topic)
+    reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
+    latched = bool(infos) and all(
+        i.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for i in infos
+    )
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def sent_ns(info: Any) -> int:
+    """Return when a message was sent (system clock), or now if the middleware doesn't say."""
+    return int(info.get('source_timestamp') or 0) or time.time_ns()
+
+
+def stamp_of(message: Any) -> int | None:
+    """Return the header stamp of a message in ns; None if it has none."""
+    stamp = getattr(getattr(message, 'header', message), 'stamp', None)
+    return None if stamp is None else stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+class SimClock:
+    """Follow `/clock`, and turn sending times into sim time; wall time where there is no clock."""
+
+    def __init__(self, node: Node) -> None:
+        """Subscribe on `node`, which another thread spins."""
+        self._lock = threading.Lock()
+        self._sent: list[int] = []
+        self._time: list[int] = []
+        self._subscription = node.create_subscription(
+            Clock, '/clock', self._on_clock, QoSProfile(depth=_DEPTH), raw=True
+        )
+        self.changed: Callable[[], None] = lambda: None
+
+    @property
+    def running(self) -> bool:
+        """Say whether any clock message came since `restart`."""
+        return bool(self._time)
+
+    def restart(self) -> None:
+        """Forget the past: the simulation is reset."""
+        with self._lock:
+            self._sent.clear()
+            self._time.clear()
+
+    def first(self) -> int | None:
+        """Return the first time since `restart` in ns."""
+        with self._lock:
+            return self._time[0] if self._time else None
+
+    def now(self) -> int:
+        """Return the present sim time in ns."""
+        with self._lock:
+            return self._time[-1] if self._time else time.time_ns()
+
+    def at(self, sent: int) -> int:
+        """Return the sim time that held when a message was sent."""
+        with self._lock:
+            if not self._time:
+                return sent
+            return self._time[max(bisect.bisect_right(self._sent, sent) - 1, 0)]
+
+    def _on_clock(self, message: bytes, info: Any) -> None:
+        stamp = _header_stamp(message)
+        with self._lock:
+            self._sent.append(sent_ns(info))
+            self._time.append(stamp)
+        self.changed()
+
+
+class _Channel:
+    """Hold the subscription to one topic and what came in."""
+
+    def __init__(self, topic: str, fields: Iterable[str]) -> None:
+        self.topic = topic
+        self.fields = sorted(fields)
+        self.type: Any = None
+        self.has_header = False
+        self.subscription: Subscription | None = None
+        self.messages: list[tuple[int, bytes]] = []
+        self.recording = False
+        self.last = 0.0
+
+    def on_message(self, message: bytes, info: Any) -> None:
+        if self.recording:
+            self.messages.append((sent_ns(info), message))
+            self.last = time.monotonic()
+
+    @property
+    def matched(self) -> bool:
+        """Say whether a publisher is connected."""
+        if self.subscription is None:
+            return False
+        count = getattr(self.subscription, 'get_publisher_count', None)
+        return True if count is None else count() > 0
+
+    def newest(self) -> int:
+        """Return the stamp of the message that came last, 0 if there is none."""
+        return _header_stamp(self.messages[-1][1]) if self.messages else 0
+
+
+class Recorder:
+    """Record the given fields of topics, over one mission after the other."""
+
+    def __init__(self, node: Node, topics: Mapping[str, Iterable[str]], clock: SimClock) -> None:
+        """Record `topics` (topic -> dotted paths) through `node`, which another thread spins."""
+        self._node = node
+        self._clock = clock
+        self._channels = [_Channel(topic, fields) for topic, fields in topics.items()]
+        self._missing: set[str] = set()
+        self._begun = 0
+
+    def prepare(self, *, deadline: float = 5.0, alive: Callable[[], None] | None = None) -> None:
+        """
+        Wait until every topic has a publisher and is connected with it.
+
+        A topic without publisher at the end of the deadline is left alone (its metrics will say
+        so), and not waited for again. Raises MeasurementError for a type that isn't installed.
+        """
+        end = time.monotonic() + deadline
+        new = any(c.subscription is None and c.topic not in self._missing for c in self._channels)
+        for channel in self._channels:
+            while not self._connect(channel):
+                if channel.topic in self._missing:
+                    break
+                if time.monotonic() > end:
+                    self._missing.add(channel.topic)
+                    break
+                if alive is not None:
+                    alive()
+                time.sleep(0.01)
+            else:
+                self._missing.discard(channel.topic)
+        if new:
+            # This side knows the publishers; they still have to learn of the subscription.
+            time.sleep(_SETTLE)
+
+    def _connect(self, channel: _Channel) -> bool:
+        """Subscribe if the topic has a publisher; return True once that is connected."""
+        if channel.subscription is None:
+            infos = self._node.get_publishers_info_by_topic(channel.topic)
+            if not infos:
+                return False
+            types = {info.topic_type for info in infos}
+            if len(types) > 1:
+                raise MeasurementError(
+                    f'topic {channel.topic} has publishers of several types: '
+                    f'{", ".join(sorted(types))}'
+                )
+            channel.type = message_type(types.pop())
+            slots = list(channel.type.get_fields_and_field_types().items())
+            channel.has_header = bool(slots) and slots[0] == ('header', 'std_msgs/Header')
+            channel.subscription = self._node.create_subscription(
+                channel.type,
+                channel.topic,
+                channel.on_message,
+                matching_qos(self._node, channel.topic),
+                raw=True,
+            )
+        return channel.matched
+
+    def start(self) -> None:
+        """Begin a new trace; messages that were sent before do not count."""
+        self._begun = time.time_ns()
+        for channel in self._channels:
+            channel.messages = []
+            channel.recording = True
+
+    def drain(self, end_ns: int, *, quiet: float = 0.04, deadline: float = 0.5) -> None:
+        """Wait until nothing older than `end_ns` can still be on its way, or all is quiet."""
+        end = time.monotonic() + deadline
+        waiting = [c for c in self._channels if c.has_header and c.messages]
+        begun = time.monotonic()
+        while waiting and time.monotonic() < end:
+            waiting = [c for c in waiting if c.newest() < end_ns]
+            if time.monotonic() - max([begun, *(c.last for c in waiting)]) > quiet:
+                break
+            time.sleep(0.002)
+
+    def stop(self) -> Trace:
+        """
+        End the recording and return its trace.
+
+        Raises MeasurementError if a message type lacks a field that a metric needs.
+        """
+        trace = Trace()
+        for channel in self._channels:
+            channel.recording = False
+            if channel.subscription is not None:
+                trace.topics[channel.topic] = self._take_apart(channel)
+            channel.messages = []
+        return trace
+
+    def _take_apart(self, channel: _Channel) -> Topic:
+        """Deserialise what came in on one topic."""
+        stamps: list[int] = []
+        received: list[int] = []
+        columns: dict[str, list[Any]] = {field: [] for field in channel.fields}
+        for sent, raw in channel.messages:
+            if sent < self._begun:
+                continue
+            message = deserialize_message(raw, channel.type)
+            at = self._clock.at(sent)
+            received.append(at)
+            stamp = stamp_of(message) if channel.has_header else None
+            stamps.append(at if stamp is None else stamp)
+            for field, column in columns.items():
+                try:
+                    column.append(extract(message, field))
+                except AttributeError as error:
+                    what = 'position' if field == POSITION else f'field {field}'
+                    raise MeasurementError(
+                        f'topic {channel.topic} has no {what} ({error})'
+                    ) from error
+        return make_topic(stamps, received, columns)
+
+    def close(self) -> None:
+        """Destroy the subscriptions."""
+        for channel in self._channels:
+            channel.recording = False
+            if channel.subscription is not None:
+                self._node.destroy_subscription(channel.subscription)
+                channel.subscription = None
+
+
+def _header_stamp(raw: bytes) -> int:
+    """Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order)."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)

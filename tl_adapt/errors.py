@@ -33,9 +33,17 @@ class InputError(TlAdaptError):
         self.file = file
         self.key = key
         self.value = None if value is _MISSING else value
+        self._given = value
         where = ''.join(f'{part}: ' for part in (file, key) if part)
         got = '' if value is _MISSING else f', got {value!r}'
         super().__init__(f'{where}{rule}{got}')
+
+    def at(self, *, file: object = None, key: str | None = None) -> InputError:
+        """Return the same error with `file` filled in, and its key put below `key`."""
+        parts = [part for part in (key, self.key) if part]
+        return InputError(
+            self.rule, file=file or self.file, key='.'.join(parts) or None, value=self._given
+        )
 
 
 class StoreError(TlAdaptError):

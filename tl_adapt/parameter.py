@@ -1,0 +1,320 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for one parameter: its values, its place in the unit cube, and its ROS targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tl_adapt.errors import InputError
+from tl_adapt.expressions import RESERVED, Expression
+
+Value = bool | int | float | str
+TYPES = ('bool', 'int', 'double', 'string')
+MODES = ('live', 'idle', 'restart')
+
+_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+# Doubles live on a decimal grid, so that a value survives the way to the cube and back exactly:
+# a fine one (12 digits of the range, 11 significant digits on a log scale), but far coarser than
+# the rounding errors of the way. These bounds keep it so.
+_LARGEST_INT = 2**40
+_LARGEST_DOUBLE = 1e100
+_POWERS = np.array([float(f'1e{n}') for n in range(309)])
+
+
+@dataclasses.dataclass(frozen=True)
+class RosTarget:
+    """
+    Say where a parameter goes in the ROS graph: `scale * value + offset` to `name` of `node`.
+
+    `index` is an element of an array parameter, None for the whole parameter. `apply` maps
+    'default' and names of ROS distributions to a mode.
+    """
+
+    node: str
+    name: str
+    index: int | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    apply: Mapping[str, str] = dataclasses.field(default_factory=lambda: {'default': 'live'})
+
+    def __post_init__(self) -> None:
+        """Check what the types alone don't say."""
+        if not self.scale or not math.isfinite(self.scale):
+            raise InputError('must be a number other than 0', key='scale', value=self.scale)
+        if 'default' not in self.apply:
+            raise InputError("needs a 'default' mode", key='apply', value=dict(self.apply))
+        for distribution, mode in self.apply.items():
+            if mode not in MODES:
+                rule = f'must be one of {", ".join(MODES)}'
+                raise InputError(rule, key=f'apply.{distribution}', value=mode)
+
+    @property
+    def plain(self) -> bool:
+        """Say whether the value goes over unchanged."""
+        return self.scale == 1 and self.offset == 0
+
+    def mode(self, distribution: str | None = None) -> str:
+        """
+        Return 'live', 'idle' or 'restart' for a ROS distribution.
+
+        None means the sourced one (ROS_DISTRO); without that the default counts.
+        """
+        if distribution is None:
+            distribution = os.environ.get('ROS_DISTRO', 'default')
+        return self.apply.get(distribution, self.apply['default'])
+
+    def to_ros(self, value: Value) -> Value:
+        """Return what the node gets for `value`; the type is kept."""
+        if self.plain or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return int(self.scale) * value + int(self.offset)
+        return float(self.scale * value + self.offset)
+
+    def from_ros(self, value: Value) -> Value:
+        """Return the parameter's value for what the node has; inverse of `to_ros`."""
+        if self.plain or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return round((value - int(self.offset)) / int(self.scale))
+        return float((value - self.offset) / self.scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """
+    Hold one dimension of the configuration space.
+
+    `low` and `high` are for ranges of int and double, `choices` for lists of values (numbers are
+    kept in rising order). A parameter with a `condition` counts only where that holds; elsewhere
+    it has its default.
+    """
+
+    name: str
+    type: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Value, ...] | None = None
+    log: bool = False
+    unit: str = ''
+    default: Value = 0.0
+    description: str = ''
+    condition: Expression | None = None
+    targets: tuple[RosTarget, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the definition and make low, high, choices and default canonical."""
+        if not _NAME.fullmatch(self.name) or self.name in RESERVED:
+            self._fail('a name has letters, digits and _, and is no word of expressions', '')
+        if self.type not in TYPES:
+            self._fail(f'must be one of {", ".join(TYPES)}', 'type', self.type)
+        ranged = self.low is not None or self.high is not None
+        if self.type in ('bool', 'string') and ranged:
+            self._fail(f'a {self.type} has no range', 'range', [self.low, self.high])
+        if self.type == 'bool' and self.choices is not None:
+            self._fail('a bool has no choices', 'choices', list(self.choices))
+        if self.type == 'string' and self.choices is None:
+            self._fail('a string needs choices', 'choices')
+        if self.type in ('int', 'double') and ranged == (self.choices is not None):
+            self._fail(f'give a range or choices to a {self.type}, one of them', '')
+        if self.choices is not None:
+            self._check_choices(self.choices)
+        elif ranged:
+            self._check_range(self.low, self.high)
+        if self.log and not ranged:
+            self._fail('a log scale needs a range', 'log', self.log)
+        object.__setattr__(self, 'default', self.canonical(self.default, 'default'))
+        for number, target in enumerate(self.targets):
+            self._check_target(target, f'targets[{number}]')
+
+    def _fail(self, rule: str, key: str, *value: Any) -> None:
+        dotted = f'parameters.{self.name}' + (f'.{key}' if key else '')
+        if value:
+            raise InputError(rule, key=dotted, value=value[0])
+        raise InputError(rule, key=dotted)
+
+    def _check_choices(self, choices: Sequence[Value]) -> None:
+        values = [self._typed(value, f'choices[{i}]') for i, value in enumerate(choices)]
+        if not values:
+            self._fail('must have an element', 'choices', list(choices))
+        if len(set(values)) < len(values):
+            self._fail('must not have one value twice', 'choices', list(choices))
+        if self.type != 'string':
+            values = sorted(values)
+        object.__setattr__(self, 'choices', tuple(values))
+
+    def _check_range(self, low: Any, high: Any) -> None:
+        bounds = [low, high]
+        low, high = self._typed(low, 'range[0]'), self._typed(high, 'range[1]')
+        if not low <= high:
+            self._fail('low <= high must hold', 'range', bounds)
+        if self.log and low <= 0:
+            self._fail('low > 0 must hold on a log scale', 'range', bounds)
+        if self.type == 'int':
+            if max(abs(low), abs(high)) > _LARGEST_INT:
+                self._fail('an int must stay within 2**40', 'range', bounds)
+        elif max(abs(low), abs(high)) > _LARGEST_DOUBLE or (
+            0 < (low if self.log else high - low) < 1 / _LARGEST_DOUBLE
+        ):
+            self._fail('a double must stay within 1e-100 and 1e100', 'range', bounds)
+        object.__setattr__(self, 'low', low)
+        object.__setattr__(self, 'high', high)
+
+    def _check_target(self, target: RosTarget, key: str) -> None:
+        if target.plain:
+            return
+        if self.type in ('bool', 'string'):
+            self._fail(f'a {self.type} can not be scaled', f'{key}.scale', target.scale)
+        for part in ('scale', 'offset'):
+            value = getattr(target, part)
+            if self.type == 'int' and value != int(value):
+                self._fail('must be a whole number for an int', f'{key}.{part}', value)
+
+    def _typed(self, value: Any, key: str) -> Any:
+        """Return `value` in the parameter's Python type; raise InputError if it is another."""
+        if isinstance(value, np.generic):
+            value = value.item()
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and not math.isfinite(value):
+            self._fail('must be finite', key, value)
+        if self.type == 'double' and number:
+            return float(value) + 0.0  # no -0.0
+        if self.type == 'int' and number and value == int(value):
+            return int(value)
+        if self.type == 'bool' and isinstance(value, bool):
+            return value
+        if self.type == 'string' and isinstance(value, str):
+            return value
+        rule = {
+            'double': 'must be a number',
+            'int': 'must be a whole number',
+            'bool': 'must be true or false',
+            'string': 'must be text',
+        }[self.type]
+        if isinstance(value, bool) and self.type == 'string':
+            rule += ' (YAML reads on, off, yes and no as true or false: put them in quotes)'
+        elif isinstance(value, str) and number_in_text(value):
+            rule += f' (YAML reads {value} as text: write it like 1.0e-3 and without quotes)'
+        self._fail(rule, key, value)
+        return None
+
+    @property
+    def categorical(self) -> bool:
+        """Say whether the values have no order."""
+        return self.type == 'string'
+
+    @property
+    def size(self) -> int | None:
+        """Return the number of values, None for a range of doubles."""
+        if self.type == 'bool':
+            return 2
+        if self.choices is not None:
+            return len(self.choices)
+        if self.type == 'int':
+            return int(self._high - self._low) + 1
+        return 1 if self._low == self._high else None
+
+    @property
+    def _low(self) -> float:
+        return 0.0 if self.low is None else self.low
+
+    @property
+    def _high(self) -> float:
+        return 1.0 if self.high is None else self.high
+
+    def canonical(self, value: Any, key: str = '') -> Value:
+        """
+        Return `value` in the parameter's type and on its grid.
+
+        Raises InputError if it is of another type, out of range, or none of the choices.
+        """
+        value = self._typed(value, key)
+        if self.choices is not None:
+            if value not in self.choices:
+                listed = ', '.join(str(choice) for choice in self.choices)
+                self._fail(f'must be one of {listed}', key, value)
+        elif self.type != 'bool':
+            if not self._low <= value <= self._high:
+                self._fail(f'must be in [{self.low}, {self.high}]', key, value)
+            if self.type == 'double':
+                value = float(self._grid(np.array([value]))[0])
+        result: Value = value
+        return result
+
+    def encode(self, values: Sequence[Value]) -> np.ndarray:
+        """Return the places (n,) in [0, 1] of values that are in range."""
+        if self.choices is not None:
+            place = {value: i for i, value in enumerate(self.choices)}
+            return np.array([place[v] for v in values], dtype=float) / max(len(place) - 1, 1)
+        x = np.asarray(values, dtype=float)
+        low, high = self._low, self._high
+        if low == high:
+            return np.zeros(len(x))
+        if self.log:
+            u = (np.log(x) - math.log(low)) / (math.log(high) - math.log(low))
+        else:
+            u = (x - low) / (high - low)
+        return np.clip(u, 0.0, 1.0)
+
+    def decode(self, u: np.ndarray) -> np.ndarray:
+        """Return the values (n,) nearest to the places `u` (n,), which are clipped to [0, 1]."""
+        u = np.clip(np.nan_to_num(np.asarray(u, dtype=float), nan=0.5), 0.0, 1.0)
+        if self.choices is not None:
+            index = np.rint(u * (len(self.choices) - 1)).astype(int)
+            return np.array(self.choices)[index]
+        if self.type == 'bool':
+            return u >= 0.5
+        low, high = self._low, self._high
+        if self.log:
+            x = np.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+        else:
+            x = low + u * (high - low)
+        if self.type == 'int':
+            return np.clip(np.rint(x), low, high).astype(np.int64)
+        return self._grid(x)
+
+    def spread(self, u: np.ndarray) -> np.ndarray:
+        """
+        Return values (n,) for quantiles `u` (n,): equal shares of [0, 1] to all discrete values.
+
+        `decode` gives the first and the last value only half a share.
+        """
+        size = self.size
+        if size is None or (self.log and size > 1):
+            return self.decode(u)
+        index = np.clip(np.floor(np.asarray(u) * size), 0, size - 1)
+        return self.decode(index / max(size - 1, 1))
+
+    def _grid(self, x: np.ndarray) -> np.ndarray:
+        """Round doubles (n,) to the parameter's decimal grid, and keep them in range."""
+        low, high = self._low, self._high
+        if self.log:
+            digits = 10 - np.floor(np.log10(x)).astype(int)
+        else:
+            largest = max(abs(low), abs(high))
+            if low == high:
+                return np.full(np.shape(x), low)
+            places = min(11 - math.floor(math.log10(high - low)), 13 - _decade(largest))
+            digits = np.full(np.shape(x), places)
+        power = _POWERS[np.abs(digits)]
+        with np.errstate(over='ignore'):
+            up = np.rint(x * power) / power
+            down = np.rint(x / power) * power
+        return np.clip(np.where(digits >= 0, up, down), low, high) + 0.0
+
+
+def _decade(value: float) -> int:
+    return math.floor(math.log10(value)) if value else 0
+
+
+def number_in_text(text: str) -> bool:
+    """Say whether `text` is a number for people, though YAML 1.1 reads it as text."""
+    return re.fullmatch(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?', text.strip()) is not None

@@ -1,0 +1,190 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the study, the file that ties space, metrics, mission and environments together."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tl_adapt import study_rules
+from tl_adapt.errors import InputError
+from tl_adapt.space import Space
+from tl_adapt.study_file import check, find_study, read_study, shipped_file
+from tl_adapt.study_parts import (
+    REDUCTIONS,
+    Budget,
+    EnvironmentSpec,
+    FailRule,
+    Limit,
+    Metric,
+    Mission,
+    Objective,
+    Pose,
+    Seeds,
+)
+
+__all__ = [
+    'REDUCTIONS',
+    'Budget',
+    'EnvironmentSpec',
+    'FailRule',
+    'Limit',
+    'Metric',
+    'Mission',
+    'Objective',
+    'Pose',
+    'Seeds',
+    'Study',
+    'load_study',
+    'shipped_file',
+    'study_from_dict',
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """
+    Hold a checked study.
+
+    `digest` is a hash of the content (not of comments, descriptions or the order of keys),
+    `metric_digest` one of the metrics' definitions alone.
+    """
+
+    path: Path
+    name: str
+    space: Space
+    metrics: Mapping[str, Metric]
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    mission: Mission | None
+    environments: Mapping[str, EnvironmentSpec]
+    budget: Budget
+    seeds: Seeds
+    adaptation: Mapping[str, Any]
+    digest: str
+    metric_digest: str
+
+    def objective(self, metrics: Mapping[str, float]) -> float:
+        """
+        Return the weighted sum of the metrics, which is to be minimised.
+
+        A metric that is to be maximised enters with a minus sign. Raises InputError if a metric
+        is missing.
+        """
+        total = 0.0
+        for objective in self.objectives:
+            if objective.metric not in metrics:
+                raise InputError('an objective needs this metric', key=objective.metric)
+            value = metrics[objective.metric]
+            sign = self.metrics[objective.metric].sign
+            total += sign * objective.weight * value / objective.reference
+        return float(total)
+
+    def broken_limits(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return the limits that are not kept; a missing metric (or nan) keeps none."""
+        return [
+            limit.text
+            for limit in self.limits
+            if not limit.kept(metrics.get(limit.metric, math.nan))
+        ]
+
+    def environment(self, name: str) -> EnvironmentSpec:
+        """Return the environment of that name; raise InputError with the known names."""
+        try:
+            return self.environments[name]
+        except KeyError:
+            known = ', '.join(self.environments)
+            raise InputError(
+                f'unknown environment; known are {known}',
+                file=self.path,
+                key='environments',
+                value=name,
+            ) from None
+
+    @property
+    def source(self) -> EnvironmentSpec:
+        """Return the source environment; raise InputError if the study has none."""
+        return self._of_role('source')
+
+    @property
+    def target(self) -> EnvironmentSpec:
+        """Return the target environment; raise InputError if the study has none."""
+        return self._of_role('target')
+
+    def _of_role(self, role: str) -> EnvironmentSpec:
+        for spec in self.environments.values():
+            if spec.role == role:
+                return spec
+        raise InputError(f'no environment has the role {role}', file=self.path, key='environments')
+
+
+def load_study(path: str | Path) -> Study:
+    """
+    Read and check a study file, or the shipped study of that name.
+
+    Raises InputError naming file, key, rule and value for the first mistake.
+    """
+    found = find_study(path)
+    return _build(read_study(found), found)
+
+
+def study_from_dict(data: Mapping[str, Any], path: str | Path = 'study.yaml') -> Study:
+    """
+    Check the content of a study that is in memory; `path` is what errors call it.
+
+    Raises InputError as `load_study` does.
+    """
+    content = copy.deepcopy(dict(data))
+    check(content, Path(path))
+    return _build(content, Path(path))
+
+
+def _build(data: dict[str, Any], path: Path) -> Study:
+    try:
+        space = study_rules.build_space(data)
+        metrics = study_rules.build_metrics(data)
+        objectives = study_rules.build_objectives(data, metrics)
+        limits = study_rules.build_limits(data, metrics)
+        mission = study_rules.build_mission(data)
+        environments = study_rules.build_environments(data, space, metrics)
+        adaptation = study_rules.build_adaptation(data, environments)
+    except InputError as error:
+        raise error.at(file=path) from None
+    return Study(
+        path=path,
+        name=data['name'],
+        space=space,
+        metrics=metrics,
+        objectives=objectives,
+        limits=limits,
+        mission=mission,
+        environments=environments,
+        budget=Budget(**data.get('budget', {})),
+        seeds=Seeds(**data.get('seeds', {})),
+        adaptation=adaptation,
+        digest=_digest(data),
+        metric_digest=_digest({name: dataclasses.asdict(m) for name, m in metrics.items()}),
+    )
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(_without_descriptions(content), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_descriptions(content: Any, depth: int = 0) -> Any:
+    # A study has them at depth 0 to 2; deeper (a node's parameters) the word may mean anything.
+    if not isinstance(content, dict) or depth > 2:
+        return content
+    return {
+        key: _without_descriptions(value, depth + 1)
+        for key, value in content.items()
+        if not (key == 'description' and isinstance(value, str))
+    }

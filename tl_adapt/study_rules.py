@@ -1,0 +1,321 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the rules of a study that its schema can't say."""
+
+from __future__ import annotations
+
+import contextlib
+import keyword
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tl_adapt import study_parts as parts
+from tl_adapt.errors import InputError
+from tl_adapt.expressions import RESERVED, Expression
+from tl_adapt.space import Parameter, RosTarget, Space
+
+_LIMIT = re.compile(r'\s*([A-Za-z][A-Za-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*')
+_PLAIN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
+_ADAPTATION = {
+    'window': 'mission',
+    'band': 3.0,
+    'confirm': 2,
+    'explore': 4,
+    'minimum_gain': 0.02,
+    'dwell': 1,
+}
+
+
+@contextlib.contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Put `key` before the key of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise error.at(key=key) from None
+
+
+def resolved(name: str) -> str:
+    """Return the full name of a node or topic: relative names live in the root namespace."""
+    return name if name.startswith('/') else f'/{name}'
+
+
+def build_space(data: Mapping[str, Any]) -> Space:
+    """
+    Return the space of a study's content.
+
+    The parameters come in the order of their names, so that the columns of an encoded space
+    don't depend on the order of keys in a file.
+    """
+    parameters = [_parameter(name, entry) for name, entry in sorted(data['parameters'].items())]
+    names = [parameter.name for parameter in parameters]
+    constraints = []
+    for number, text in enumerate(data.get('constraints', ())):
+        with _at(f'constraints[{number}]'):
+            constraints.append(Expression(text, names))
+    space = Space(parameters, constraints)
+    space.sample(1, seed=0)  # raises InputError if the constraints can't be satisfied
+    default = space.default()
+    for number, constraint in enumerate(constraints):
+        if not Space(parameters, [constraint]).satisfied(default):
+            value = {name: default[name] for name in sorted(constraint.names)}
+            rule = f'{constraint} must hold for the default'
+            raise InputError(rule, key=f'constraints[{number}]', value=value)
+    _refuse_shared_targets(parameters)
+    return space
+
+
+def _parameter(name: str, data: Mapping[str, Any]) -> Parameter:
+    key = f'parameters.{name}'
+    if not _PLAIN.fullmatch(name) or name in RESERVED or keyword.iskeyword(name):
+        raise InputError('a name has letters, digits and _, and is no word of Python', key=key)
+    low, high = data.get('range', (None, None))
+    choices = data.get('choices')
+    condition = None
+    if 'condition' in data:
+        with _at(f'{key}.condition'):
+            condition = Expression(data['condition'])
+    targets = []
+    for number, target in enumerate(data.get('targets', ())):
+        with _at(f'{key}.targets[{number}]'):
+            targets.append(_target(name, target))
+    return Parameter(
+        name=name,
+        type=data['type'],
+        low=low,
+        high=high,
+        choices=None if choices is None else tuple(choices),
+        log=data.get('log', False),
+        unit=data.get('unit', ''),
+        default=data['default'],
+        description=data.get('description', ''),
+        condition=condition,
+        targets=tuple(targets),
+    )
+
+
+def _target(name: str, data: Mapping[str, Any]) -> RosTarget:
+    apply = data.get('apply', 'live')
+    return RosTarget(
+        node=data['node'],
+        name=data.get('name', name),
+        index=data.get('index'),
+        scale=float(data.get('scale', 1.0)),
+        offset=float(data.get('offset', 0.0)),
+        apply={'default': apply} if isinstance(apply, str) else dict(apply),
+    )
+
+
+def _refuse_shared_targets(parameters: Iterable[Parameter]) -> None:
+    owners: dict[tuple[str, str], dict[int | None, str]] = {}
+    for parameter in parameters:
+        for number, target in enumerate(parameter.targets):
+            taken = owners.setdefault((resolved(target.node), target.name), {})
+            clash = taken.get(target.index) or taken.get(None)
+            if target.index is None and taken:
+                clash = next(iter(taken.values()))
+            if clash is not None:
+                raise InputError(
+                    f'the same ROS parameter is a target of parameters.{clash}',
+                    key=f'parameters.{parameter.name}.targets[{number}]',
+                    value=f'{target.node} {target.name}',
+                )
+            taken[target.index] = parameter.name
+
+
+def build_metrics(data: Mapping[str, Any]) -> dict[str, parts.Metric]:
+    """Return the metrics of a study's content by name, in the order of their names."""
+    return {name: _metric(name, data['metrics'][name]) for name in sorted(data['metrics'])}
+
+
+def _metric(name: str, data: Mapping[str, Any]) -> parts.Metric:
+    key = f'metrics.{name}'
+    if not _PLAIN.fullmatch(name):
+        raise InputError('a name has letters, digits and _', key=key)
+    reduction = data.get('reduction', 'given')
+    needed, optional = parts.REDUCTIONS[reduction]
+    for part in sorted(needed):
+        if part not in data:
+            raise InputError(f'the reduction {reduction} needs it', key=f'{key}.{part}')
+    meaningful = needed | optional
+    for part in ('topic', 'field', 'time', 'array', 'percentile', 'reference', 'nodes'):
+        if part in data and part not in meaningful:
+            rule = f'means nothing for the reduction {reduction}'
+            raise InputError(rule, key=f'{key}.{part}', value=data[part])
+    if 'array' in data and 'field' not in data:
+        raise InputError('needs a field', key=f'{key}.array', value=data['array'])
+    if 'field' in data:
+        with _at(f'{key}.field'):
+            if not Expression(data['field']).names:
+                raise InputError('must name a field of the message', value=data['field'])
+    if data.get('factor', 1.0) == 0:
+        raise InputError('must be a number other than 0', key=f'{key}.factor', value=0)
+    failed = data.get('failed', 'exclude')
+    if data.get('scale') == 'log' and not isinstance(failed, str) and failed <= 0:
+        raise InputError('must be > 0 on a log scale', key=f'{key}.failed', value=failed)
+    values = dict(data)
+    for part in ('percentile', 'offset', 'factor'):
+        if part in values:
+            values[part] = float(values[part])
+    values['failed'] = failed if isinstance(failed, str) else float(failed)
+    values['nodes'] = tuple(data.get('nodes', ()))
+    return parts.Metric(name=name, **values)
+
+
+def build_objectives(
+    data: Mapping[str, Any], metrics: Mapping[str, parts.Metric]
+) -> tuple[parts.Objective, ...]:
+    """Return the objectives of a study's content."""
+    result: list[parts.Objective] = []
+    for number, entry in enumerate(data['objectives']):
+        key = f'objectives[{number}].metric'
+        _known(entry['metric'], metrics, 'metric', key)
+        if any(entry['metric'] == objective.metric for objective in result):
+            raise InputError('has an objective already', key=key, value=entry['metric'])
+        weight, reference = float(entry.get('weight', 1)), float(entry.get('reference', 1))
+        result.append(parts.Objective(entry['metric'], weight, reference))
+    return tuple(result)
+
+
+def build_limits(
+    data: Mapping[str, Any], metrics: Mapping[str, parts.Metric]
+) -> tuple[parts.Limit, ...]:
+    """Return the limits of a study's content."""
+    result = []
+    for number, text in enumerate(data.get('limits', ())):
+        key = f'limits[{number}]'
+        match = _LIMIT.fullmatch(text)
+        try:
+            value = float(match[3]) if match else math.nan
+        except ValueError:
+            value = math.nan
+        if match is None or not math.isfinite(value):
+            rule = 'a limit reads METRIC >= NUMBER or METRIC <= NUMBER'
+            raise InputError(rule, key=key, value=text)
+        _known(match[1], metrics, 'metric', key)
+        result.append(parts.Limit(match[1], match[2], value, ' '.join(text.split())))
+    return tuple(result)
+
+
+def _known(name: str, known: Iterable[str], what: str, key: str) -> None:
+    if name not in known:
+        raise InputError(f'unknown {what}; known are {", ".join(known)}', key=key, value=name)
+
+
+def build_mission(data: Mapping[str, Any]) -> parts.Mission | None:
+    """Return the mission of a study's content, None if it has none."""
+    if 'mission' not in data:
+        return None
+    mission = data['mission']
+    for number, rule in enumerate(mission.get('fail_when', ())):
+        value, op = rule['value'], rule['op']
+        if op not in ('==', '!=') and isinstance(value, (bool, str)):
+            key = f'mission.fail_when[{number}].value'
+            raise InputError(f'{op} needs a number', key=key, value=value)
+        with _at(f'mission.fail_when[{number}].field'):
+            Expression(rule['field'])
+    values = dict(mission)
+    values['start'] = _pose(mission['start']) if 'start' in mission else None
+    values['goals'] = tuple(_pose(goal) for goal in mission['goals'])
+    values['timeout'] = float(mission['timeout'])
+    # Without a bound in the file: a simulator may be five times slower than the world.
+    values['wall_timeout'] = float(mission.get('wall_timeout', 60.0 + 5 * mission['timeout']))
+    values['settle'] = float(mission.get('settle', 0.0))
+    values['fail_when'] = tuple(parts.FailRule(**r) for r in mission.get('fail_when', ()))
+    values['seed_targets'] = tuple((t['node'], t['name']) for t in mission.get('seed_targets', ()))
+    return parts.Mission(**values)
+
+
+def _pose(values: Iterable[float]) -> parts.Pose:
+    x, y, yaw = values
+    return float(x), float(y), float(yaw)
+
+
+def build_environments(
+    data: Mapping[str, Any], space: Space, metrics: Mapping[str, parts.Metric]
+) -> dict[str, parts.EnvironmentSpec]:
+    """Return the environments of a study's content by name."""
+    result: dict[str, parts.EnvironmentSpec] = {}
+    for name, entry in data['environments'].items():
+        key = f'environments.{name}'
+        if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', name):
+            raise InputError('a name has letters, digits, _ and -', key=key)
+        if entry['role'] != 'test':
+            for other in result.values():
+                if other.role == entry['role']:
+                    rule = f'{other.name} is the {entry["role"]} already; one may be'
+                    raise InputError(rule, key=f'{key}.role', value=entry['role'])
+        if entry['kind'] == 'stack':
+            _check_stack(key, entry, data, space, metrics)
+        result[name] = parts.EnvironmentSpec(
+            name=name,
+            kind=entry['kind'],
+            role=entry['role'],
+            cost=float(entry.get('cost', 1.0)),
+            identity=dict(entry.get('identity', {})),
+            options={k: v for k, v in entry.items() if k not in _OWN_OF_ENVIRONMENT},
+        )
+    return result
+
+
+def _check_stack(
+    key: str,
+    entry: Mapping[str, Any],
+    data: Mapping[str, Any],
+    space: Space,
+    metrics: Mapping[str, parts.Metric],
+) -> None:
+    if 'mission' not in data:
+        raise InputError(f'is required but missing ({key} is a stack)', key='mission')
+    for metric in metrics.values():
+        if metric.reduction == 'given':
+            where = f'metrics.{metric.name}.reduction'
+            raise InputError(f'is required but missing ({key} is a stack)', key=where)
+    tuned = {}
+    for parameter in space.parameters:
+        if not parameter.targets:
+            where = f'parameters.{parameter.name}.targets'
+            raise InputError(f'is required but missing ({key} is a stack)', key=where)
+        for target in parameter.targets:
+            tuned[resolved(target.node), target.name] = parameter.name
+    for part in ('name', 'nodes'):
+        seen: set[str] = set()
+        for number, process in enumerate(entry.get('bringup', ())):
+            values = [process['name']] if part == 'name' else map(resolved, process['nodes'])
+            for value in values:
+                if value in seen:
+                    where = f'{key}.bringup[{number}].{part}'
+                    raise InputError('must not come twice', key=where, value=value)
+                seen.add(value)
+    simulator = entry.get('simulator', {})
+    if ('pause' in simulator) != ('unpause' in simulator):
+        raise InputError(
+            'pause and unpause need each other', key=f'{key}.simulator', value=dict(simulator)
+        )
+    for node, values in entry.get('node_parameters', {}).items():
+        for name, value in values.items():
+            where = f'{key}.node_parameters.{node}.{name}'
+            if (resolved(node), name) in tuned:
+                rule = f'is tuned as parameters.{tuned[resolved(node), name]}'
+                raise InputError(rule, key=where, value=value)
+            elements = value if isinstance(value, list) else [value]
+            kinds = {type(element) for element in elements}
+            if len(kinds) > 1 or kinds & {dict, list}:
+                rule = 'must be a ROS parameter: one value, or a list of one type'
+                raise InputError(rule, key=where, value=value)
+
+
+def build_adaptation(
+    data: Mapping[str, Any], environments: Mapping[str, parts.EnvironmentSpec]
+) -> dict[str, Any]:
+    """Return the rules of adaptation, with what the content leaves out filled in."""
+    result = {**_ADAPTATION, **data.get('adaptation', {})}
+    if 'environment' in result:
+        _known(result['environment'], environments, 'environment', 'adaptation.environment')
+    else:
+        targets = [e.name for e in environments.values() if e.role == 'target']
+        result['environment'] = targets[0] if targets else None
+    return result

@@ -1,0 +1,481 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for tl_adapt.policy and what it is made of."""
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tl_adapt.adaptation.events import (
+    Apply,
+    ApplyResult,
+    Band,
+    Choice,
+    ForeignChange,
+    Level,
+    NodeRestarted,
+    Paused,
+    Publish,
+    Resumed,
+    Rollback,
+    RollbackRequested,
+    Rules,
+    Start,
+    State,
+    Window,
+)
+from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.policy import Policy
+
+CHOSEN = {'v': 5}
+DEFAULT = {'v': 1}
+
+
+def contains(configuration):
+    return set(configuration) == {'v'} and 0 <= configuration['v'] <= 9
+
+
+def broken(metrics):
+    return ['gap >= 0.1'] if metrics.get('gap', 1.0) < 0.1 else []
+
+
+class StandIn:
+    """A planner that proposes what it was told, and keeps account."""
+
+    def __init__(self, proposals=(), best=None):
+        self.proposals = list(proposals)
+        self.choice = best
+        self.accepted = 0
+        self.seen = []
+
+    def bands(self, configuration):
+        return {'time': Band(mean=10.0, std=1.0), 'gap': Band(mean=0.5, std=1.0)}
+
+    def propose(self, evidence, avoid):
+        self.seen.append([window.configuration for window in evidence])
+        item = self.proposals.pop(0) if self.proposals else None
+        if isinstance(item, Exception):
+            raise item
+        return None if item is None else Choice({'v': item}, why='promising')
+
+    def best(self, evidence, anchor, avoid):
+        return self.choice
+
+    def accept(self, evidence):
+        self.accepted += 1
+
+
+def make(planner=None, **rules):
+    return Policy(
+        planner=planner or StandIn(), chosen=CHOSEN, fallback=DEFAULT, contains=contains,
+        broken=broken, matters=['time', 'gap'], rules=Rules(**{'dwell': 0, **rules}),
+    )
+
+
+def sent(actions):
+    """Return the one change among the actions, or None."""
+    assert isinstance(actions[-1], Publish)
+    changes = [action for action in actions if isinstance(action, Apply)]
+    assert len(changes) <= 1
+    return changes[0] if changes else None
+
+
+def confirm(policy, actions):
+    """Let the change succeed and return what comes next."""
+    change = sent(actions)
+    return policy.handle(ApplyResult(change.change, True, configuration=change.configuration))
+
+
+def watched(policy, time=10.0, gap=0.5, outcome=''):
+    return policy.handle(
+        Window({'time': time, 'gap': gap}, outcome, 20.0, dict(policy.current))
+    )
+
+
+def started(planner=None, **rules):
+    policy = make(planner, **rules)
+    confirm(policy, policy.handle(Start()))
+    assert policy.current == CHOSEN
+    return policy
+
+
+def test_start_applies_the_chosen_configuration_and_watches():
+    policy = make(dwell=1)
+    assert not policy.status.settled
+    actions = policy.handle(Start())
+    assert sent(actions).configuration == CHOSEN
+    assert (policy.state, policy.status.settled) == (State.APPLYING, False)
+    confirm(policy, actions)
+    assert (policy.state, policy.status.settled) == (State.SETTLING, True)
+    assert sent(watched(policy)) is None
+    assert policy.state is State.WATCHING
+    assert policy.handle(Start())[-1].status.changes == 1, 'a second start does nothing'
+
+
+def test_windows_inside_of_the_band_change_nothing():
+    policy = started()
+    for _ in range(50):
+        assert sent(watched(policy, time=12.9)) is None
+    assert (policy.state, policy.status.level) == (State.WATCHING, Level.OK)
+    assert policy.status.judged == policy.status.windows == 50
+    assert policy.status.bands['time'] == (7.0, 13.0)
+
+
+def test_one_window_outside_is_no_change_but_a_row_is():
+    planner = StandIn([7], best=None)
+    policy = started(planner)
+    assert sent(watched(policy, time=20.0)) is None
+    assert policy.status.level is Level.WARN
+    assert sent(watched(policy)) is None
+    assert sent(watched(policy, time=20.0)) is None
+    change = sent(watched(policy, time=21.0))
+    assert change.configuration == {'v': 7}
+    assert planner.seen == [[CHOSEN, CHOSEN]], 'only the windows since the suspicion count'
+
+
+def test_rows_of_different_metrics_do_not_add_up():
+    policy = started(confirm=2)
+    for _ in range(4):
+        assert sent(watched(policy, time=20.0)) is None
+        assert sent(watched(policy, gap=9.0)) is None
+    assert policy.status.replans == 0
+
+
+def test_the_dwell_time_is_not_judged_but_limits_are():
+    policy = started(StandIn([7]), dwell=3, confirm=1)
+    assert sent(watched(policy, time=99.0)) is None
+    assert policy.status.replans == 0
+    change = sent(watched(policy, gap=0.0))
+    assert isinstance(change, Rollback)
+
+
+def test_a_change_explores_and_settles_on_the_best():
+    planner = StandIn([7, 8, 9, 2], best=Choice({'v': 8}, gain=0.1, why='best mean'))
+    policy = started(planner, explore=3, dwell=1, confirm=2)
+    watched(policy)
+    watched(policy, time=20.0)
+    actions = watched(policy, time=20.0)
+    for value in (7, 8, 9):
+        assert sent(actions).configuration == {'v': value}
+        confirm(policy, actions)
+        assert policy.state is State.EXPLORING
+        actions = watched(policy, time=15.0)
+    assert sent(actions).configuration == {'v': 8}
+    assert planner.accepted == 1
+    confirm(policy, actions)
+    assert (policy.state, policy.desired) == (State.SETTLING, {'v': 8})
+    assert policy.status.explored == 3
+
+
+def test_too_small_a_gain_goes_back_to_where_it_was():
+    planner = StandIn([7], best=Choice({'v': 7}, gain=0.01))
+    policy = started(planner, explore=1, confirm=1)
+    confirm(policy, watched(policy, time=20.0))
+    change = sent(watched(policy))
+    assert change.configuration == CHOSEN
+    assert 'nothing better' in change.why
+
+
+def test_exploring_nothing_settles_on_the_plan_alone():
+    policy = started(StandIn([7], best=Choice({'v': 3}, gain=0.5)), explore=0, confirm=1)
+    assert sent(watched(policy, time=20.0)).configuration == {'v': 3}
+
+
+def test_a_broken_limit_rolls_back_at_once_and_is_never_sent_again():
+    policy = started(StandIn([], best=Choice(CHOSEN, gain=0.9)), confirm=2)
+    actions = watched(policy, gap=0.01)
+    assert isinstance(sent(actions), Rollback)
+    assert sent(actions).configuration == DEFAULT
+    confirm(policy, actions)
+    assert policy.status.level is Level.WARN
+    assert 'gap >= 0.1' in policy.status.reason
+    watched(policy, time=30.0)
+    assert sent(watched(policy, time=30.0)) is None, 'the best one is in quarantine'
+    assert policy.current == DEFAULT
+
+
+def test_the_last_good_configuration_comes_before_the_fallback():
+    policy = started(StandIn([7], best=Choice({'v': 8}, gain=0.5)), explore=0, confirm=1)
+    watched(policy)
+    confirm(policy, watched(policy, time=20.0))
+    assert policy.current == {'v': 8}
+    assert sent(watched(policy, gap=0.0)).configuration == CHOSEN
+
+
+def test_the_robots_own_configuration_is_the_fallback():
+    policy = make(confirm=3)
+    confirm(policy, policy.handle(Start(found={'v': 4})))
+    assert sent(watched(policy, gap=0.0)).configuration == {'v': 4}
+
+
+def test_failed_missions_in_a_row_roll_back_and_plan():
+    planner = StandIn([7])
+    policy = started(planner, confirm=2)
+    assert sent(watched(policy, time=99.0, outcome='timeout')) is None
+    actions = watched(policy, time=99.0, outcome='timeout')
+    assert isinstance(sent(actions), Rollback)
+    actions = confirm(policy, actions)
+    assert policy.status.replans == 1
+    assert sent(actions).configuration == {'v': 7}
+
+
+def test_a_candidate_that_breaks_a_limit_is_left_for_the_anchor_first():
+    planner = StandIn([7, 8], best=Choice({'v': 8}, gain=0.5))
+    policy = started(planner, explore=2, confirm=1)
+    confirm(policy, watched(policy, time=20.0))
+    actions = watched(policy, gap=0.0)
+    assert (type(sent(actions)), sent(actions).configuration) == (Rollback, CHOSEN)
+    confirm(policy, actions)
+    assert (policy.state, policy.status.explored) == (State.EXPLORING, 1)
+    actions = watched(policy, time=20.0)
+    assert sent(actions).configuration == {'v': 8}
+    confirm(policy, actions)
+    assert sent(watched(policy)) is None
+    assert policy.desired == {'v': 8}
+
+
+def test_a_refused_candidate_counts_and_is_not_asked_for_again():
+    planner = StandIn([7, 8], best=None)
+    policy = started(planner, explore=2, confirm=1)
+    change = sent(watched(policy, time=20.0))
+    result = ApplyResult(change.change, False, 'refused', CHOSEN, refused=True)
+    actions = policy.handle(result)
+    assert sent(actions).configuration == {'v': 8}
+    assert policy.status.quarantined == 1
+
+
+def test_a_refused_first_configuration_is_an_error_and_nothing_more_is_sent():
+    policy = make()
+    change = sent(policy.handle(Start(found=DEFAULT)))
+    actions = policy.handle(ApplyResult(change.change, False, 'no', DEFAULT, refused=True))
+    assert sent(actions) is None
+    assert policy.status.level is Level.ERROR
+    assert 'no' in policy.status.reason
+    assert policy.desired == DEFAULT
+
+
+def test_an_unknown_outcome_is_rolled_back_a_bounded_number_of_times():
+    policy = make()
+    actions = policy.handle(Start())
+    tries = 0
+    while (change := sent(actions)) is not None:
+        tries += 1
+        assert tries < 10
+        actions = policy.handle(ApplyResult(change.change, False, 'no answer'))
+    assert (policy.state, policy.status.level) == (State.IDLE, Level.ERROR)
+    assert sent(policy.handle(Resumed())).configuration == CHOSEN
+
+
+def test_pause_sends_nothing_and_resume_goes_back_to_what_was_meant():
+    policy = started(StandIn([7]), confirm=1)
+    confirm(policy, watched(policy, time=20.0))
+    assert policy.current == {'v': 7}
+    policy.handle(Paused())
+    for event in (RollbackRequested(), NodeRestarted('/a'), Start(), Window({'gap': 0.0})):
+        assert sent(policy.handle(event)) is None
+    assert sent(watched(policy, gap=0.0)) is None
+    assert sent(policy.handle(Resumed())).configuration == CHOSEN
+
+
+def test_a_result_that_comes_while_paused_is_believed():
+    policy = make()
+    change = sent(policy.handle(Start()))
+    policy.handle(Paused())
+    policy.handle(ApplyResult(change.change, True, configuration=CHOSEN))
+    assert (policy.current, policy.state) == (CHOSEN, State.PAUSED)
+    assert sent(policy.handle(Resumed())) is None
+    assert policy.state is State.WATCHING
+
+
+def test_the_operators_rollback_bans_what_it_leaves():
+    policy = started()
+    assert sent(policy.handle(RollbackRequested())).configuration == DEFAULT
+    assert policy.status.quarantined == 1
+
+
+def test_a_foreign_change_is_respected_until_resume():
+    policy = started()
+    policy.handle(ForeignChange('/navigator max_vel_x'))
+    assert policy.state is State.PAUSED
+    assert 'max_vel_x' in policy.status.reason
+    assert sent(policy.handle(Resumed())).configuration == CHOSEN
+
+
+def test_a_restarted_node_gets_its_parameters_again():
+    policy = started()
+    assert sent(policy.handle(NodeRestarted('/navigator'))).configuration == CHOSEN
+
+
+def test_windows_of_another_configuration_are_counted_but_not_judged():
+    policy = started(confirm=1)
+    for other in (None, {'v': 3}):
+        assert sent(policy.handle(Window({'time': 99.0}, configuration=other))) is None
+    assert (policy.status.windows, policy.status.judged) == (2, 0)
+
+
+def test_metrics_that_could_not_be_had_are_left_out():
+    policy = started(confirm=1)
+    for metrics in ({}, {'time': math.nan}, {'unknown': 1.0}):
+        assert sent(policy.handle(Window(metrics, configuration=CHOSEN))) is None
+    assert policy.status.replans == 0
+
+
+def test_a_planner_that_fails_leaves_the_robot_as_it_is():
+    policy = started(StandIn([TlAdaptError('no model')]), confirm=1)
+    assert sent(watched(policy, time=20.0)) is None
+    assert policy.current == CHOSEN
+
+
+@pytest.mark.parametrize('outside', [{'v': 10}, {}, {'v': 1, 'w': 2}])
+def test_nothing_outside_of_the_space_is_sent(outside):
+    with pytest.raises(InputError, match='chosen'):
+        Policy(planner=StandIn(), chosen=outside, fallback=DEFAULT, contains=contains,
+               broken=broken, matters=[])
+    policy = started(StandIn([11], best=Choice(outside, gain=1.0)), confirm=1)
+    assert sent(watched(policy, time=20.0)) is None
+
+
+@pytest.mark.parametrize(
+    'wrong', [{'band': 0.0}, {'band': math.nan}, {'confirm': 0}, {'explore': -1}, {'dwell': -1},
+              {'minimum_gain': -0.1}])
+def test_rules_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(InputError, match='adaptation'):
+        Rules(**wrong)
+
+
+def test_rules_come_from_the_study_section():
+    rules = Rules.of({'band': 2.0, 'window': 'mission', 'environment': 'robot'})
+    assert rules == Rules(band=2.0)
+
+
+def test_a_log_band_is_given_in_the_metrics_unit():
+    band = Band(mean=math.log(10.0), std=math.log(2.0), log=True)
+    assert band.interval(1.0) == pytest.approx((5.0, 20.0))
+    assert band.residual(40.0) == pytest.approx(2.0)
+    assert band.residual(0.0) == -math.inf
+
+
+class Wild(StandIn):
+    """A planner that proposes anything, also what it must not."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def propose(self, evidence, avoid):
+        value = self.draw()
+        return None if value is None else Choice({'v': value})
+
+    def best(self, evidence, anchor, avoid):
+        value = self.draw()
+        return None if value is None else Choice({'v': value}, gain=0.5)
+
+
+class Machine(RuleBasedStateMachine):
+    """Any row of events, faults included, against a robot that does what it is told or not."""
+
+    @initialize(data=st.data(), rules=st.builds(
+        Rules, confirm=st.integers(1, 3), explore=st.integers(0, 4), dwell=st.integers(0, 2)))
+    def begin(self, data, rules):
+        values = st.none() | st.integers(-2, 12)
+        self.policy = Policy(
+            planner=Wild(lambda: data.draw(values)), chosen=CHOSEN, fallback=DEFAULT,
+            contains=contains, broken=broken, matters=['time', 'gap'], rules=rules)
+        self.pending = None
+        self.robot = DEFAULT  # what the robot really has
+        self.paused = False
+        self.ended = 0
+        self.last = 0
+
+    def give(self, event):
+        banned = dict(self.policy.memory.quarantine)
+        actions = self.policy.handle(event)
+        change = sent(actions)
+        assert change is None or not self.paused, 'nothing is sent while paused'
+        if change is not None:
+            assert contains(change.configuration)
+            assert change.configuration not in [each for each, _ in banned.values()]
+            assert change.configuration not in self.policy.memory.avoided
+            assert change.change > self.last
+            self.last = change.change
+        assert change is None or change is self.policy.pending
+        self.pending = self.policy.pending
+        return actions
+
+    @rule(found=st.none() | st.integers(-1, 10))
+    def start(self, found):
+        self.give(Start(None if found is None else {'v': found}))
+
+    @rule(time=st.sampled_from([10.0, 10.0, 30.0, math.nan]),
+          gap=st.sampled_from([0.5, 0.5, 0.5, 0.0, 99.0]),
+          outcome=st.sampled_from(['', '', '', 'timeout']), whole=st.integers(0, 9))
+    def window(self, time, gap, outcome, whole):
+        configuration = self.policy.current if whole else None
+        self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration))
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(how=st.sampled_from(['ok', 'ok', 'ok', 'refused', 'fault', 'unknown']))
+    def answer(self, how):
+        change = self.pending
+        before = self.robot
+        if how == 'ok':
+            self.robot = change.configuration
+            self.give(ApplyResult(change.change, True, configuration=self.robot))
+        elif how == 'unknown':
+            self.robot = None
+            self.give(ApplyResult(change.change, False, 'no answer'))
+        else:
+            self.give(ApplyResult(change.change, False, how, before, refused=how == 'refused'))
+
+    @rule(number=st.integers(-5, 0))
+    def stale(self, number):
+        before = self.policy.current
+        self.give(ApplyResult(number, True, configuration={'v': 3}))
+        assert self.policy.current == before
+
+    @rule()
+    def pause(self):
+        self.give(Paused())
+        self.paused = True
+
+    @rule()
+    def resume(self):
+        self.paused = False
+        self.give(Resumed())
+
+    @rule()
+    def roll_back(self):
+        self.give(RollbackRequested())
+
+    @rule()
+    def foreign(self):
+        if self.policy.state is not State.IDLE:
+            self.give(ForeignChange('/a b'))
+            self.paused = True
+            self.robot = None
+
+    @rule()
+    def restart(self):
+        self.give(NodeRestarted('/a'))
+
+    @invariant()
+    def sane(self):
+        if not hasattr(self, 'policy'):
+            return
+        status = self.policy.status
+        assert (status.state is State.PAUSED) == self.paused
+        assert status.state is not State.APPLYING or not status.settled
+        assert status.judged <= status.windows
+        if status.state in (State.WATCHING, State.SETTLING, State.EXPLORING):
+            assert contains(self.policy.current), 'the robot is in a known configuration'
+            assert self.policy.current == self.robot
+        assert contains(self.policy.desired)
+
+
+Machine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+TestMachine = Machine.TestCase

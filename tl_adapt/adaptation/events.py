@@ -1,0 +1,238 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what goes into the policy (events) and what comes out of it (actions)."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tl_adapt.errors import InputError
+
+Configuration = dict[str, Any]
+
+
+class State(str, enum.Enum):
+    """Name what the policy is doing."""
+
+    IDLE = 'idle'
+    APPLYING = 'applying'
+    SETTLING = 'settling'
+    WATCHING = 'watching'
+    EXPLORING = 'exploring'
+    PAUSED = 'paused'
+
+
+class Level(enum.IntEnum):
+    """Grade a status; the values are those of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """
+    Hold the numbers that steer the policy.
+
+    `band` in standard deviations; `confirm`, `dwell` in windows; `explore` in measurements;
+    `minimum_gain` as a share of the present objective.
+    """
+
+    band: float = 3.0
+    confirm: int = 2
+    explore: int = 4
+    minimum_gain: float = 0.02
+    dwell: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        if not (math.isfinite(self.band) and self.band > 0.0):
+            raise InputError('band must be positive', key='adaptation.band', value=self.band)
+        for name, low in (('confirm', 1), ('explore', 0), ('dwell', 0)):
+            value = getattr(self, name)
+            if value < low:
+                raise InputError(f'must be >= {low}', key=f'adaptation.{name}', value=value)
+        if not (math.isfinite(self.minimum_gain) and self.minimum_gain >= 0.0):
+            raise InputError(
+                'must be >= 0', key='adaptation.minimum_gain', value=self.minimum_gain
+            )
+
+    @classmethod
+    def of(cls, adaptation: Mapping[str, Any]) -> Rules:
+        """Take the rules out of a study's `adaptation` section; its other keys are not for us."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: adaptation[name] for name in names if name in adaptation})
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """
+    Hold what a model predicts for one metric of one configuration.
+
+    `mean` and `std` are those of the metric's logarithm if `log` is true. `std` holds the
+    model's uncertainty and the noise of one measurement.
+    """
+
+    mean: float
+    std: float
+    log: bool = False
+
+    def residual(self, value: float) -> float:
+        """Return how many standard deviations `value` is off; a log metric <= 0 is infinitely."""
+        if self.log:
+            if value <= 0.0:
+                return -math.inf
+            value = math.log(value)
+        return (value - self.mean) / max(self.std, 1e-12)
+
+    def interval(self, deviations: float) -> tuple[float, float]:
+        """Return the band's edges in the metric's own unit."""
+        low = self.mean - deviations * self.std
+        high = self.mean + deviations * self.std
+        if self.log:
+            return math.exp(min(low, 700.0)), math.exp(min(high, 700.0))
+        return low, high
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """
+    Hold a configuration that a planner proposes.
+
+    `gain` is the share of the objective that it is predicted to save against the present one.
+    """
+
+    configuration: Configuration
+    gain: float = 0.0
+    why: str = ''
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Say that the robot can be set; `found` is the configuration it has now, where known."""
+
+    found: Configuration | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """
+    Hold one window of watching.
+
+    `configuration` is what was in force from its begin to its end, None if that changed within.
+    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s.
+    """
+
+    metrics: Mapping[str, float]
+    outcome: str = ''
+    sim_time: float = 0.0
+    configuration: Configuration | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ApplyResult:
+    """
+    Say how a change ended.
+
+    `change` is the action's number; `configuration` is what is in force now, None if that is not
+    known. `refused` tells a node's refusal from a fault (a node that is gone, no answer).
+    """
+
+    change: int
+    ok: bool
+    reason: str = ''
+    configuration: Configuration | None = None
+    refused: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Paused:
+    """Say that the operator wants nothing sent any more."""
+
+    reason: str = 'paused by the operator'
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """Say that the operator lets the policy go on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RollbackRequested:
+    """Say that the operator wants the last good configuration back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignChange:
+    """Say that someone else set a parameter of ours."""
+
+    what: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRestarted:
+    """Say that a node came up anew, with its own initial parameters."""
+
+    node: str
+
+
+Event = (
+    Start | Window | ApplyResult | Paused | Resumed | RollbackRequested | ForeignChange
+    | NodeRestarted
+)
+
+
+# --- actions --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+    """Ask for a configuration to be set; the answer is an ApplyResult with the same number."""
+
+    change: int
+    configuration: Configuration
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollback(Apply):
+    """Ask for a known configuration back; executed like Apply, but never put off for tuning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Hold what the policy says of itself; see `Policy.status`."""
+
+    state: State
+    level: Level
+    reason: str
+    configuration: Configuration | None
+    windows: int
+    judged: int
+    changes: int
+    replans: int
+    explored: int
+    quarantined: int
+    settled: bool
+    metrics: Mapping[str, float]
+    bands: Mapping[str, tuple[float, float]]
+    residuals: Mapping[str, float]
+    outcome: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Publish:
+    """Ask for a status to be published."""
+
+    status: Status
+
+
+Action = Apply | Rollback | Publish

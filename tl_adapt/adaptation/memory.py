@@ -1,0 +1,74 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what the policy remembers of configurations: the good ones and the banned ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from tl_adapt.adaptation.events import Configuration
+
+_KEPT_GOOD = 16
+
+
+def configuration_key(configuration: Configuration) -> str:
+    """Return a text that is equal for equal configurations."""
+    return json.dumps(configuration, sort_keys=True)
+
+
+class Memory:
+    """
+    Remember which configurations may be sent.
+
+    `fallback` is known to be safe and the last resort; `contains` tells whether a configuration
+    is in the space and keeps the constraints.
+    """
+
+    def __init__(
+        self, *, fallback: Configuration, contains: Callable[[Configuration], bool]
+    ) -> None:
+        """Start with nothing but the fallback."""
+        self.fallback = dict(fallback)
+        self.contains = contains
+        self.quarantine: dict[str, tuple[Configuration, str]] = {}
+        self._good: list[Configuration] = []
+
+    @property
+    def avoided(self) -> list[Configuration]:
+        """Return the configurations that must not be sent."""
+        return [configuration for configuration, _ in self.quarantine.values()]
+
+    def allowed(self, configuration: Configuration) -> bool:
+        """Tell whether the configuration is in the space and not banned."""
+        return self.contains(configuration) and (
+            configuration_key(configuration) not in self.quarantine
+        )
+
+    def remember(self, configuration: Configuration | None) -> None:
+        """Note that a window in this configuration went well."""
+        if configuration is not None and self.allowed(configuration):
+            self._good = [good for good in self._good if good != configuration]
+            self._good = [*self._good, dict(configuration)][-_KEPT_GOOD:]
+
+    def ban(self, configuration: Configuration | None, reason: str) -> None:
+        """Never send this configuration again."""
+        if configuration is None:
+            return
+        key = configuration_key(configuration)
+        self.quarantine.setdefault(key, (dict(configuration), reason))
+        self._good = [good for good in self._good if configuration_key(good) != key]
+
+    def last_good(
+        self, *, other_than: Configuration | None, first: Configuration | None = None
+    ) -> Configuration | None:
+        """
+        Return the best known allowed configuration other than the present one, or None.
+
+        `first` comes before all, then what went well last, then the fallback.
+        """
+        known = [self.fallback, *self._good, *([] if first is None else [first])]
+        for configuration in reversed(known):
+            if configuration != other_than and self.allowed(configuration):
+                return dict(configuration)
+        return None

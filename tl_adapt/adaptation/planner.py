@@ -1,0 +1,38 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what the policy needs of a planner; `model_planner` fulfils it with models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+
+
+class Planner(Protocol):
+    """
+    Predict and propose; hold a present model and, after a change, one that is being learnt.
+
+    `evidence` always holds every window since the change, `avoid` the configurations that must
+    not be proposed.
+    """
+
+    def bands(self, configuration: Configuration) -> Mapping[str, Band]:
+        """Return what the present model predicts of one window, per metric."""
+
+    def propose(
+        self, evidence: Sequence[Window], avoid: Sequence[Configuration]
+    ) -> Choice | None:
+        """Return the next configuration worth measuring, or None if none promises a gain."""
+
+    def best(
+        self,
+        evidence: Sequence[Window],
+        anchor: Configuration,
+        avoid: Sequence[Configuration],
+    ) -> Choice | None:
+        """Return the best configuration by posterior mean, with its gain over `anchor`."""
+
+    def accept(self, evidence: Sequence[Window]) -> None:
+        """Let the model learnt from `evidence` become the present one."""

@@ -1,0 +1,161 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for the robot software in a closed loop with a simulator, in one process, without ROS.
+
+It runs the same filter, planner and controller as the nodes do, so it serves to study and to
+tune them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tl_adapt.demo.compute_time import localizer_time, navigator_time
+from tl_adapt.demo.geometry import Pose
+from tl_adapt.demo.navigation import Navigation
+from tl_adapt.demo.particle_filter import ParticleFilter
+from tl_adapt.demo.planner import ROBOT_RADIUS, GridPlanner
+from tl_adapt.demo.settings import LocalizerSettings, NavigatorSettings, pick
+from tl_adapt.demo.world import World
+from tl_adapt.simulators.base import Command, Simulator
+
+MAP_RESOLUTION = 0.05  # m: cells of the planner's map
+FIELD_RESOLUTION = 0.025  # m: cells of the localizer's likelihood field
+
+
+def make_planner(world: World) -> GridPlanner:
+    """Return a planner on the mapped part of a world."""
+    grid = world.occupancy(MAP_RESOLUTION, mapped_only=True)
+    return GridPlanner(grid.data, grid.resolution, grid.origin)
+
+
+def make_filter(
+    world: World, settings: LocalizerSettings | None = None, *, seed: int = 0
+) -> ParticleFilter:
+    """Return a particle filter on the mapped part of a world."""
+    grid = world.occupancy(FIELD_RESOLUTION, mapped_only=True)
+    centres = grid.centres(np.indices(grid.data.shape).reshape(2, -1).T)
+    distance = np.abs(world.distance(centres, mapped_only=True)).reshape(grid.data.shape)
+    return ParticleFilter(distance, grid.resolution, grid.origin, settings, seed=seed)
+
+
+@dataclass
+class Run:
+    """What a closed loop gave; times are simulated, except `cpu` (of the host)."""
+
+    outcome: str
+    reason: str
+    time: float
+    energy: float  # J
+    path_length: float  # m
+    clearance: float  # m, smallest of the hull
+    error: float  # m, 90th percentile of the position error
+    cpu: float  # s per simulated second
+    modelled: float  # s per scan, modelled compute time
+    trail: list[tuple[float, ...]] = field(default_factory=list)
+
+    @property
+    def success(self) -> bool:
+        """Whether the goal was reached without a collision."""
+        return self.outcome == 'succeeded'
+
+
+class _Worker:
+    """A node that does one scan at a time, and leaves out those that get stale meanwhile."""
+
+    def __init__(self) -> None:
+        self.free = 0.0
+
+    def finish(self, arrival: float, duration: float, period: float) -> float | None:
+        """Return when the answer to a scan is there, or None if a newer scan is taken instead."""
+        start = max(arrival, self.free)
+        if start >= arrival + period:
+            return None
+        self.free = start + duration
+        return self.free
+
+
+def closed_loop(
+    simulator: Simulator,
+    configuration: Mapping[str, Any],
+    *,
+    seed: int,
+    world: World,
+    goal: Pose = (2.3, 2.2, 0.0),
+    cpu_factor: float = 1.0,
+    command_latency: float = 0.0,
+    timeout: float = 60.0,
+    period: float = 0.1,
+    keep_trail: bool = False,
+) -> Run:
+    """
+    Drive one mission with a configuration and return how it went.
+
+    Each command takes effect once the (modelled) compute times, times `cpu_factor`, have passed.
+    """
+    start: Pose = (float(world.start[0]), float(world.start[1]), float(world.start[2]))
+    period_ns = round(period * 1e9)
+    simulator.reset(seed=seed, start=start)
+    localizer = make_filter(world, pick(LocalizerSettings, configuration), seed=seed)
+    localizer.reset(start, seed=seed)
+    navigation = Navigation(make_planner(world), pick(NavigatorSettings, configuration))
+    navigation.set_goal(goal)
+    workers = (_Worker(), _Worker())
+    pending: list[tuple[int, Command]] = []
+    errors, clearances, modelled = [], [], []
+    trail: list[tuple[float, ...]] = []
+    energy = length = cpu = 0.0
+    last = np.asarray(start[:2])
+    outcome, reason = 'aborted', 'timeout'
+    while simulator.time_ns < timeout * 1e9:
+        now_ns = simulator.time_ns
+        due = [c for c in pending if c[0] < now_ns + period_ns]
+        pending = [c for c in pending if c[0] >= now_ns + period_ns]
+        sample = simulator.advance(period_ns, due)
+        now = sample.time_ns / 1e9
+        energy -= sample.voltage * sample.current * period
+        length += math.dist(last, sample.pose[:2])
+        last = np.asarray(sample.pose[:2])
+        clearances.append(float(np.min(sample.ranges)) - ROBOT_RADIUS)
+        if sample.collision:
+            outcome, reason = 'aborted', 'collision'
+            break
+        angles = np.arange(len(sample.ranges)) * (2.0 * math.pi / len(sample.ranges))
+        ranges = np.asarray(sample.ranges, dtype=float)
+        before = time.process_time()
+        estimate = localizer.update(sample.odometry, angles, ranges)
+        decision = navigation.step(
+            now, estimate.pose, angles, ranges, sample.odometry_twist
+        )
+        cpu += time.process_time() - before
+        errors.append(math.dist(estimate.pose[:2], sample.pose[:2]))
+        durations = (
+            localizer_time(len(localizer.particles), estimate.lookups, estimate.gradients),
+            navigator_time(decision.states, decision.expanded),
+        )
+        modelled.append(sum(durations))
+        arrival: float | None = now + command_latency
+        for worker, duration in zip(workers, durations):
+            if arrival is not None:
+                arrival = worker.finish(arrival, cpu_factor * duration, period)
+        if arrival is not None:
+            pending.append((round(arrival * 1e9), Command(decision.v, decision.w)))
+        if keep_trail:
+            trail.append((now, *sample.pose, *estimate.pose, decision.v, decision.w,
+                          clearances[-1]))
+        if decision.outcome:
+            outcome, reason = decision.outcome, decision.reason
+            break
+    end = simulator.time_ns / 1e9
+    return Run(
+        outcome, reason, end, energy, length, min(clearances),
+        float(np.percentile(errors, 90)) if errors else 0.0,
+        cpu / end, float(np.mean(modelled)) if modelled else 0.0, trail,
+    )  # fmt: skip

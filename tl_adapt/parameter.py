@@ -250,12 +250,24 @@ class Parameter:
         return result
 
     def encode(self, values: Sequence[Value]) -> np.ndarray:
-        """Return the places (n,) in [0, 1] of values that are in range."""
-        if self.choices is not None:
-            place = {value: i for i, value in enumerate(self.choices)}
-            return np.array([place[v] for v in values], dtype=float) / max(len(place) - 1, 1)
-        x = np.asarray(values, dtype=float)
+        """
+        Return the places (n,) in [0, 1] of values.
+
+        Raises InputError for the first value that is out of range or of another type.
+        """
         low, high = self._low, self._high
+        kinds = {'bool': 'b', 'int': 'i'}.get(self.type, 'if')
+        try:
+            if self.choices is not None:
+                place = {value: i for i, value in enumerate(self.choices)}
+                return np.array([place[v] for v in values], dtype=float) / max(len(place) - 1, 1)
+            x = np.asarray(values)
+            sound = x.dtype.kind in kinds and bool(np.all((low <= x) & (x <= high)))
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound and len(values):  # one by one: slow, but the error names the value
+            return self.encode([self.canonical(value) for value in values])
+        x = x.astype(float)
         if low == high:
             return np.zeros(len(x))
         if self.log:

@@ -189,19 +189,21 @@ class Space:
         """
         Return the places (n, d) in the unit cube.
 
-        Inactive parameters are at the place of their default. Raises InputError for a value that
-        is out of range.
+        Inactive parameters are at the place of their default. Raises InputError for a missing
+        value and for one that is out of range. Constraints are not looked at.
         """
         places = np.empty((len(configurations), self.dim))
-        columns = {name: [c[name] for c in configurations] for name in self.names}
+        try:
+            columns = {name: [c[name] for c in configurations] for name in self.names}
+        except KeyError as error:
+            raise InputError('a value is missing', key=str(error.args[0])) from None
         if self._conditional:
             for row, configuration in enumerate(configurations):
                 for name, active in self.active(configuration).items():
                     if not active:
                         columns[name][row] = self._by_name[name].default
         for column, parameter in enumerate(self.parameters):
-            values = [parameter.canonical(value) for value in columns[parameter.name]]
-            places[:, column] = parameter.encode(values)
+            places[:, column] = parameter.encode(columns[parameter.name])
         return places
 
     def decode(self, places: np.ndarray) -> list[Configuration]:

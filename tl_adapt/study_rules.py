@@ -127,8 +127,8 @@ def _refuse_shared_targets(parameters: Iterable[Parameter]) -> None:
 
 
 def build_metrics(data: Mapping[str, Any]) -> dict[str, parts.Metric]:
-    """Return the metrics of a study's content by name, in the order of their names."""
-    return {name: _metric(name, data['metrics'][name]) for name in sorted(data['metrics'])}
+    """Return the metrics of a study's content by name."""
+    return {name: _metric(name, entry) for name, entry in data['metrics'].items()}
 
 
 def _metric(name: str, data: Mapping[str, Any]) -> parts.Metric:

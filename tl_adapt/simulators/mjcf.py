@@ -25,7 +25,7 @@ def build_mjcf(world: World, robot: Robot) -> str:
     sees. Wheels are spheres (one contact each); the friction of floor contacts is the floor's,
     except for the casters, which slide.
     """
-    return f"""<mujoco model={quoteattr(world.name)}>
+    return f'''<mujoco model={quoteattr(world.name)}>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="0.002" integrator="implicitfast" cone="elliptic" impratio="5" iterations="20">
  <flag autoreset="disable"/>
@@ -48,7 +48,7 @@ def build_mjcf(world: World, robot: Robot) -> str:
 {_actuator('right', robot)}
 </actuator>
 <sensor><touch name="hull" site="hull"/></sensor>
-</mujoco>"""
+</mujoco>'''
 
 
 def _solids(world: World) -> str:
@@ -77,24 +77,24 @@ def _base(robot: Robot) -> str:
     )
     inertia = robot.base_mass * r**2 / 2
     upright = robot.base_mass * (3 * r**2 + 4 * half**2) / 12
-    return f"""<inertial pos="{robot.mass_x} 0 {down + robot.mass_height}"
+    return f'''<inertial pos="{robot.mass_x} 0 {down + robot.mass_height}"
    mass="{robot.base_mass}" diaginertia="{upright} {upright} {inertia}"/>
   <geom name="hull" type="sphere" size="{r}" {hull} mass="0" {_HULL} group="2" friction="0.3 0 0"/>
-  <site name="hull" type="sphere" size="{r + 0.02}" {hull} group="4"/>
+  <site name="hull" type="sphere" size="{r + 0.01}" {hull} group="4"/>
   <geom name="rear_caster" pos="-0.08 0 {down + 0.01}" {caster}/>
-  <geom name="front_caster" pos="0.08 0 {down + 0.0115}" {caster}/>"""
+  <geom name="front_caster" pos="0.08 0 {down + 0.0115}" {caster}/>'''
 
 
 def _wheel(side: str, robot: Robot, sign: int) -> str:
     m, r = robot.wheel_mass, robot.wheel_radius
     spin, across = m * r**2 / 2, m * r**2 / 4
     # Armature (the rotor's inertia through the gear) and damping keep the small wheels stable.
-    return f"""<body name="{side}_wheel" pos="0 {sign * robot.wheel_separation / 2} 0">
+    return f'''<body name="{side}_wheel" pos="0 {sign * robot.wheel_separation / 2} 0">
    <joint name="{side}" type="hinge" axis="0 1 0" armature="0.0003"
     damping="{robot.viscous_friction}" frictionloss="{robot.wheel_friction(0.0)}"/>
    <inertial pos="0 0 0" mass="{m}" diaginertia="{across} {spin} {across}"/>
    <geom name="{side}_wheel" type="sphere" size="{r}" mass="0" {_WHEEL} group="2"/>
-  </body>"""
+  </body>'''
 
 
 def _actuator(side: str, robot: Robot) -> str:

@@ -1,0 +1,400 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for campaigns: many runs in one environment, interruptible and resumable at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import math
+import os
+import pathlib
+import platform
+import queue
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tl_adapt import __version__
+from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.progress import Progress
+from tl_adapt.store import Store, measurement_key
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+_POLL = 0.1  # s between looks at the stop event
+_END = 15.0  # s that environments get to end after a stop
+_GIT = 5.0  # s that git gets to name the revision
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Name one measurement to take: what, with which seed, and for what purpose."""
+
+    configuration: dict[str, Any]
+    seed: int
+    purpose: str = 'campaign'
+
+
+@dataclasses.dataclass(frozen=True)
+class CampaignResult:
+    """
+    Count what a campaign did.
+
+    `done` runs were measured and stored now, `invalid` of them gave an invalid measurement,
+    `skipped` were in the store already.
+    """
+
+    done: int
+    skipped: int
+    invalid: int
+    interrupted: bool
+
+
+class ProgressLike(Protocol):
+    """Be told of each run that has ended."""
+
+    def advance(self, note: str = '') -> None:
+        """Count one run."""
+
+    def finish(self) -> None:
+        """End the display."""
+
+
+def campaign_runs(
+    study: Study,
+    environment_name: str,
+    n: int,
+    *,
+    seed: int,
+    repeats: int = 1,
+    purpose: str = 'campaign',
+    method: str = 'sobol',
+) -> list[Run]:
+    """
+    Plan the runs of a campaign: up to `n` configurations, `repeats` runs of each.
+
+    The default configuration comes first, then a space-filling design. A table can only be
+    asked for its own rows: there a seeded selection of them follows. Repeats are interleaved
+    (all configurations once, then all a second time), so that a slow drift of the host does not
+    look like a difference between configurations. The same arguments give the same runs.
+
+    Raises InputError if `n` or `repeats` is below 1 or the constraints can't be satisfied.
+    """
+    for name, value in (('configurations', n), ('repeats', repeats)):
+        if value < 1:
+            raise InputError('must be at least 1', key=name, value=value)
+    default = study.space.default()
+    if study.environment(environment_name).kind == 'table':
+        configurations = _table_configurations(study, environment_name, n, seed, default)
+    else:
+        configurations = [default]
+        if n > 1:
+            design = study.space.sample(n, seed=seed, method=method)
+            configurations += [item for item in design if item != default][: n - 1]
+    first = [
+        int(np.random.SeedSequence([abs(seed), index]).generate_state(1)[0] >> 2)
+        for index in range(len(configurations))
+    ]
+    return [
+        Run(configuration, first[index] + repeat, purpose)
+        for repeat in range(repeats)
+        for index, configuration in enumerate(configurations)
+    ]
+
+
+def _table_configurations(
+    study: Study, name: str, n: int, seed: int, default: dict[str, Any]
+) -> list[dict[str, Any]]:
+    from tl_adapt.environments.table import TableEnvironment
+
+    rows = TableEnvironment(study, name).configurations()
+    order = np.random.default_rng(abs(seed)).permutation(len(rows))
+    shuffled = [rows[index] for index in order]
+    if default in rows:
+        shuffled.remove(default)
+        shuffled.insert(0, default)
+    return shuffled[:n]
+
+
+def run_campaign(
+    study: Study,
+    environment_name: str,
+    runs: Sequence[Run],
+    store: Store,
+    *,
+    workers: int = 1,
+    progress: ProgressLike | bool = True,
+    stop: threading.Event | None = None,
+    make: Callable[..., Environment] = make_environment,
+) -> CampaignResult:
+    """
+    Measure the runs that are not in the store yet, and store each as soon as it has ended.
+
+    Each of `workers` threads has an environment of its own, made by `make(study, name,
+    worker=i)`. A first ctrl-C (or SIGTERM, or `stop`) ends the campaign at once: the runs under
+    way are given up, all that have ended are kept. `progress` False shows nothing.
+
+    Raises InputError for a run outside of the space, before anything is measured; StoreError if
+    a measurement can't be stored; and what an environment raises, after storing what ended.
+    """
+    if workers < 1:
+        raise InputError('must be at least 1', key='workers', value=workers)
+    study.environment(environment_name)
+    pending: list[tuple[str, Run]] = []
+    keys: set[str] = set()
+    for run in runs:
+        configuration = study.space.validate(run.configuration)
+        key = measurement_key(study, environment_name, configuration, run.seed, run.purpose)
+        if key not in keys and not store.has(key):
+            pending.append((key, dataclasses.replace(run, configuration=configuration)))
+        keys.add(key)
+    skipped = len(runs) - len(pending)
+    stop = threading.Event() if stop is None else stop
+    shown = progress
+    if isinstance(shown, bool):
+        label = f'{study.name}/{environment_name}'
+        shown = Progress(label, len(runs), start=skipped) if shown and pending else _Silent()
+    keeper = _Keeper(study, environment_name, store, shown)
+    crew = _Crew(study, environment_name, pending, min(workers, len(pending)), make)
+    try:
+        with _interruptible(stop):
+            try:
+                for item in crew.results(stop):
+                    keeper.keep(*item)
+            finally:
+                crew.stop()
+                for item in crew.leftover():
+                    keeper.keep(*item)
+    finally:
+        shown.finish()
+    interrupted = stop.is_set() and keeper.done < len(pending)
+    return CampaignResult(keeper.done, skipped, keeper.invalid, interrupted)
+
+
+class _Silent:
+    """Show nothing."""
+
+    def advance(self, note: str = '') -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class _Crew:
+    """Run the worker threads; only this class knows about threads."""
+
+    def __init__(
+        self,
+        study: Study,
+        name: str,
+        pending: list[tuple[str, Run]],
+        workers: int,
+        make: Callable[..., Environment],
+    ) -> None:
+        self._study = study
+        self._name = name
+        self._make = make
+        self._todo: queue.SimpleQueue[tuple[str, Run]] = queue.SimpleQueue()
+        for item in pending:
+            self._todo.put(item)
+        self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._environments: list[Environment] = []
+        # Daemons: an environment that hangs in its own clean-up must not keep the process.
+        self._threads = [
+            threading.Thread(target=self._work, args=(index,), daemon=True)
+            for index in range(workers)
+        ]
+
+    def _work(self, worker: int) -> None:
+        environment = None
+        try:
+            environment = self._make(self._study, self._name, worker=worker)
+            with self._lock:
+                self._environments.append(environment)
+            while not self._stopping.is_set():
+                try:
+                    key, run = self._todo.get_nowait()
+                except queue.Empty:
+                    break
+                measurement = self._measure(environment, run)
+                if self._stopping.is_set():
+                    # Its processes may have been ended under it: not a result.
+                    break
+                measurement.provenance.setdefault('worker', worker)
+                self._results.put((key, run, measurement))
+        except BaseException as error:  # raised again in the main thread
+            self._results.put(error)
+        finally:
+            if environment is not None:
+                with contextlib.suppress(Exception):
+                    environment.close()
+            self._results.put(None)
+
+    def _measure(self, environment: Environment, run: Run) -> Measurement:
+        try:
+            return environment.measure(run.configuration, run.seed)
+        except MeasurementError as error:
+            return Measurement(
+                self._name, run.configuration, run.seed, valid=False, reason=error.reason
+            )
+
+    def results(self, stop: threading.Event) -> Iterator[tuple[str, Run, Measurement]]:
+        """Start the threads; give each result as it comes, until all is done or `stop`."""
+        for thread in self._threads:
+            thread.start()
+        active = len(self._threads)
+        while active and not stop.is_set():
+            try:
+                item = self._results.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if item is None:
+                active -= 1
+            elif isinstance(item, BaseException):
+                if not self._stopping.is_set():
+                    raise item
+            else:
+                yield item
+
+    def stop(self) -> None:
+        """End what runs, and wait for the threads within a deadline."""
+        self._stopping.set()
+        with self._lock:
+            environments = list(self._environments)
+        for environment in environments:
+            with contextlib.suppress(Exception):
+                environment.close()
+        end = time.monotonic() + _END
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(end - time.monotonic(), 0.0))
+
+    def leftover(self) -> Iterator[tuple[str, Run, Measurement]]:
+        """Give the results that ended before the stop but were not taken yet."""
+        while True:
+            try:
+                item = self._results.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, tuple):
+                yield item
+
+
+class _Keeper:
+    """Complete each measurement with what is known about the run, and store it."""
+
+    def __init__(
+        self, study: Study, name: str, store: Store, progress: ProgressLike
+    ) -> None:
+        self._study = study
+        self._name = name
+        self._store = store
+        self._progress = progress
+        self._host = host_provenance(study)
+        self.done = 0
+        self.invalid = 0
+
+    def keep(self, key: str, run: Run, m: Measurement) -> None:
+        """Store one measurement; it is on the disk when this returns."""
+        m.environment = self._name
+        m.configuration = dict(run.configuration)
+        m.seed = run.seed
+        m.purpose = run.purpose
+        m.key = key
+        if not m.started:
+            m.started = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        bad = sorted(name for name, value in m.metrics.items() if not math.isfinite(value))
+        if bad:
+            m.metrics = {name: v for name, v in m.metrics.items() if name not in bad}
+            m.reason = m.reason if not m.valid else f'metric {", ".join(bad)} is not finite'
+            m.valid = False
+        provenance = {**self._host, 'load': list(os.getloadavg()), **m.provenance}
+        m.provenance = _json_safe(provenance)
+        self._store.add(m)
+        self.done += 1
+        self.invalid += not m.valid
+        note = f'{self.invalid} invalid' if self.invalid else ''
+        if not m.valid:
+            note += f' (last: {m.reason})'
+        self._progress.advance(note)
+
+
+def host_provenance(study: Study) -> dict[str, Any]:
+    """Return what holds for all runs from here: versions, digests, revision, host."""
+    return {
+        'study': study.name,
+        'study_digest': study.digest,
+        'metric_digest': study.metric_digest,
+        'versions': {
+            'tl_adapt': __version__,
+            'python': platform.python_version(),
+            'numpy': np.__version__,
+        },
+        'revision': _revision(pathlib.Path(study.path).parent),
+        'host': socket.gethostname(),
+        'machine': f'{platform.machine()}, {os.cpu_count()} cores',
+    }
+
+
+def _revision(folder: pathlib.Path) -> str:
+    """Return the git revision of a folder, with '+' if files changed; '' outside of git."""
+    try:
+        answer = subprocess.run(
+            ['git', 'describe', '--always', '--abbrev=40', '--exclude=*', '--dirty=+'],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_GIT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    return answer.stdout.strip() if answer.returncode == 0 else ''
+
+
+def _json_safe(value: Any) -> Any:
+    """Return a copy that JSON can hold: a note in the provenance must not cost a measurement."""
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+@contextlib.contextmanager
+def _interruptible(stop: threading.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set `stop`; the second one raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

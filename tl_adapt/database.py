@@ -1,0 +1,126 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for opening databases: their names, engines and the lock of the one writer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import sqlite3
+import urllib.parse
+from typing import IO
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from tl_adapt.errors import StoreError
+
+_BUSY_SECONDS = 30.0
+
+
+def parse(
+    url_or_path: str | os.PathLike[str],
+) -> tuple[pathlib.Path | None, str, sa.engine.URL | None]:
+    """Return the SQLite file (or None), a name for messages without password, and the URL."""
+    text = os.fspath(url_or_path)
+    if '://' not in text:
+        path = pathlib.Path(text)
+        return path, str(path), None
+    try:
+        url = sa.engine.make_url(text)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise StoreError('the store must be a file or a URL of SQLAlchemy') from error
+    if url.drivername.startswith('sqlite') and url.database not in (None, '', ':memory:'):
+        path = pathlib.Path(str(url.database))
+        return path, str(path), None
+    return None, url.render_as_string(hide_password=True), url
+
+
+def file_size(path: pathlib.Path) -> int:
+    """Return the size of the file, 0 if it is missing."""
+    try:
+        if path.is_dir():
+            raise StoreError(f'{path}: a folder, not a store')
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StoreError(f'{path}: {error.strerror}') from error
+
+
+def take_lock(path: pathlib.Path) -> IO[str]:
+    """
+    Take the writer's lock beside the file.
+
+    `flock` belongs to the open file, not to the process as `lockf` does: a second writer in this
+    process is refused too, and the kernel frees it when the holder is killed.
+    """
+    lock_path = path.with_name(path.name + '.lock')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock_path.open('a+', encoding='utf-8')
+    except OSError as error:
+        raise StoreError(f'{path}: the store can not be written: {error.strerror}') from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read(32).strip() or 'unknown'
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise StoreError(
+                f'{path}: another process writes to this store (pid {holder})'
+            ) from error
+        raise StoreError(f'{path}: the store can not be locked: {error.strerror}') from error
+    file.seek(0)
+    file.truncate()
+    file.write(f'{os.getpid()}\n')
+    file.flush()
+    return file
+
+
+def sqlite_engine(path: pathlib.Path, *, read_only: bool) -> sa.engine.Engine:
+    """Make an engine with one connection that threads share under the store's lock."""
+
+    def connect() -> sqlite3.Connection:
+        uri = 'file:' + urllib.parse.quote(str(path.absolute()))
+        mode = '?mode=ro' if read_only else '?mode=rwc'
+        try:
+            return _connect(uri + mode)
+        except sqlite3.OperationalError:
+            # A reader needs the -shm file, which can't be made in a read-only folder; without
+            # a -wal file nobody is writing, and the file alone holds everything.
+            if not read_only or path.with_name(path.name + '-wal').exists():
+                raise
+            return _connect(uri + mode + '&immutable=1')
+
+    return sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
+    try:
+        connection.execute('PRAGMA synchronous = FULL')
+        connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def server_engine(url: sa.engine.URL, name: str) -> sa.engine.Engine:
+    """Make an engine for a database that is no SQLite file."""
+    try:
+        if url.drivername.startswith('sqlite'):
+            return sa.create_engine(
+                url,
+                future=True,
+                poolclass=StaticPool,
+                connect_args={'check_same_thread': False},
+            )
+        return sa.create_engine(url, future=True, pool_pre_ping=True)
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise StoreError(f'{name}: {error}') from error

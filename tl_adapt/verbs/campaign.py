@@ -1,0 +1,113 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the verb `campaign`: measure configurations in one environment, resumably."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import time
+from pathlib import Path
+
+from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
+from tl_adapt.cli import INTERRUPTED
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
+from tl_adapt.progress import duration
+from tl_adapt.store import Store, measurement_key
+from tl_adapt.study import Study, load_study
+
+_REASONS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('study', help='study file, or the name of a shipped one')
+    parser.add_argument(
+        '--environment', default='', metavar='NAME', help="(the study's source environment)"
+    )
+    parser.add_argument(
+        '--configurations', type=int, default=0, metavar='N',
+        help="configurations to measure (0: the study's budget)",
+    )
+    parser.add_argument(
+        '--workers', type=int, default=1, metavar='N', help='environments side by side (1)'
+    )
+    parser.add_argument(
+        '--store', default='', metavar='URL|FILE',
+        help='SQLite file or URL of SQLAlchemy (OUTPUT/<study>.sqlite)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=None, metavar='N', help="(the study's seeds.campaign)"
+    )
+    parser.add_argument(
+        '--repeats', type=int, default=0, metavar='N',
+        help="runs of each configuration (0: the study's mission.repeats, or 1)",
+    )
+    parser.add_argument(
+        '--design', choices=('sobol', 'lhs', 'random'), default='sobol', help='(sobol)'
+    )
+    parser.add_argument(
+        '--output', type=Path, default=Path('output'), metavar='DIR',
+        help='folder for the store (output)',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or resume the campaign and return the exit code: 0, or 130 after ctrl-C."""
+    for name, low in (('configurations', 0), ('workers', 1), ('repeats', 0), ('seed', 0)):
+        value = getattr(args, name)
+        if value is not None and value < low:
+            raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
+    study = load_study(args.study)
+    spec = study.environment(args.environment) if args.environment else study.source
+    budget = study.budget.target if spec.role == 'target' else study.budget.source
+    runs = campaign_runs(
+        study,
+        spec.name,
+        args.configurations or budget,
+        seed=study.seeds.campaign if args.seed is None else args.seed,
+        repeats=args.repeats or (study.mission.repeats if study.mission else 1),
+        method=args.design,
+    )
+    path = args.store or str(args.output / f'{study.name}.sqlite')
+    begin = time.monotonic()
+    with Store(path, study=study) as store:
+        result = run_campaign(study, spec.name, runs, store, workers=args.workers)
+        measurements = _measured(study, spec.name, runs, store)
+        left_out = store.left_out()
+        name = store.name
+    _show(f'{study.name}/{spec.name}', result, measurements, time.monotonic() - begin)
+    if left_out:
+        print(f'{left_out} measurements of other studies or definitions there are not used')
+    print(f'store: {name}')
+    if result.interrupted:
+        print('interrupted: what was measured is kept; the same command goes on')
+        return INTERRUPTED
+    return 0
+
+
+def _measured(
+    study: Study, environment: str, runs: list[Run], store: Store
+) -> list[Measurement]:
+    """Return what the store has of these runs, now and from before."""
+    keys = {
+        measurement_key(study, environment, run.configuration, run.seed, run.purpose)
+        for run in runs
+    }
+    return [m for m in store.get(environment=environment) if m.key in keys]
+
+
+def _show(
+    label: str, result: CampaignResult, measurements: list[Measurement], seconds: float
+) -> None:
+    invalid = [m for m in measurements if not m.valid]
+    print(
+        f'{label}: {result.done} measured in {duration(seconds)}, {result.skipped} were there '
+        f'already; {len(invalid)} of {len(measurements)} are invalid'
+    )
+    reasons = collections.Counter(m.reason for m in invalid)
+    for reason, count in reasons.most_common(_REASONS):
+        print(f'  {count} x {reason}')
+    if len(reasons) > _REASONS:
+        print(f'  and {len(reasons) - _REASONS} other reasons')

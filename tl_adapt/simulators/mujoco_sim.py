@@ -42,7 +42,8 @@ class MujocoSimulator:
         Raises InputError for a bad step or number, TlAdaptError without MuJoCo.
         """
         if not 0.0005 <= physics_step <= 0.005:
-            raise InputError('must lie in [0.0005, 0.005] s', key='physics_step', value=physics_step)
+            rule = 'must lie in [0.0005, 0.005] s'
+            raise InputError(rule, key='physics_step', value=physics_step)
         if not 1 <= beams <= 4096:
             raise InputError('must lie in [1, 4096]', key='beams', value=beams)
         self._mj = mj = try_import('mujoco', 'mujoco')
@@ -225,7 +226,7 @@ class MujocoSimulator:
         return float(ds.sum()) / seconds, float(dyaw.sum()) / seconds
 
     def _scan(self) -> np.ndarray:
-        """Return noisy ranges float32 (beams,); a hit nearer than the shortest range reads as it."""
+        """Return noisy ranges float32 (beams,); what is too near reads as the shortest."""
         noise = self._scan_noise.standard_normal(self._lidar.beams)
         distance = self._lidar.cast(self._model, self._data, self._base)
         ranges = distance + self.physics.scan_noise * noise

@@ -1,0 +1,315 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the ROS node of the embedded simulator."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+import rclpy
+from geometry_msgs.msg import Twist, TwistStamped
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import ParameterException
+from rclpy.executors import (
+    ExternalShutdownException,
+    SingleThreadedExecutor,
+    TimeoutException,
+)
+from rclpy.node import Node
+from sensor_msgs.msg import TimeReference
+from std_srvs.srv import Empty
+
+from tl_adapt.demo.world import load_world
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.simulators import options as parameters
+from tl_adapt.simulators.base import Sample, SimulatorError
+from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
+from tl_adapt.simulators.messages import QOS, SUBSCRIPTION_EVENTS, SensorPublisher
+from tl_adapt.simulators.mujoco_sim import MujocoSimulator
+
+_WAKE = 0.05  # s; how late a deadline may be noticed
+_KEPT_ANSWERS = 50  # scans whose answers are still taken in mode real_time
+
+
+class SimulatorNode(Node):
+    """
+    Simulate a robot behind ROS topics.
+
+    Publishes the sensors once per scan period; in mode lock_step it then waits for the answer:
+    a command whose stamp is that of the scan, and a compute time of each node in
+    `compute_time_sources`. Starts paused unless the parameter `paused` is false.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        """Declare parameters, build the simulation; raises TlAdaptError for bad parameters."""
+        super().__init__('simulator', **node_options)
+        self.options = parameters.declare(self)
+        read_only = ParameterDescriptor(read_only=True, description='whether to start paused')
+        self.paused = bool(self.declare_parameter('paused', True, read_only).value)
+        self.missed = 0
+        self._simulator = self._build(self.options)
+        self._publisher = SensorPublisher(
+            self, self.options.beams, self._simulator.range_min, self._simulator.range_max
+        )
+        self._latency = LatencyModel(self.options.compute_time_sources)
+        self._queue = CommandQueue()
+        self._answers: dict[int, Answer] = {}
+        self._unpublished: Sample | None = None
+        self._pending: Answer | None = None
+        self._deadline = self._wall_start = 0.0
+        self._reset(keep_battery=False, time_ns=0)
+        for kind, topic, heard in (
+            (TwistStamped, 'cmd_vel', self._on_stamped),
+            (Twist, 'cmd_vel_unstamped', self._on_twist),
+            (TimeReference, 'compute_time', self._on_compute_time),
+        ):
+            self.create_subscription(kind, topic, heard, QOS, event_callbacks=SUBSCRIPTION_EVENTS)
+        for name, callback in (
+            ('pause_physics', self._on_pause),
+            ('unpause_physics', self._on_unpause),
+            ('reset_world', self._on_reset_world),
+            ('reset_simulation', self._on_reset_simulation),
+        ):
+            self.create_service(Empty, name, callback)
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    def run(self, executor: SingleThreadedExecutor) -> None:
+        """Simulate, and serve requests between the steps, until the context is shut down."""
+        while executor.context.ok():
+            if self.paused:
+                executor.spin_once(timeout_sec=1.0)
+            elif self._pending is not None:
+                self._await_answer(executor)
+            else:
+                self._next_sample(executor)
+
+    def _next_sample(self, executor: SingleThreadedExecutor) -> None:
+        if self._unpublished is None:
+            if self.options.mode == 'real_time' and not self._wait_wall(executor):
+                return
+            self._unpublished = self._advance()
+            # Requests that came meanwhile, such as a pause, go before the publishing.
+            _serve(executor)
+            if self.paused or self._unpublished is None:
+                return
+        sample, self._unpublished = self._unpublished, None
+        answer = Answer(sample.time_ns)
+        if self.options.mode == 'lock_step':
+            self._answers = {sample.time_ns: answer}
+            self._pending = answer
+            self._deadline = time.monotonic() + self.options.answer_timeout
+        else:
+            self._answers[sample.time_ns] = answer
+            while len(self._answers) > _KEPT_ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+        self._publisher.publish(sample, self.options.period_ns / 1e9)
+
+    def _advance(self) -> Sample | None:
+        period = self.options.period_ns
+        commands = self._queue.take(self._simulator.time_ns + period)
+        try:
+            return self._simulator.advance(period, commands)
+        except SimulatorError as error:
+            self.get_logger().error(f'{error}; paused at the start until the next reset')
+            self._reset(keep_battery=True, time_ns=self._simulator.time_ns)
+            self.paused = True
+            return None
+
+    def _await_answer(self, executor: SingleThreadedExecutor) -> None:
+        answer = self._pending
+        if answer is None:
+            return
+        executor.spin_once(timeout_sec=_WAKE)
+        if self._pending is not answer or self.paused:
+            return
+        if answer.complete(self.options.compute_time_sources):
+            self._schedule(answer)
+        elif time.monotonic() > self._deadline:
+            self.missed += 1
+            lacking = [s for s in self.options.compute_time_sources if s not in answer.compute_ns]
+            lacking = lacking if answer.answered else ['cmd_vel', *lacking]
+            self.get_logger().warning(
+                f'no answer of {", ".join(lacking)} to the scan at {answer.stamp_ns / 1e9:.3f} s '
+                f'within {self.options.answer_timeout:g} s ({self.missed} missed so far)',
+                throttle_duration_sec=5.0,
+            )
+            self._schedule(answer)
+        else:
+            return
+        self._pending = None
+
+    def _schedule(self, answer: Answer) -> None:
+        """Put the command of an answer into the queue, to take effect when it would be there."""
+        o = self.options
+        latency_ns = round(o.command_latency * 1e9)
+        time_ns = self._latency.effective(
+            answer.stamp_ns,
+            answer.compute_ns,
+            period_ns=o.period_ns,
+            cpu_factor=o.cpu_factor,
+            command_latency_ns=latency_ns,
+        )
+        if answer.command is not None and time_ns is not None:
+            arrived_ns = answer.received_ns + latency_ns if o.mode == 'real_time' else 0
+            self._queue.put(max(time_ns, arrived_ns), answer.command)
+
+    def _wait_wall(self, executor: SingleThreadedExecutor) -> bool:
+        """Serve requests until the next period has passed on the wall clock; True if it has."""
+        wait = self._wall_start + self.options.period_ns / 1e9 / self.options.real_time_factor
+        wait -= time.monotonic()
+        if wait > 0:
+            executor.spin_once(timeout_sec=wait)
+            return False
+        # A period that could not be kept is not caught up with: that would be faster than real.
+        late = wait < -self.options.period_ns / 1e9 / self.options.real_time_factor
+        self._wall_start = time.monotonic() + (0.0 if late else wait)
+        for answer in self._answers.values():
+            if answer.answered:
+                self._schedule(answer)
+                answer.answered, answer.command = False, None
+        return True
+
+    def _now_ns(self) -> int:
+        """Return the simulated time that the wall clock stands for, in mode real_time."""
+        passed = (time.monotonic() - self._wall_start) * self.options.real_time_factor
+        period = self.options.period_ns
+        return self._simulator.time_ns + min(max(round(passed * 1e9), 0), period)
+
+    def _on_stamped(self, message: TwistStamped) -> None:
+        stamp = message.header.stamp
+        answer = self._answers.get(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        if answer is None and self.options.mode == 'real_time' and self._answers:
+            answer = next(reversed(self._answers.values()))  # a stamp of another clock
+        self._take_command(answer, message.twist)
+
+    def _on_twist(self, message: Twist) -> None:
+        """Take a command without a stamp as the answer to the newest scan."""
+        self._take_command(next(reversed(self._answers.values()), None), message)
+
+    def _take_command(self, answer: Answer | None, twist: Twist) -> None:
+        if answer is None:
+            return
+        received_ns = self._now_ns() if self.options.mode == 'real_time' else 0
+        if not answer.give_command(twist.linear.x, twist.angular.z, received_ns):
+            self.get_logger().error(
+                'command refused: it must be finite, '
+                f'got linear.x={twist.linear.x}, angular.z={twist.angular.z}',
+                throttle_duration_sec=1.0,
+            )
+
+    def _on_compute_time(self, message: TimeReference) -> None:
+        stamp = message.header.stamp
+        answer = self._answers.get(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        if answer is not None and message.source in self.options.compute_time_sources:
+            seconds = message.time_ref.sec + message.time_ref.nanosec / 1e9
+            if not answer.give_compute_time(message.source, seconds):
+                self.get_logger().error(f'compute time of {message.source} refused: {seconds} s')
+
+    def _on_pause(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
+        self.paused = True
+        return response
+
+    def _on_unpause(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
+        if self.paused:
+            self.paused = False
+            self._wall_start = time.monotonic()
+            self._deadline = self._wall_start + self.options.answer_timeout
+        return response
+
+    def _on_reset_world(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
+        self._reset(keep_battery=True, time_ns=self._simulator.time_ns)
+        return response
+
+    def _on_reset_simulation(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
+        self._reset(keep_battery=False, time_ns=0)
+        return response
+
+    def _reset(self, *, keep_battery: bool, time_ns: int) -> None:
+        """Put everything back, at once; nothing is published before the next step."""
+        o = self.options
+        self._simulator.reset(
+            seed=o.seed, start=o.start_pose, keep_battery=keep_battery, time_ns=time_ns
+        )
+        self._latency = LatencyModel(o.compute_time_sources)
+        self._queue.clear()
+        self._answers = {}
+        self._pending = self._unpublished = None
+        self.missed = 0
+        self._wall_start = time.monotonic()
+
+    def _build(self, o: parameters.Options) -> MujocoSimulator:
+        simulator = MujocoSimulator(
+            load_world(o.world), physics=o.physics, physics_step=o.physics_step, beams=o.beams
+        )
+        simulator.check_start(o.start_pose)
+        return simulator
+
+    def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
+        """Check all values, then let them count at once; a new model means a reset."""
+        values = {change.name: change.value for change in changes}
+        if 'compute_time_sources' in values:
+            values['compute_time_sources'] = parameters.sources(values['compute_time_sources'])
+        try:
+            new = self.options.changed(values)
+            changed = {n for n in parameters.STRUCTURAL & set(values)
+                       if getattr(new, n) != getattr(self.options, n)}  # fmt: skip
+            if changed and not self.paused:
+                rule = f'{", ".join(sorted(changed))} can only be changed while paused'
+                return SetParametersResult(successful=False, reason=rule)
+            if changed:
+                built = self._build(new)
+            else:
+                self._simulator.check_start(new.start_pose)
+        except TlAdaptError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        old, self.options = self.options, new
+        if changed:
+            self._simulator = built
+            self._publisher.set_scan(new.beams, built.range_min, built.range_max)
+            self._reset(keep_battery=False, time_ns=0)
+        elif new.physics != old.physics:
+            self._simulator.set_physics(new.physics)
+        if new.compute_time_sources != old.compute_time_sources:
+            self._latency = LatencyModel(new.compute_time_sources)
+        if new.mode != old.mode:
+            self._pending, self._answers = None, {}
+            self._wall_start = time.monotonic()
+        return SetParametersResult(successful=True)
+
+
+def _serve(executor: SingleThreadedExecutor) -> None:
+    """Run every callback that is ready; wait for none."""
+    with contextlib.suppress(TimeoutException):
+        while True:
+            handler, _, _ = executor.wait_for_ready_callbacks(timeout_sec=0)
+            handler()
+            handler.result()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to end; return the exit code."""
+    try:
+        rclpy.init(args=args)
+        node = SimulatorNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.run(executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (TlAdaptError, ParameterException) as error:
+        print(f'tl_adapt simulator: error: {error}', file=sys.stderr)
+        return TlAdaptError.exit_code
+    except Exception:
+        # A signal ends the context under whatever is being published at that moment.
+        if rclpy.ok():
+            raise
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -159,8 +159,10 @@ def _cubes(dim: int, n: int, seed: int, method: str) -> Iterator[np.ndarray]:
         while True:
             yield rng.random((_BLOCK, dim))
     if method == 'lhs':
+        size = n
         while True:
-            yield _engine(qmc.LatinHypercube, dim, rng).random(n)
+            yield _engine(qmc.LatinHypercube, dim, rng).random(size)
+            size = max(n, _BLOCK)  # what rejection took away is topped up in larger blocks
     while True:  # a Sobol sequence has an end (2**30 points), so begin a new one then
         engine = _engine(qmc.Sobol, dim, rng)
         for _ in range(2**20):

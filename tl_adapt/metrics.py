@@ -9,13 +9,13 @@ A trace may come from a live graph or from a file; the same metric gives the sam
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tl_adapt.errors import MeasurementError
+from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.expressions import Expression
 from tl_adapt.trace import POSITION, PROCESS_PREFIX, Topic, Trace
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float64]
 
 _DEFAULT_PERCENTILE = 50.0
+_ARRAYS: dict[str, Callable[[Samples], Samples]] = {
+    'min': lambda array: np.nanmin(array, axis=1),
+    'max': lambda array: np.nanmax(array, axis=1),
+    'mean': lambda array: np.nanmean(array, axis=1),
+}
 
 
 def evaluate(
@@ -36,11 +41,8 @@ def evaluate(
     With `strict` false, as for a failed mission, metrics that can't be computed are left out.
     Raises MeasurementError that names the metric and its topic.
     """
-    definitions = getattr(metrics, 'metrics', metrics)
-    if isinstance(definitions, dict):
-        definitions = definitions.values()
     values: dict[str, float] = {}
-    for metric in definitions:
+    for metric in _definitions(metrics):
         try:
             values[metric.name] = compute(metric, trace)
         except MeasurementError:
@@ -49,14 +51,22 @@ def evaluate(
     return values
 
 
+def _definitions(metrics: Any) -> Iterable[Metric]:
+    """Return the metrics of a study, of a mapping or of an iterable."""
+    definitions = getattr(metrics, 'metrics', metrics)
+    return definitions.values() if isinstance(definitions, Mapping) else definitions
+
+
 def compute(metric: Metric, trace: Trace) -> float:
     """
     Compute one metric: `factor * reduction + offset`.
 
     Raises MeasurementError if its topic never came or the result is not a finite number.
     """
-    value = _REDUCTIONS[metric.reduction](metric, trace)
-    value = value * metric.factor + metric.offset
+    reduction = _REDUCTIONS.get(metric.reduction)
+    if reduction is None:
+        raise _failure(metric, f'has the reduction {metric.reduction}, which no trace gives')
+    value = reduction(metric, trace) * metric.factor + metric.offset
     if not np.isfinite(value):
         raise _failure(metric, f'gave {value}, which is not a finite number')
     return float(value)
@@ -117,11 +127,14 @@ def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     missing = expression.names - set(topic.fields)
     if missing:
         raise _failure(metric, f'has no field {", ".join(sorted(missing))}')
-    values = expression.evaluate({name: topic.fields[name] for name in expression.names})
+    try:
+        values = expression.evaluate({n: _as_double(topic.fields[n]) for n in expression.names})
+    except InputError as error:
+        raise _failure(metric, f'has a field that {error}') from error
     times = _times(metric, topic)
     array = np.asarray(values)
     if array.dtype.kind not in 'biuf':
-        raise _failure(metric, 'is no number')
+        raise _failure(metric, 'has a field that is no number')
     array = np.broadcast_to(array.astype(np.float64), (len(times), *array.shape[1:]))
     if array.ndim > 1:
         array, seen = _reduce_arrays(metric, array.reshape(len(times), -1))
@@ -133,19 +146,25 @@ def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     return times, array
 
 
+def _as_double(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers in double precision, anything else as it is."""
+    return values.astype(np.float64) if values.dtype.kind in 'iuf' else values
+
+
 def _reduce_arrays(metric: Metric, array: Samples) -> tuple[Samples, NDArray[np.bool_]]:
     """
     Reduce (n, k) to (n,), and say which messages had anything to reduce.
 
     Elements that are not finite are skipped: a lidar reports a beam without hit in that way.
     """
-    reduction = {'min': np.nanmin, 'max': np.nanmax, 'mean': np.nanmean}.get(metric.array or '')
+    reduction = _ARRAYS.get(metric.array or '')
     if reduction is None:
         raise _failure(metric, 'is an array: its definition needs array: min, max or mean')
     finite = np.isfinite(array)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # messages without a finite element
-        return reduction(np.where(finite, array, np.nan), axis=1), finite.any(axis=1)
+        reduced = reduction(np.where(finite, array, np.nan))
+    return reduced, np.asarray(finite.any(axis=1))
 
 
 def _values(metric: Metric, trace: Trace) -> Samples:

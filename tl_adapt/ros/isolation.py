@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import os
 import random
 import signal
+import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from tl_adapt.errors import TlAdaptError
 
@@ -26,6 +28,8 @@ LAST_DOMAIN = 101
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
+_spawner: ThreadPoolExecutor | None = None
+_spawner_lock = threading.Lock()
 
 
 def runtime_folder() -> Path:
@@ -146,12 +150,20 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-@contextlib.contextmanager
-def signals_ignored(*signals: int) -> Iterator[None]:
-    """Ignore `signals` inside of the block; only for the main thread."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """
+    Start a child that ends with this process, not with the thread that asks for it.
+
+    `options` are those of Popen. The kernel ties the child to the thread that starts it, so
+    there is one for all of them. The child gets SIGTERM, to end what it has started itself.
+    """
+    global _spawner
+    with _spawner_lock:
+        if _spawner is None:
+            _spawner = ThreadPoolExecutor(1, thread_name_prefix='spawn')
+    options['preexec_fn'] = child_preexec(signal.SIGTERM)
+
+    def start() -> subprocess.Popen[Any]:
+        return subprocess.Popen(command, **options)
+
+    return _spawner.submit(start).result()

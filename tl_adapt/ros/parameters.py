@@ -211,26 +211,7 @@ class ParameterClient:
         are merged into the whole array. Raises ParameterError for a parameter that the node
         lacks, an index outside of the array, and a value of another type.
         """
-        known = {self.full_name(node): dict(each) for node, each in (present or {}).items()}
-        missing: dict[str, list[str]] = {}
-        for item in wanted:
-            node = self.full_name(item.node)
-            if item.name not in known.get(node, {}) and item.name not in missing.get(node, []):
-                missing.setdefault(node, []).append(item.name)
-        for node, each in self.get_many(missing).items():
-            known.setdefault(node, {}).update(each)
-        after: Snapshot = {}
-        for item in wanted:
-            node = self.full_name(item.node)
-            value = after.get(node, {}).get(item.name, known[node][item.name])
-            try:
-                if item.index is None:
-                    value = coerce(item.value, value)
-                else:
-                    value = replaced(value, item.index, item.value)
-            except TypeError as error:
-                raise ParameterError(node, f'{node} {item.name} {error}') from error
-            after.setdefault(node, {})[item.name] = value
+        after, known = self._merge(wanted, present)
         changed = {
             node: {name: value for name, value in each.items() if value != known[node][name]}
             for node, each in after.items()
@@ -240,6 +221,10 @@ class ParameterClient:
             node: {name: known[node][name] for name in each} for node, each in changed.items()
         }
         return changed, before
+
+    def merged(self, wanted: Sequence[Assignment]) -> Snapshot:
+        """Return the values that the parameters get, whole arrays, also where nothing changes."""
+        return self._merge(wanted, None)[0]
 
     def apply(self, wanted: Sequence[Assignment], present: Snapshot | None = None) -> Snapshot:
         """
@@ -283,6 +268,32 @@ class ParameterClient:
             clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             self._node.destroy_client(client)
+
+    def _merge(
+        self, wanted: Sequence[Assignment], present: Snapshot | None
+    ) -> tuple[Snapshot, Snapshot]:
+        """Return the values to be and the present ones."""
+        known = {self.full_name(node): dict(each) for node, each in (present or {}).items()}
+        missing: dict[str, list[str]] = {}
+        for item in wanted:
+            node = self.full_name(item.node)
+            if item.name not in known.get(node, {}) and item.name not in missing.get(node, []):
+                missing.setdefault(node, []).append(item.name)
+        for node, each in self.get_many(missing).items():
+            known.setdefault(node, {}).update(each)
+        after: Snapshot = {}
+        for item in wanted:
+            node = self.full_name(item.node)
+            value = after.get(node, {}).get(item.name, known[node][item.name])
+            try:
+                if item.index is None:
+                    value = coerce(item.value, value)
+                else:
+                    value = replaced(value, item.index, item.value)
+            except TypeError as error:
+                raise ParameterError(node, f'{node} {item.name} {error}') from error
+            after.setdefault(node, {})[item.name] = value
+        return after, known
 
     def _client(self, kind: Any, node: str) -> Client:
         """Return the client for one service of one node."""

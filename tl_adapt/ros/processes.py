@@ -37,12 +37,17 @@ def kill_session(leader: int) -> None:
 class Process:
     """Hold one process of a stack, in a session of its own, with its output in a file."""
 
-    def __init__(self, name: str, command: Sequence[str], nodes: Sequence[str], log: Path) -> None:
-        """Keep what is needed to start; `{python}` in the command is this interpreter."""
-        self.name = name
-        self.nodes = tuple(nodes)
-        self.log = log
-        self._command = [part.replace('{python}', sys.executable) for part in command]
+    def __init__(self, entry: Mapping[str, Any], folder: Path) -> None:
+        """
+        Take one of the study's `bringup` entries (name, command, nodes, environment).
+
+        `{python}` in the command is this interpreter; the output goes to a file in `folder`.
+        """
+        self.name: str = entry['name']
+        self.nodes = tuple(entry['nodes'])
+        self.log = folder / f'{self.name.replace("/", "_")}.log'
+        self._command = [part.replace('{python}', sys.executable) for part in entry['command']]
+        self._environment = dict(entry.get('environment', {}))
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,6 +76,7 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
+                    env={**os.environ, **self._environment},
                     preexec_fn=child_preexec(),
                 )
             except OSError as error:
@@ -127,15 +133,8 @@ class Bringup:
 
     def __init__(self, entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
         """Take the study's `bringup` entries (name, command, nodes); logs go into `folder`."""
-        self.processes = [
-            Process(
-                entry['name'],
-                entry['command'],
-                entry.get('nodes', ()),
-                folder / f'{entry["name"]}.log',
-            )
-            for entry in entries
-        ]
+        self.processes = [Process(entry, folder) for entry in entries]
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def nodes(self) -> list[str]:
@@ -151,6 +150,14 @@ class Bringup:
         """Start all processes."""
         for process in self.processes:
             process.start()
+            self.on_change()
+
+    def start_again(self, processes: Sequence[Process], values: Mapping[str, Any]) -> None:
+        """Start processes that have been stopped, with parameters (node -> name -> value)."""
+        for process in processes:
+            names = [node.strip('/') for node in process.nodes]
+            process.start({n: each for n, each in values.items() if n.strip('/') in names})
+        self.on_change()
 
     def check(self) -> None:
         """Raise MeasurementError if a process has ended."""
@@ -239,9 +246,9 @@ class Sampler:
         """Take the last sample and end the thread."""
         if self._thread is None:
             return
-        self._sample()
         self._stop.set()
         self._thread.join()
+        self._sample()
         self._thread = None
         for key, found in self._processes.items():
             before = self._before.get(key, {})

@@ -32,6 +32,10 @@ _SETTLE = 0.2
 _TYPE = re.compile(r'([A-Za-z]\w*)/msg/([A-Za-z]\w*)')
 
 
+class TraceError(MeasurementError):
+    """Say that what was recorded does not fit the metrics; the stack itself is well."""
+
+
 def message_type(name: str) -> Any:
     """
     Return the class of a message type such as `sensor_msgs/msg/LaserScan`.
@@ -234,7 +238,7 @@ class Recorder:
         """
         End the recording and return its trace.
 
-        Raises MeasurementError if a message type lacks a field that a metric needs.
+        Raises TraceError if a message type lacks a field that a metric needs.
         """
         trace = Trace()
         for channel in self._channels:
@@ -262,9 +266,7 @@ class Recorder:
                     column.append(extract(message, field))
                 except AttributeError as error:
                     what = 'position' if field == POSITION else f'field {field}'
-                    raise MeasurementError(
-                        f'topic {channel.topic} has no {what} ({error})'
-                    ) from error
+                    raise TraceError(f'topic {channel.topic} has no {what} ({error})') from error
         return make_topic(stamps, received, columns)
 
     def close(self) -> None:

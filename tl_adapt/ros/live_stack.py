@@ -1,0 +1,352 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for a stack in its own ROS graph: bring it up, measure on it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.metrics import evaluate, needed_fields, process_topic
+from tl_adapt.ros.mission import Ending, MissionRunner
+from tl_adapt.ros.parameters import (
+    Assignment,
+    ParameterClient,
+    ParameterError,
+    Snapshot,
+    assignments,
+)
+from tl_adapt.ros.processes import Bringup, Sampler, stop_processes
+from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
+from tl_adapt.trace import Trace
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+_STARTUP = 60.0
+_GONE = 3.0  # s that a node which has ended may stay in the graph
+_SEEDS = 2**31 - 1
+_START_POSE = 'start_pose'
+
+
+class BrokenStackError(MeasurementError):
+    """Say why the stack has to be brought up anew before anything else is measured."""
+
+
+class LiveStack:
+    """Measure one environment of a study on a live graph, in the present ROS domain."""
+
+    def __init__(self, study: Study, environment: str, folder: Path) -> None:
+        """Keep what is needed; `folder` takes the processes' output."""
+        self.study = study
+        self.spec = study.environment(environment)
+        self.bringup = Bringup(self.spec.options.get('bringup', ()), folder)
+        self._graph: _Graph | None = None
+        self._names: dict[str, list[str]] = {}
+
+    @property
+    def nodes(self) -> list[str]:
+        """Return the names of all nodes that the study names, each once."""
+        mission = self.study.mission
+        names = [
+            *self.bringup.nodes,
+            *(t.node for p in self.study.space.parameters for t in p.targets),
+            *self.spec.options.get('node_parameters', ()),
+            *(node for node, _ in (mission.seed_targets if mission else ())),
+        ]
+        return list(dict.fromkeys(name.strip('/') for name in names))
+
+    def start(self) -> None:
+        """
+        Bring the stack up and wait until it is ready; if it is up already, check that only.
+
+        Raises BrokenStackError if it does not come up.
+        """
+        if self._graph is not None:
+            try:
+                self.bringup.check()
+            except MeasurementError as error:
+                raise BrokenStackError(error.reason) from error
+            return
+        graph = self._graph = _Graph(self)
+        try:
+            if self.bringup.processes:
+                graph.refuse_strangers()
+                self.bringup.start()
+            self._settle_in(graph)
+        except MeasurementError as error:
+            raise BrokenStackError(f'the stack did not come up: {error}') from error
+
+    def measure(
+        self, configuration: Mapping[str, Any] | None, seed: int, trace_path: str | None = None
+    ) -> Measurement:
+        """
+        Run one mission; with `configuration` None the parameters stay as they are.
+
+        Raises BrokenStackError with the measurement's reason if the stack is of no use any more;
+        everything else that goes wrong is in the measurement.
+        """
+        started = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        begun = time.monotonic()
+        result = Measurement(
+            self.spec.name, dict(configuration or {}), seed, cost=self.spec.cost, started=started
+        )
+        result.provenance.update(load=list(os.getloadavg()), reference_loop=reference_loop())
+        try:
+            self.start()
+            self._run(result, configuration, trace_path)
+        except BrokenStackError as error:
+            result.valid, result.reason = False, error.reason
+            result.provenance['broken'] = True
+        except MeasurementError as error:
+            result.valid, result.reason = False, error.reason
+            # A node that refuses a value is well; one that is gone, silent or twice there isn't.
+            fine = isinstance(error, TraceError) or (
+                isinstance(error, ParameterError) and not self._ailing()
+            )
+            result.provenance['broken'] = not fine
+        result.wall_time = time.monotonic() - begun
+        return result
+
+    def stop(self, *, gently: bool = True) -> None:
+        """End the stack's processes and leave the graph."""
+        self.bringup.stop(gently=gently)
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
+
+    def _settle_in(self, graph: _Graph) -> None:
+        """Wait until all nodes are there and connected, and give them what isn't tuned."""
+        alive = self.bringup.check
+        seconds = float(self.spec.options.get('startup_timeout', _STARTUP))
+        graph.parameters.wait_for_nodes(self.nodes, deadline=seconds, alive=alive)
+        self._set_node_parameters()
+        self._names = graph.parameters.names_of(self.nodes)
+        graph.recorder.prepare(deadline=10.0, alive=alive)
+        graph.runner.wait_until_ready()
+
+    def _ailing(self) -> bool:
+        """Say whether the nodes are not all there, once each, and answering."""
+        if self._graph is None:
+            return True
+        try:
+            self.bringup.check()
+            self._graph.parameters.names_of(self.nodes)
+        except MeasurementError:
+            return True
+        return False
+
+    def _run(
+        self, result: Measurement, configuration: Mapping[str, Any] | None, path: str | None
+    ) -> None:
+        """Do everything from pause to metrics, and fill the measurement."""
+        graph, mission = self._graph, self.study.mission
+        if graph is None or mission is None:
+            raise MeasurementError('the study has no mission')
+        graph.runner.pause()
+        self._set(configuration, result.seed)
+        graph.runner.reset()
+        snapshot = graph.parameters.get_many(self._names)
+        result.provenance['parameters'] = snapshot
+        if configuration is None:
+            result.configuration = self._present(snapshot)
+        graph.runner.initialise_pose()
+        graph.recorder.prepare(alive=self.bringup.check)
+        pids = {process_topic(node): self.bringup.pids(node) for node in self._measured_nodes()}
+        sampler = Sampler(pids, graph.clock.now)
+        graph.recorder.start()
+        ready = time.monotonic()
+        try:
+            ending = graph.runner.run(sampler.start)
+            driven = time.monotonic()
+        finally:
+            sampler.stop()
+        trace = self._finish(graph, ending, sampler, pids)
+        result.sim_time = trace.duration
+        result.provenance.update(
+            mission_wall_time=round(driven - ready, 4),
+            start_ns=trace.meta['start_ns'],
+            end_ns=trace.meta['end_ns'],
+            threads=sampler.threads,
+        )
+        if path is not None:
+            trace.meta.update(
+                environment=self.spec.name, seed=result.seed, configuration=result.configuration
+            )
+            trace.save(path)
+            result.provenance['trace'] = str(path)
+        outcome = trace.meta['outcome']
+        if outcome != 'succeeded':
+            result.valid, result.reason = False, outcome
+        result.metrics = evaluate(self.study, trace, strict=False)
+        if result.valid and len(result.metrics) < len(self.study.metrics):
+            try:
+                evaluate(self.study, trace)
+            except MeasurementError as error:
+                result.valid, result.reason = False, error.reason
+        if ending.broken:
+            result.provenance['broken'] = True
+
+    def _finish(
+        self, graph: _Graph, ending: Ending, sampler: Sampler, pids: Mapping[str, list[int]]
+    ) -> Trace:
+        """Stop the simulation and the recording, and cut the trace to the mission."""
+        if not ending.broken:
+            graph.runner.pause()
+            graph.recorder.drain(ending.end_ns)
+            ending = graph.runner.settle_ending(ending)
+        trace = graph.recorder.stop()
+        trace.topics.update(sampler.topics(ending.start_ns))
+        trace.meta.update(outcome=ending.outcome, pids=dict(pids))
+        return trace.clip(ending.start_ns, ending.end_ns)
+
+    def _measured_nodes(self) -> list[str]:
+        """Return the nodes whose processes the metrics measure."""
+        names = [node for metric in self.study.metrics.values() for node in metric.nodes]
+        return list(dict.fromkeys(names))
+
+    def _set(self, configuration: Mapping[str, Any] | None, seed: int) -> None:
+        """Set seeds, the start pose and the configuration; everything stands still now."""
+        graph, mission = self._graph, self.study.mission
+        if graph is None or mission is None:
+            return
+        wanted = [Assignment(node, name, seed & _SEEDS) for node, name in mission.seed_targets]
+        simulator = self.spec.options.get('simulator', {}).get('node')
+        if simulator and mission.start is not None:
+            full = graph.parameters.full_name(simulator)
+            if _START_POSE in self._names.get(full, ()):
+                wanted.append(Assignment(simulator, _START_POSE, list(mission.start)))
+        if configuration is not None:
+            distribution = self.spec.options.get('distribution')
+            values = assignments(self.study.space, configuration, distribution=distribution)
+            self._restart_for([item for item in values if item.mode == 'restart'])
+            wanted += values
+        graph.parameters.apply(wanted)
+
+    def _restart_for(self, wanted: list[Assignment]) -> None:
+        """Restart the processes of nodes that take some of the values only when they start."""
+        graph = self._graph
+        if graph is None or not wanted:
+            return
+        changed, _ = graph.parameters.changes(wanted)
+        if not changed:
+            return
+        # A new process knows nothing: it needs the values that stay the same, too.
+        values = {n: each for n, each in graph.parameters.merged(wanted).items() if n in changed}
+        processes = {}
+        for node in changed:
+            process = self.bringup.process_of(node)
+            if process is None:
+                raise MeasurementError(f'{node} has to be restarted, but is not of this bringup')
+            processes[process.name] = process
+        nodes = [node for process in processes.values() for node in process.nodes]
+        stop_processes(list(processes.values()))
+        end = time.monotonic() + _GONE
+        while any(graph.parameters.count(node) for node in nodes):
+            if time.monotonic() > end:
+                # Its end was too rough to be announced; who joins now doesn't know of it.
+                graph.close()
+                graph = self._graph = _Graph(self)
+                break
+            time.sleep(0.01)
+        self.bringup.start_again(list(processes.values()), values)
+        self._settle_in(graph)
+
+    def _set_node_parameters(self) -> None:
+        """Set what belongs to the environment and is not tuned."""
+        if self._graph is not None:
+            wanted = [
+                Assignment(node, name, value)
+                for node, values in self.spec.options.get('node_parameters', {}).items()
+                for name, value in values.items()
+            ]
+            self._graph.parameters.apply(wanted)
+
+    def _present(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the configuration that the nodes have, from their parameters."""
+        configuration = {}
+        for parameter in self.study.space.parameters:
+            for target in parameter.targets[:1]:
+                values = {node.strip('/'): each for node, each in snapshot.items()}
+                value = values[target.node.strip('/')][target.name]
+                value = value if target.index is None else value[target.index]
+                configuration[parameter.name] = target.from_ros(value)
+        with contextlib.suppress(InputError):
+            return dict(self.study.space.validate(configuration))
+        return configuration
+
+
+class _Graph:
+    """Hold the node in the stack's graph, the thread that spins it, and all that uses it."""
+
+    def __init__(self, stack: LiveStack) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node(
+            f'tl_adapt_worker_{os.getpid()}',
+            context=self.context,
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        mission = stack.study.mission
+        if mission is None:
+            raise MeasurementError('the study has no mission')
+        self.clock = SimClock(self.node)
+        self.parameters = ParameterClient(self.node)
+        self.recorder = Recorder(
+            self.node, needed_fields(stack.study.metrics.values()), self.clock
+        )
+        simulator = stack.spec.options.get('simulator')
+        self.runner = MissionRunner(self.node, mission, simulator, self.clock, stack.bringup.check)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def refuse_strangers(self, seconds: float = 0.3) -> None:
+        """Raise MeasurementError if nodes are on this domain before the stack is brought up."""
+        time.sleep(seconds)  # as long as discovery takes
+        own = self.node.get_name()
+        strangers = [
+            f'{namespace.rstrip("/")}/{name}'
+            for name, namespace in self.node.get_node_names_and_namespaces()
+            if name != own
+        ]
+        if strangers:
+            raise MeasurementError(
+                f'nodes that are not of this stack run on its domain: {", ".join(strangers)}'
+            )
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(1.0)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+def reference_loop() -> float:
+    """Return how long a fixed piece of work took just now, in s: it tells how busy the host is."""
+    begun = time.perf_counter()
+    total = 0.0
+    for number in range(150_000):
+        total += math.sqrt(number)
+    return round(time.perf_counter() - begun, 6) if total else math.nan

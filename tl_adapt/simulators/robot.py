@@ -34,7 +34,7 @@ class Robot:
     range_max: float = 8.0
     torque_limit: float = 0.14        # N m
     speed_limit: float = 25.0         # rad/s
-    speed_gain: float = 0.2           # N m s/rad, of the speed controller
+    speed_gain: float = 0.5           # N m s/rad, of the speed controller
     gear_friction: float = 0.004      # N m, dry
     viscous_friction: float = 0.0045  # N m s/rad
     rolling_resistance: float = 0.12  # of the load on the wheels

@@ -24,6 +24,7 @@ from tl_adapt.models.kernel import Array, Features, as_points
 
 _OUTLIERS = 0.03  # share of target measurements that may come from nowhere
 _BOOTSTRAPS = 200
+_NEGLIGIBLE = 1e-4  # hypotheses of less weight are not evaluated
 _LOG_2PI = float(np.log(2.0 * np.pi))
 
 Data = tuple[ArrayLike, ArrayLike]
@@ -54,7 +55,7 @@ class TransferModel:
         Learn from source (Xs (n, d), ys (n,)) and target (Xt (m, d), yt (m,)); one may be empty.
 
         The source's model is kept when called again with the same source. With `quick` the
-        target's hyperparameters start from the last ones only. Raises ValueError if both are
+        hyperparameters stay those of the last fit, only the target's data change. Raises ValueError if both are
         empty, for shapes that do not fit, or values that are not finite.
         """
         Xs, ys = _checked(source)
@@ -187,12 +188,19 @@ class TransferModel:
         points = as_points(X, self.X.shape[1])
         mean, var = np.empty(len(points)), np.empty(len(points))
         for part in chunks(len(points)):
-            mean[part], var[part] = self._mixture(self.features(points[part]), noise)
-        mean = np.clip(mean, self.low, self.high)
+            mean[part], var[part] = self._mixture(self.features(points[part]))
         var = np.minimum(var, (self.high - self.low) ** 2)
-        return self.location + self.spread * mean, self.spread**2 * var
+        mean, var = self.location + self.spread * mean, self.spread**2 * var
+        return mean, var + (self.noise_variance if noise else 0.0)
 
-    def _mixture(self, A: Array, noise: bool) -> tuple[Array, Array]:
+    @property
+    def noise_variance(self) -> float:
+        """Return the variance that one measurement adds to the function, on the model's scale."""
+        return self.spread**2 * float(
+            sum(w * fit.noise for w, fit in zip(self.weight, self.fits))
+        )
+
+    def _mixture(self, A: Array) -> tuple[Array, Array]:
         """Return mean and variance of the weighted hypotheses at features A (n, D)."""
         source = self.source
         if source is not None:
@@ -204,13 +212,13 @@ class TransferModel:
         view = View(A, f, cross)
         first, second = np.zeros(len(A)), np.zeros(len(A))
         for weight, fit in zip(self.weight, self.fits):
-            if weight < 1e-4:
+            if weight < _NEGLIGIBLE:
                 continue
             mean, spread = fit.predict(view, var, cross)
             mean = np.clip(mean, self.low, self.high)
             first += weight * mean
-            second += weight * (mean**2 + spread + (fit.noise if noise else 0.0))
-        total = self.weight[self.weight >= 1e-4].sum()
+            second += weight * (mean**2 + spread)
+        total = float(self.weight[self.weight >= _NEGLIGIBLE].sum())
         first /= total
         return first, np.maximum(second / total - first**2, 1e-10)
 

@@ -1,0 +1,241 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the models of one study: a transfer model per metric and one of validity."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
+from tl_adapt.models import persistence, scale
+from tl_adapt.models.kernel import Array, as_points
+from tl_adapt.models.transfer import TransferModel
+from tl_adapt.models.validity import ValidityModel
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Limit, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """
+    Hold what one run of each configuration should give.
+
+    `mean` and `std` map metrics to arrays (n,) in the metric's unit, noise included; `valid` (n,)
+    is the probability that the run is valid.
+    """
+
+    mean: dict[str, Array]
+    std: dict[str, Array]
+    valid: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """
+    Hold what decides between configurations, each of shape (n,).
+
+    `mean` and `std` of the objective (the function behind the noise, to be minimised), `valid`
+    the probability of a valid run, `feasible` that of one which also keeps all limits.
+    """
+
+    mean: Array
+    std: Array
+    valid: Array
+    feasible: Array
+
+
+class ModelSet:
+    """
+    Learn all metrics of a study from measurements in its source and target environment.
+
+    Metrics of invalid measurements are not regressed (what a study says that a failed mission
+    counts as is a convention, no physics); such rows teach the validity model alone. A metric that
+    no valid measurement has is left out.
+    """
+
+    def __init__(self, study: Study, seed: int = 0) -> None:
+        """Keep the study."""
+        self.study = study
+        self.seed = seed
+        self.models: dict[str, TransferModel] = {}
+        self.validity = ValidityModel(study.space.categorical, seed=seed)
+
+    def fit(
+        self, source: Sequence[Measurement], target: Sequence[Measurement], *, quick: bool = False
+    ) -> ModelSet:
+        """
+        Learn from the measurements; either list may be empty.
+
+        With `quick` the hyperparameters of the last fit are kept. Models of the source are kept
+        as long as its data stay the same.
+        """
+        space = self.study.space
+        Xs = space.encode([m.configuration for m in source]).reshape(-1, space.dim)
+        Xt = space.encode([m.configuration for m in target]).reshape(-1, space.dim)
+        models = {}
+        for name, metric in self.study.metrics.items():
+            ys, yt = _values(source, name), _values(target, name)
+            if metric.scale == 'log':
+                ys, yt = _positive(ys, yt)
+            rows, cols = np.isfinite(ys), np.isfinite(yt)
+            if not rows.any() and not cols.any():
+                continue
+            model = self.models.get(name)
+            if model is None:
+                model = TransferModel(space.categorical, metric.scale == 'log', self.seed)
+            model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
+            models[name] = model
+        self.models = models
+        self.validity.fit(
+            Xs, [m.valid for m in source], target=(Xt, [m.valid for m in target])
+        )
+        return self
+
+    def branch(self) -> ModelSet:
+        """Return models that can be fitted on without changing these."""
+        other = copy.copy(self)
+        other.models = {name: copy.copy(model) for name, model in self.models.items()}
+        other.validity = copy.copy(self.validity)
+        return other
+
+    @property
+    def ready(self) -> bool:
+        """Say whether every metric of the objectives has a model."""
+        return bool(self.models) and all(
+            objective.metric in self.models for objective in self.study.objectives
+        )
+
+    @property
+    def weights(self) -> dict[str, dict[str, float]]:
+        """Return for each metric how much each hypothesis of the transfer counts."""
+        return {name: dict(model.weights) for name, model in self.models.items()}
+
+    def predict(self, configurations: Sequence[Mapping[str, Any]]) -> Prediction:
+        """Return what one run of each of n configurations should give."""
+        X = self.study.space.encode(configurations)
+        mean, std = {}, {}
+        for name, model in self.models.items():
+            mean[name], std[name] = model.moments(X)
+        return Prediction(mean, std, self.validity.probability(X))
+
+    def assess(self, X: Array) -> Assessment:
+        """
+        Return what decides between configurations, given as points X (n, d) of the unit cube.
+
+        The objective's mean and variance are those of a weighted sum of independent metrics.
+        Raises InputError if a metric of the objective has no model.
+        """
+        if not self.ready:
+            raise InputError(
+                'no valid measurement to learn from', key='objectives',
+                value=[o.metric for o in self.study.objectives if o.metric not in self.models],
+            )
+        X = as_points(X, self.study.space.dim)
+        needed = {o.metric for o in self.study.objectives}
+        needed |= {limit.metric for limit in self.study.limits} & set(self.models)
+        latent = {name: self.models[name].latent(X, noise=False) for name in sorted(needed)}
+        mean, var = np.zeros(len(X)), np.zeros(len(X))
+        for objective in self.study.objectives:
+            name = objective.metric
+            factor = objective.weight / objective.reference
+            middle, std = scale.mean_and_std(*latent[name], self.models[name].log_scale)
+            mean += self.study.metrics[name].sign * factor * middle
+            var += (factor * std) ** 2
+        valid = self.validity.probability(X)
+        feasible = valid.copy()
+        for limit in self.study.limits:
+            if limit.metric in latent:
+                feasible *= _kept(limit, self.models[limit.metric], *latent[limit.metric])
+        return Assessment(mean, np.sqrt(var), valid, feasible)
+
+    def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
+        """Return mean and standard deviation (n,) of the objective, without noise."""
+        found = self.assess(self.study.space.encode(configurations))
+        return found.mean, found.std
+
+    def feasibility(self, configurations: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the probability (n,) that one run is valid and keeps all limits."""
+        return self.assess(self.study.space.encode(configurations)).feasible
+
+    def save(self, folder: str | Path) -> None:
+        """Write the models into a folder as arrays and JSON."""
+        names = list(self.models)
+        arrays = {f'validity/{key}': a for key, a in self.validity.to_arrays().items()}
+        for i, name in enumerate(names):
+            arrays |= {f'metric{i}/{key}': a for key, a in self.models[name].to_arrays().items()}
+        meta = {
+            'study': self.study.name, 'digest': self.study.digest, 'metrics': names,
+            'weights': self.weights, 'seed': self.seed,
+        }
+        persistence.save(folder, meta, arrays)
+
+    @classmethod
+    def load(cls, folder: str | Path, study: Study) -> ModelSet:
+        """
+        Return the models that `save` wrote.
+
+        Raises InputError if they are of another study or version, or corrupt.
+        """
+        meta, arrays = persistence.load(folder)
+        file = Path(folder) / persistence.META
+        if meta.get('digest') != study.digest:
+            raise InputError(
+                f'belongs to another study, or to {study.name!r} before it was changed', file=file,
+                key='digest', value=meta.get('digest'),
+            )
+        try:
+            found = cls(study, seed=int(meta['seed']))
+            for i, name in enumerate(meta['metrics']):
+                if name not in study.metrics:
+                    raise ValueError(f'unknown metric {name!r}')
+                found.models[name] = TransferModel.from_arrays(_inside(arrays, f'metric{i}/'))
+                if found.models[name].X.shape[1] != study.space.dim:
+                    raise ValueError(f'{name}: wrong number of parameters')
+            found.validity = ValidityModel.from_arrays(_inside(arrays, 'validity/'))
+        except (KeyError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+            raise InputError(f'the model is corrupt: {error}', file=file) from error
+        return found
+
+
+def _values(measurements: Sequence[Measurement], metric: str) -> Array:
+    """Return the metric (n,) of each measurement; nan where it is invalid or lacks it."""
+    return np.array(
+        [m.metrics.get(metric, math.nan) if m.valid else math.nan for m in measurements],
+        dtype=np.float64,
+    )
+
+
+def _positive(*samples: Array) -> list[Array]:
+    """
+    Return the samples with values <= 0 raised to half of the smallest positive one.
+
+    A metric on a log scale may still be measured as 0 (a CPU time below the clock's resolution).
+    """
+    everything = np.concatenate(samples)
+    good = everything[np.isfinite(everything) & (everything > 0)]
+    floor = 0.5 * float(good.min()) if len(good) else 1.0
+    return [np.where(sample <= 0, floor, sample) for sample in samples]
+
+
+def _kept(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Array:
+    """Return the probability (n,) that one run keeps the limit."""
+    value = float(limit.value)
+    if model.log_scale:
+        value = math.log(value) if value > 0 else -math.inf
+    below = ndtr((value - mean) / np.sqrt(var + model.noise_variance))
+    return np.asarray(below if limit.op == '<=' else 1.0 - below)
+
+
+def _inside(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Return the arrays whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}

@@ -1,0 +1,344 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for choosing target measurements: ask for a configuration, tell what it gave.
+
+Roots: BO4CO (Jamshidi & Casale 2016) and its transfer (Jamshidi et al. 2017). The first target
+measurement is the transferred model's best guess; then constrained expected improvement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_adapt import acquisition
+from tl_adapt.designs import fingerprint
+from tl_adapt.environments.base import Measurement
+from tl_adapt.models.model_set import Assessment, ModelSet
+from tl_adapt.space import Configuration
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+POOL = 4096  # configurations of the design that each choice considers
+ANCHORS = 6  # the best of them, whose neighbours are considered too
+NEIGHBOURS = 64  # around each anchor
+GAIN = 1e-3  # of the incumbent: expected improvement below which no more is measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """
+    Hold the configuration to use, the objective expected of it, and why it was chosen.
+
+    `std` is the uncertainty of `mean`; 0 where no model judges it.
+    """
+
+    configuration: Configuration
+    mean: float
+    std: float
+    why: str
+
+
+class Tuner:
+    """
+    Choose target measurements one by one, or several at once for workers that run side by side.
+
+    `source` are measurements of the source environment; `transfer=False` ignores them and
+    starts from the default configuration. `method` is 'model' or 'random'. `budget` is a number
+    of target measurements (the study's if None). The same seed and the same measurements in the
+    same order give the same choices.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        source: Sequence[Measurement] = (),
+        transfer: bool = True,
+        seed: int = 0,
+        budget: int | None = None,
+        method: str = 'model',
+    ) -> None:
+        """Keep the settings; raises ValueError for an unknown method or a budget below 0."""
+        if method not in ('model', 'random'):
+            raise ValueError(f"method must be 'model' or 'random', got {method!r}")
+        self.study = study
+        self.space = study.space
+        self.method = method
+        self.seed = seed
+        self.budget = study.budget.target if budget is None else budget
+        if self.budget is not None and self.budget < 0:
+            raise ValueError(f'budget must be 0 or more, got {budget}')
+        self.source = list(source) if transfer and method == 'model' else []
+        self.target: list[Measurement] = []
+        self.pending: list[Configuration] = []
+        self._model = ModelSet(study, seed=seed)
+        self._stale = True
+        self._pool: tuple[list[Configuration], np.ndarray] | None = None
+        self._proposal: tuple[Configuration, float | None] | None = None
+
+    @property
+    def model(self) -> ModelSet:
+        """Return the models, fitted to all that was told."""
+        if self._stale:
+            self._model.fit(self.source, self.target)
+            self._stale = False
+        return self._model
+
+    def tell(self, measurement: Measurement) -> None:
+        """
+        Take note of a target measurement, asked for or not, in any order.
+
+        Raises InputError if its configuration is outside of the study's space.
+        """
+        configuration = self.space.validate(measurement.configuration)
+        for pending in self.pending:
+            if pending == configuration:
+                self.pending.remove(pending)
+                break
+        self.target.append(measurement)
+        self._stale, self._proposal = True, None
+
+    def ask(self, n: int = 1) -> list[Configuration]:
+        """Return the n next configurations to measure; they count as pending until told."""
+        asked = []
+        for _ in range(n):
+            configuration, _worth = self._next()
+            self.pending.append(configuration)
+            self._proposal = None
+            asked.append(dict(configuration))
+        return asked
+
+    def should_stop(self) -> str | None:
+        """Return why no more should be measured on the target, or None."""
+        n = len(self.target)
+        if self.budget is not None and n >= self.budget:
+            return f'the budget of {self.budget} target measurements is spent'
+        size = self.space.size
+        if size is not None and n >= size and len(self._seen()) >= size:
+            return f'all {size} configurations are measured'
+        if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
+            return None
+        if not self.model.ready:
+            return None
+        best = self._incumbent(self.model)
+        _configuration, worth = self._next()
+        if best is None or worth is None or worth >= GAIN * max(abs(best), 1e-9):
+            return None
+        return (
+            f'the expected improvement {worth:.2g} is below {100 * GAIN:.2g} % of the '
+            f'objective {best:.4g}'
+        )
+
+    def best(self) -> Choice:
+        """
+        Return the configuration to use.
+
+        That is the measured one with the lowest posterior mean among those that keep the limits,
+        unless the model is sure of a better one that was not measured.
+        """
+        valid = [m for m in self.target if m.valid]
+        if self.method == 'random':
+            return self._best_measured(valid)
+        if not self.model.ready:
+            why = 'the default configuration: no valid measurement to learn from'
+            return Choice(self.space.default(), math.nan, 0.0, why)
+        guess = self._best_unmeasured()
+        if not valid:
+            return guess[0]
+        configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
+                              .values())
+        found = self.model.assess(self.space.encode(configurations))
+        index = acquisition.incumbent(found.mean, found.feasible)
+        if index is None:
+            index = int(np.argmax(found.feasible))
+            reason = 'the most likely to keep the limits'
+        else:
+            reason = 'the lowest posterior mean'
+        mean, std = float(found.mean[index]), float(found.std[index])
+        sure = float(found.feasible[index])
+        choice, feasible = guess
+        better = choice.mean + 2.0 * choice.std < mean - std
+        if feasible >= max(0.8, sure - 0.05) and better:
+            return choice
+        why = (
+            f'{reason} of {len(configurations)} measured: objective {mean:.4g} +- {std:.2g}, '
+            f'feasible with probability {sure:.2f}'
+        )
+        return Choice(dict(configurations[index]), mean, std, why)
+
+    def _best_measured(self, valid: Sequence[Measurement]) -> Choice:
+        """Return the best by what was measured alone, runs of one configuration averaged."""
+        groups: dict[str, list[Measurement]] = {}
+        for measurement in valid:
+            groups.setdefault(fingerprint(measurement.configuration), []).append(measurement)
+        ranked = []
+        for runs in groups.values():
+            values = [self.study.objective(run.metrics) for run in runs]
+            broken = sum(bool(self.study.broken_limits(run.metrics)) for run in runs)
+            spread = float(np.std(values, ddof=1)) / math.sqrt(len(runs)) if values[1:] else 0.0
+            ranked.append((2 * broken > len(runs), float(np.mean(values)), spread, runs[0]))
+        if not ranked:
+            why = 'the default configuration: nothing valid was measured'
+            return Choice(self.space.default(), math.nan, 0.0, why)
+        broken, mean, std, run = min(ranked, key=lambda entry: entry[:2])
+        limits = 'it breaks a limit, as all do' if broken else 'it keeps the limits'
+        why = f'the lowest measured objective {mean:.4g} of {len(ranked)} measured; {limits}'
+        return Choice(dict(run.configuration), mean, std, why)
+
+    def _best_unmeasured(self) -> tuple[Choice, float]:
+        """Return the model's best guess in the whole space, and its probability to be feasible."""
+        configurations, found = self._candidates(self.model, None)
+        index = acquisition.predicted_best(found.mean, found.feasible)
+        mean, std = float(found.mean[index]), float(found.std[index])
+        feasible = float(found.feasible[index])
+        why = (
+            f'predicted best, not measured: objective {mean:.4g} +- {std:.2g}, '
+            f'feasible with probability {feasible:.2f}'
+        )
+        return Choice(dict(configurations[index]), mean, std, why), feasible
+
+    def _initial(self) -> int:
+        """Return how many measurements are taken by design before the model chooses."""
+        if self.source:
+            return 0
+        total = self.budget or 2 * self.space.dim
+        return max(2, min(total // 2, self.space.dim + 1))
+
+    def _next(self) -> tuple[Configuration, float | None]:
+        """Return the next configuration and its expected improvement where one was computed."""
+        if self._proposal is None:
+            self._proposal = self._propose()
+        return self._proposal
+
+    def _propose(self) -> tuple[Configuration, float | None]:
+        index = len(self.target) + len(self.pending)
+        if self.method == 'random':
+            return self._unseen('random', index), None
+        if not self.source and index == 0:
+            return self.space.default(), None
+        if index < self._initial() or not self.model.ready:
+            return self._unseen('sobol', index), None
+        model = self._with_pending()
+        if index == 0:
+            configurations, found = self._candidates(model, None)
+            chosen = acquisition.predicted_best(found.mean, found.feasible)
+            return configurations[chosen], None
+        best = self._incumbent(model)
+        configurations, found = self._candidates(model, best, explore=True)
+        worth = acquisition.constrained_improvement(found.mean, found.std, found.feasible, best)
+        seen = self._seen()
+        fresh = np.array([fingerprint(c) not in seen for c in configurations])
+        # In an exhausted space a repeat is the only thing left, and tells of the noise.
+        ranked = np.where(fresh, worth, -1.0) if fresh.any() else worth
+        chosen = int(np.argmax(ranked))
+        return configurations[chosen], None if best is None else float(worth[chosen])
+
+    def _seen(self) -> set[str]:
+        """Return the fingerprints of what is measured or pending."""
+        told = [self.space.validate(m.configuration) for m in self.target]
+        return {fingerprint(c) for c in [*told, *self.pending]}
+
+    def _unseen(self, method: str, index: int) -> Configuration:
+        """Return the first configuration of a design that is not yet measured or pending."""
+        seen = self._seen()
+        design = self.space.sample(index + len(seen) + 8, seed=self.seed, method=method)
+        return next((c for c in design if fingerprint(c) not in seen), design[0])
+
+    def _with_pending(self) -> ModelSet:
+        """Return the model as if every pending run had given what is predicted of it."""
+        if not self.pending:
+            return self.model
+        predicted = self.model.predict(self.pending)
+        fantasies = [
+            Measurement(
+                environment='', configuration=dict(configuration), seed=0,
+                metrics={name: float(mean[i]) for name, mean in predicted.mean.items()},
+            )
+            for i, configuration in enumerate(self.pending)
+        ]
+        return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
+
+    def _incumbent(self, model: ModelSet) -> float | None:
+        """Return the objective's posterior mean of the best feasible target configuration."""
+        runs: list[Mapping[str, Any]] = [m.configuration for m in self.target if m.valid]
+        runs += self.pending
+        if not runs:
+            return None
+        found = model.assess(self.space.encode(runs))
+        index = acquisition.incumbent(found.mean, found.feasible)
+        return None if index is None else float(found.mean[index])
+
+    def _candidates(
+        self, model: ModelSet, best: float | None, *, explore: bool = False
+    ) -> tuple[list[Configuration], Assessment]:
+        """
+        Return configurations worth considering and what the model says of them.
+
+        A design over the whole space, then twice the neighbours of the best, by expected
+        improvement (`explore`) or by predicted objective.
+        """
+        if self._pool is None:
+            pool = self.space.sample(POOL, seed=self.seed, method='sobol')
+            pool = list({fingerprint(c): c for c in pool}.values())
+            self._pool = pool, self.space.encode(pool)
+        rng = np.random.default_rng([self.seed, len(self.target), len(self.pending)])
+        configurations, X = list(self._pool[0]), self._pool[1]
+        known = [self.space.validate(m.configuration) for m in self._good()]
+        known.append(self.space.default())
+        X = np.vstack([X, self.space.encode(known)])
+        configurations += known
+        found = model.assess(X)
+        for step in (0.15, 0.05):
+            anchors = self._anchors(found, best, explore)
+            near = [
+                neighbour
+                for anchor in anchors
+                for neighbour in self.space.neighbours(
+                    configurations[anchor], rng, NEIGHBOURS, step
+                )
+            ]
+            if near:
+                configurations += near
+                found = _joined(found, model.assess(self.space.encode(near)))
+        return configurations, found
+
+    def _good(self) -> list[Measurement]:
+        """Return the best valid measurements of both environments by what was measured."""
+        good: list[Measurement] = []
+        for measurements in (self.source, self.target):
+            usable = [
+                m for m in measurements
+                if m.valid and all(o.metric in m.metrics for o in self.study.objectives)
+            ]
+            usable.sort(key=lambda m: (
+                bool(self.study.broken_limits(m.metrics)), self.study.objective(m.metrics)
+            ))
+            good += usable[:ANCHORS]
+        return good
+
+    def _anchors(self, found: Assessment, best: float | None, explore: bool) -> np.ndarray:
+        """Return the indices of those whose neighbours are worth a look."""
+        if explore:
+            worth = acquisition.constrained_improvement(
+                found.mean, found.std, found.feasible, best
+            )
+            return np.argsort(-worth, kind='stable')[:ANCHORS]
+        enough = found.feasible >= min(0.8, 0.95 * float(found.feasible.max()))
+        ranked = np.where(enough, found.mean, np.inf)
+        return np.argsort(ranked, kind='stable')[:ANCHORS]
+
+
+def _joined(first: Assessment, second: Assessment) -> Assessment:
+    """Return two assessments as one."""
+    parts = (
+        np.concatenate([getattr(first, field.name), getattr(second, field.name)])
+        for field in dataclasses.fields(Assessment)
+    )
+    return Assessment(*parts)

@@ -25,6 +25,7 @@ from tl_adapt.demo.planner import ROBOT_RADIUS, GridPlanner
 from tl_adapt.demo.settings import LocalizerSettings, NavigatorSettings, pick
 from tl_adapt.demo.world import World
 from tl_adapt.simulators.base import Command, Simulator
+from tl_adapt.simulators.latency import CommandQueue, LatencyModel
 
 MAP_RESOLUTION = 0.05  # m: cells of the planner's map
 FIELD_RESOLUTION = 0.025  # m: cells of the localizer's likelihood field
@@ -67,21 +68,6 @@ class Run:
         return self.outcome == 'succeeded'
 
 
-class _Worker:
-    """A node that does one scan at a time, and leaves out those that get stale meanwhile."""
-
-    def __init__(self) -> None:
-        self.free = 0.0
-
-    def finish(self, arrival: float, duration: float, period: float) -> float | None:
-        """Return when the answer to a scan is there, or None if a newer scan is taken instead."""
-        start = max(arrival, self.free)
-        if start >= arrival + period:
-            return None
-        self.free = start + duration
-        return self.free
-
-
 def closed_loop(
     simulator: Simulator,
     configuration: Mapping[str, Any],
@@ -107,8 +93,8 @@ def closed_loop(
     localizer.reset(start, seed=seed)
     navigation = Navigation(make_planner(world), pick(NavigatorSettings, configuration))
     navigation.set_goal(goal)
-    workers = (_Worker(), _Worker())
-    pending: list[tuple[int, Command]] = []
+    latency = LatencyModel(('localizer', 'navigator'))
+    queue = CommandQueue()
     errors, clearances, modelled = [], [], []
     trail: list[tuple[float, ...]] = []
     energy = length = cpu = 0.0
@@ -116,9 +102,7 @@ def closed_loop(
     outcome, reason = 'aborted', 'timeout'
     while simulator.time_ns < timeout * 1e9:
         now_ns = simulator.time_ns
-        due = [c for c in pending if c[0] < now_ns + period_ns]
-        pending = [c for c in pending if c[0] >= now_ns + period_ns]
-        sample = simulator.advance(period_ns, due)
+        sample = simulator.advance(period_ns, queue.take(now_ns + period_ns))
         now = sample.time_ns / 1e9
         energy -= sample.voltage * sample.current * period
         length += math.dist(last, sample.pose[:2])
@@ -136,17 +120,22 @@ def closed_loop(
         )
         cpu += time.process_time() - before
         errors.append(math.dist(estimate.pose[:2], sample.pose[:2]))
-        durations = (
-            localizer_time(len(localizer.particles), estimate.lookups, estimate.gradients),
-            navigator_time(decision.states, decision.expanded),
+        durations = {
+            'localizer': localizer_time(
+                len(localizer.particles), estimate.lookups, estimate.gradients
+            ),
+            'navigator': navigator_time(decision.states, decision.expanded),
+        }
+        modelled.append(sum(durations.values()))
+        effective = latency.effective(
+            sample.time_ns,
+            {name: round(duration * 1e9) for name, duration in durations.items()},
+            period_ns=period_ns,
+            cpu_factor=cpu_factor,
+            command_latency_ns=round(command_latency * 1e9),
         )
-        modelled.append(sum(durations))
-        arrival: float | None = now + command_latency
-        for worker, duration in zip(workers, durations):
-            if arrival is not None:
-                arrival = worker.finish(arrival, cpu_factor * duration, period)
-        if arrival is not None:
-            pending.append((round(arrival * 1e9), Command(decision.v, decision.w)))
+        if effective is not None:
+            queue.put(effective, Command(decision.v, decision.w))
         if keep_trail:
             trail.append((now, *sample.pose, *estimate.pose, decision.v, decision.w,
                           clearances[-1]))

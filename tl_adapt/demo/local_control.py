@@ -64,6 +64,8 @@ class DynamicWindow:
         goal: np.ndarray,
         obstacles: np.ndarray,
         speed_limit: float,
+        *,
+        final: bool = False,
     ) -> Command:
         """
         Return the best command.
@@ -78,6 +80,8 @@ class DynamicWindow:
             Lidar points (k, 2) in the robot's frame [m].
         speed_limit
             Highest forward speed now [m/s].
+        final
+            Whether the local goal is the goal itself: then passing it counts like ending there.
 
         """
         s = self.settings
@@ -92,13 +96,11 @@ class DynamicWindow:
         states = x.size
         if not free.any():
             return Command(*self.ramp(current, (0.0, 0.0)), False, states)
-        end = np.column_stack(
-            (
-                x[:, -1] + FORWARD_POINT * np.cos(yaw[:, -1]),
-                y[:, -1] + FORWARD_POINT * np.sin(yaw[:, -1]),
-            )
-        )
+        point_x, point_y = x + FORWARD_POINT * np.cos(yaw), y + FORWARD_POINT * np.sin(yaw)
+        end = np.column_stack((point_x[:, -1], point_y[:, -1]))
         to_goal = np.hypot(end[:, 0] - goal[0], end[:, 1] - goal[1])
+        if final:
+            to_goal = np.hypot(point_x - goal[0], point_y - goal[1]).min(axis=1)
         offset = end[:, None, :] - path[None, :, :]
         to_path = np.sqrt(np.square(offset).sum(axis=2).min(axis=1))
         closeness = closeness_cost(closest, s.inflation_radius, s.cost_scaling_factor)

@@ -247,7 +247,10 @@ class Navigation:
             return
         # Brake for the goal: half of the limit, since the base answers late.
         limit_v = max(0.06, math.sqrt(self.settings.acc_lim_x * max(to_goal - 0.1, 0.0)))
-        command = self.controller.choose(self._speeds, local, goal, points, limit_v)
+        final = start + ahead >= len(path) - 1
+        command = self.controller.choose(
+            self._speeds, local, goal, points, limit_v, final=final
+        )
         decision.states = command.states
         self._speeds = (command.v, command.w)
         if not command.admissible and command.v <= 0.01:

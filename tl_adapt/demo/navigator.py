@@ -166,9 +166,10 @@ class Navigator(SoftwareNode):
         self.report(
             scan.header.stamp, navigator_time(decision.states, decision.expanded), started
         )
-        self._command(scan.header, decision.v, decision.w)
         if decision.outcome:
+            # Before the command, which lets a simulator in lock-step go on.
             self._finish(scan.header, decision)
+        self._command(scan.header, decision.v, decision.w)
 
     def _command(self, header: Header, v: float, w: float) -> None:
         message = TwistStamped()

@@ -60,6 +60,8 @@ class SimulatorNode(Node):
         self._unpublished: Sample | None = None
         self._pending: Answer | None = None
         self._deadline = self._wall_start = 0.0
+        self._published_ns = 0
+        self._gather_until: float | None = time.monotonic() + self.options.answer_timeout
         self._reset(keep_battery=False, time_ns=0)
         for kind, topic, heard in (
             (TwistStamped, 'cmd_vel', self._on_stamped),
@@ -83,8 +85,31 @@ class SimulatorNode(Node):
                 executor.spin_once(timeout_sec=1.0)
             elif self._pending is not None:
                 self._await_answer(executor)
+            elif not self._has_company():
+                executor.spin_once(timeout_sec=_WAKE)
             else:
                 self._next_sample(executor)
+
+    def _has_company(self) -> bool:
+        """
+        Return whether the software listens and can answer, or has been waited for long enough.
+
+        A scan sent before the software has been discovered would be lost, and its answer missed.
+        """
+        if self._gather_until is None:
+            return True
+        sources = len(self.options.compute_time_sources)
+        if time.monotonic() < self._gather_until and (
+            self.options.mode == 'lock_step'
+            and not (
+                self._publisher.subscribers()
+                and self.count_publishers('cmd_vel') + self.count_publishers('cmd_vel_unstamped')
+                and self.count_publishers('compute_time') >= sources
+            )
+        ):
+            return False
+        self._gather_until = None
+        return True
 
     def _next_sample(self, executor: SingleThreadedExecutor) -> None:
         if self._unpublished is None:
@@ -105,6 +130,7 @@ class SimulatorNode(Node):
             self._answers[sample.time_ns] = answer
             while len(self._answers) > _KEPT_ANSWERS:
                 self._answers.pop(next(iter(self._answers)))
+        self._published_ns = sample.time_ns
         self._publisher.publish(sample, self.options.period_ns / 1e9)
 
     def _advance(self) -> Sample | None:
@@ -216,11 +242,12 @@ class SimulatorNode(Node):
         if self.paused:
             self.paused = False
             self._wall_start = time.monotonic()
-            self._deadline = self._wall_start + self.options.answer_timeout
+            self._deadline = self._gather_until = self._wall_start + self.options.answer_timeout
         return response
 
     def _on_reset_world(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
-        self._reset(keep_battery=True, time_ns=self._simulator.time_ns)
+        # What was simulated but not published yet has not been.
+        self._reset(keep_battery=True, time_ns=self._published_ns)
         return response
 
     def _on_reset_simulation(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
@@ -235,6 +262,7 @@ class SimulatorNode(Node):
         )
         self._latency = LatencyModel(o.compute_time_sources)
         self._queue.clear()
+        self._published_ns = time_ns
         self._answers = {}
         self._pending = self._unpublished = None
         self.missed = 0

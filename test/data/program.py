@@ -30,7 +30,7 @@ def hold(seed):
 
 request = json.load(sys.stdin)
 configuration, seed = request['configuration'], request['seed']
-behaviour = configuration['behaviour']
+behaviour = configuration.get('behaviour', 'good')
 hold(seed)
 print('a remark on standard error', file=sys.stderr)
 metrics = {

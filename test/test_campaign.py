@@ -1,0 +1,423 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of campaigns, with kill -9 and ctrl-C on real processes."""
+
+import collections
+import io
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError, MeasurementError, StoreError
+from tl_adapt.progress import Progress, duration
+from tl_adapt.store import Store
+from tl_adapt.study import load_study
+
+DATA = pathlib.Path(__file__).parent / 'data'
+STUDY = DATA / 'campaign_study.yaml'
+DEADLINE = 60.0
+
+
+@pytest.fixture
+def study():
+    return load_study(STUDY)
+
+
+@pytest.fixture
+def store(tmp_path, study):
+    with Store(tmp_path / 'store.sqlite', study=study) as opened:
+        yield opened
+
+
+class Fake:
+    """Measure at once, or as told; count what is asked for."""
+
+    def __init__(self, study, name, worker=0, act=None):
+        self.name = name
+        self.worker = worker
+        self.closed = threading.Event()
+        self.act = act
+
+    def measure(self, configuration, seed):
+        m = Measurement(
+            self.name, dict(configuration), seed, {'loss': float(seed), 'seconds': 1.0}, cost=1.0
+        )
+        return (self.act and self.act(self, m)) or m
+
+    def close(self):
+        self.closed.set()
+
+
+def maker(act=None, made=None):
+    def make(study, name, *, worker):
+        fake = Fake(study, name, worker, act)
+        if made is not None:
+            made.append(fake)
+        return fake
+
+    return make
+
+
+def runs_of(study, count, purpose='campaign'):
+    default = study.space.default()
+    return [Run({**default, 'n': 1 + i}, i, purpose) for i in range(count)]
+
+
+def wait_for(condition, what, process=None):
+    """Wait until the condition holds; fail after a deadline, or when the process has ended."""
+    pause = threading.Event()
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if process is not None and process.poll() is not None:
+            pytest.fail(f'ended before {what}: {process.communicate()}')
+        if time.monotonic() > end:
+            pytest.fail(f'not within {DEADLINE} s: {what}')
+        pause.wait(0.01)
+
+
+# --- planning ----------------------------------------------------------------------------------
+
+
+def test_runs_begin_with_the_default_and_interleave_repeats(study):
+    runs = campaign_runs(study, 'program', 8, seed=1, repeats=3)
+    assert len(runs) == 24
+    assert runs[0].configuration == study.space.default()
+    for start in (0, 8, 16):
+        part = [run.configuration for run in runs[start:start + 8]]
+        assert part == [run.configuration for run in runs[:8]]
+    assert len({str(run.configuration) for run in runs}) == 8
+    assert len({(str(run.configuration), run.seed) for run in runs}) == 24
+    assert {run.purpose for run in runs} == {'campaign'}
+    assert all(0 <= run.seed < 2**31 for run in runs)
+
+
+def test_runs_are_reproducible_and_grow(study):
+    short = campaign_runs(study, 'program', 5, seed=4)
+    assert short == campaign_runs(study, 'program', 5, seed=4)
+    assert short != campaign_runs(study, 'program', 5, seed=5)
+    assert campaign_runs(study, 'program', 12, seed=4)[:5] == short
+    assert len(campaign_runs(study, 'program', 1, seed=4)) == 1
+
+
+def test_runs_of_a_table_are_its_rows():
+    study = load_study(DATA / 'table_study.yaml')
+    runs = campaign_runs(study, 'lab', 100, seed=1, repeats=2)
+    assert len(runs) == 12
+    assert runs[0].configuration == study.space.default()
+    assert runs[6].seed == runs[0].seed + 1
+
+
+@pytest.mark.parametrize('arguments', [{'n': 0}, {'n': 3, 'repeats': 0}])
+def test_bad_plans_are_refused(study, arguments):
+    with pytest.raises(InputError, match='must be at least 1'):
+        campaign_runs(study, 'program', seed=1, **arguments)
+
+
+# --- running -----------------------------------------------------------------------------------
+
+
+def test_everything_is_measured_once_and_complete(study, store):
+    runs = runs_of(study, 5)
+    made = []
+    result = run_campaign(
+        study, 'program', [*runs, runs[0]], store, progress=False, make=maker(made=made)
+    )
+    assert result == CampaignResult(done=5, skipped=1, invalid=0, interrupted=False)
+    assert [m.seed for m in store.get(environment='program', purpose='campaign')] == [*range(5)]
+    m = store.get()[0]
+    assert m.started
+    for name in ('study_digest', 'metric_digest', 'versions', 'host', 'load', 'worker'):
+        assert name in m.provenance
+    assert all(fake.closed.is_set() for fake in made)
+    again = run_campaign(study, 'program', runs, store, progress=False, make=maker(made=made))
+    assert again == CampaignResult(done=0, skipped=5, invalid=0, interrupted=False)
+    assert len(made) == 1
+
+
+def test_workers_share_the_work(study, store):
+    both = threading.Barrier(2, timeout=DEADLINE)
+
+    def act(fake, m):
+        if m.seed < 2:
+            both.wait()
+
+    made = []
+    result = run_campaign(
+        study, 'program', runs_of(study, 9), store, workers=2, progress=False,
+        make=maker(act, made),
+    )
+    assert result.done == 9
+    assert sorted(fake.worker for fake in made) == [0, 1]
+    assert sorted(m.seed for m in store.get()) == list(range(9))
+    assert {m.provenance['worker'] for m in store.get()} == {0, 1}
+
+
+def test_failures_are_kept_and_the_campaign_goes_on(study, store):
+    def act(fake, m):
+        if m.seed == 1:
+            raise MeasurementError('node /navigator died')
+        if m.seed == 2:
+            m.metrics['loss'] = float('nan')
+        if m.seed == 3:
+            m.valid, m.reason = False, 'timeout'
+        m.provenance.update({'odd': float('inf'), 'path': pathlib.Path('/a')})
+
+    result = run_campaign(
+        study, 'program', runs_of(study, 5), store, progress=False, make=maker(act)
+    )
+    assert result == CampaignResult(done=5, skipped=0, invalid=3, interrupted=False)
+    found = store.get()
+    assert [m.reason for m in found] == [
+        '', 'node /navigator died', 'metric loss is not finite', 'timeout', ''
+    ]
+    assert found[2].metrics == {'seconds': 1.0}
+    assert found[4].provenance['odd'] is None
+    assert found[4].provenance['path'] == '/a'
+
+
+def test_bad_runs_are_refused_before_anything_is_measured(study, store):
+    runs = [*runs_of(study, 2), Run({'x': 99.0, 'n': 1}, 1)]
+    made = []
+    with pytest.raises(InputError, match='x'):
+        run_campaign(study, 'program', runs, store, progress=False, make=maker(made=made))
+    with pytest.raises(InputError, match='unknown environment'):
+        run_campaign(study, 'elsewhere', runs[:1], store, progress=False)
+    with pytest.raises(InputError, match='workers'):
+        run_campaign(study, 'program', runs[:1], store, workers=0, progress=False)
+    assert made == []
+    assert store.count() == 0
+
+
+def test_an_error_of_the_environment_comes_out_and_the_rest_is_kept(study, store):
+    def act(fake, m):
+        if m.seed == 3:
+            raise ZeroDivisionError('a defect')
+
+    made = []
+    with pytest.raises(ZeroDivisionError, match='a defect'):
+        run_campaign(
+            study, 'program', runs_of(study, 6), store, progress=False, make=maker(act, made)
+        )
+    assert [m.seed for m in store.get()] == [0, 1, 2]
+    assert all(fake.closed.is_set() for fake in made)
+
+
+def test_an_error_of_the_store_ends_the_campaign(study, tmp_path):
+    with Store(tmp_path / 'store.sqlite', study=study):
+        pass
+    made = []
+    refused = pytest.raises(StoreError, match='reading only')
+    with Store(tmp_path / 'store.sqlite', study=study, write=False) as store, refused:
+        run_campaign(
+            study, 'program', runs_of(study, 3), store, progress=False, make=maker(made=made)
+        )
+    assert all(fake.closed.is_set() for fake in made)
+
+
+def test_stop_gives_up_what_runs_and_keeps_the_rest(study, store):
+    stop = threading.Event()
+
+    def act(fake, m):
+        if m.seed == 2:
+            stop.set()
+            assert fake.closed.wait(DEADLINE)
+            m.valid, m.reason = False, 'the environment was closed'
+
+    result = run_campaign(
+        study, 'program', runs_of(study, 9), store, progress=False, stop=stop, make=maker(act)
+    )
+    assert result == CampaignResult(done=2, skipped=0, invalid=0, interrupted=True)
+    assert [m.seed for m in store.get()] == [0, 1]
+
+
+def test_progress_is_told_of_each_run(study, store):
+    class Told:
+        def __init__(self):
+            self.notes = []
+            self.finished = False
+
+        def advance(self, note=''):
+            self.notes.append(note)
+
+        def finish(self):
+            self.finished = True
+
+    def act(fake, m):
+        if m.seed == 1:
+            raise MeasurementError('collision')
+
+    told = Told()
+    run_campaign(study, 'program', runs_of(study, 3), store, progress=told, make=maker(act))
+    assert told.notes == ['', '1 invalid (last: collision)', '1 invalid']
+    assert told.finished
+
+
+# --- progress ----------------------------------------------------------------------------------
+
+
+def test_plain_progress_is_sparse():
+    now = [0.0]
+    stream = io.StringIO()
+    with Progress('job', 100, start=40, stream=stream, clock=lambda: now[0]) as progress:
+        for _ in range(60):
+            now[0] += 0.5
+            progress.advance()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == 'job: 41/100, 2.00/s, 30 s left'
+    assert lines[-1] == 'job: 100/100, 2.00/s, took 30 s'
+    assert 10 <= len(lines) <= 17
+
+
+def test_slow_rates_are_per_minute():
+    now = [0.0]
+    progress = Progress('job', 5, stream=io.StringIO(), clock=lambda: now[0])
+    now[0] = 90.0
+    progress.advance('1 invalid')
+    assert progress.text('1 invalid') == 'job: 1/5, 0.7/min, 6 min 00 s left, 1 invalid'
+
+
+def test_a_reader_that_is_gone_does_not_stop_the_job():
+    stream = io.StringIO()
+    progress = Progress('job', 2, stream=stream)
+    stream.close()
+    progress.advance()
+    progress.finish()
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [(0.2, '0 s'), (59.4, '59 s'), (125, '2 min 05 s'), (4320, '1 h 12 min'), (-1, '0 s')],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+# --- real processes ----------------------------------------------------------------------------
+
+
+class Campaign:
+    """Run `tl_adapt campaign` on the slow program in a process of its own."""
+
+    count = 6
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.log = folder / 'runs.log'
+        self.path = folder / 'output' / 'program.sqlite'
+
+    def start(self, hold=None, workers=1):
+        environment = {**os.environ, 'TL_ADAPT_TEST_LOG': str(self.log)}
+        environment['PYTHONPATH'] = str(DATA.parents[1])
+        if hold is not None:
+            environment['TL_ADAPT_TEST_HOLD'] = str(hold)
+        command = [
+            sys.executable, '-m', 'tl_adapt', 'campaign', str(STUDY),
+            '--workers', str(workers),
+        ]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+
+    def run(self, **options):
+        process = self.start(**options)
+        output, errors = process.communicate(timeout=DEADLINE)
+        return process.returncode, output, errors
+
+    def started(self):
+        """Return the (seed, process id) of each run that the program began."""
+        if not self.log.exists():
+            return []
+        return [tuple(map(int, line.split())) for line in self.log.read_text().splitlines()]
+
+    def stored(self):
+        study = load_study(STUDY)
+        with Store(self.path, study=study, write=False) as store:
+            return store.get(environment='program', purpose='campaign')
+
+    def planned(self):
+        study = load_study(STUDY)
+        runs = campaign_runs(study, 'program', self.count, seed=study.seeds.campaign)
+        return [(run.seed, run.configuration) for run in runs]
+
+    def resume_and_check(self, begun):
+        """Resume; each run has to be stored exactly once, and only what was lost is repeated."""
+        code, output, errors = self.run()
+        assert code == 0, errors
+        assert 'were there already' in output
+        stored = [(m.seed, m.configuration) for m in self.stored()]
+        assert sorted(map(str, stored)) == sorted(map(str, self.planned()))
+        times = collections.Counter(seed for seed, _ in self.started())
+        again = {seed for seed, count in times.items() if count > 1}
+        assert again == set(begun)
+        assert set(times.values()) <= {1, 2}
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    return Campaign(tmp_path)
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def kept(campaign, count):
+    try:
+        return len(campaign.stored()) >= count
+    except StoreError:
+        return False
+
+
+def test_kill_9_loses_only_the_run_under_way(campaign):
+    process = campaign.start(hold=4)
+    wait_for(lambda: len(campaign.started()) == 4, 'the fourth run', process)
+    wait_for(lambda: kept(campaign, 3), 'three measurements in the store', process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=DEADLINE)
+    assert len(campaign.stored()) == 3
+    seed, pid = campaign.started()[-1]
+    wait_for(lambda: gone(pid), 'the end of the program under test')
+    campaign.resume_and_check({seed})
+
+
+def test_ctrl_c_keeps_what_is_measured(campaign):
+    process = campaign.start(hold=3, workers=2)
+    wait_for(lambda: len(campaign.started()) == 4, 'two runs that hang', process)
+    wait_for(lambda: kept(campaign, 2), 'two measurements in the store', process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130, errors
+    assert 'Traceback' not in errors
+    assert 'interrupted: what was measured is kept; the same command goes on' in output
+    assert [m.valid for m in campaign.stored()] == [True, True]
+    hanging = campaign.started()[2:]
+    assert all(gone(pid) for _, pid in hanging)
+    campaign.resume_and_check({seed for seed, _ in hanging})
+
+
+def test_a_second_campaign_on_the_store_is_refused(campaign):
+    process = campaign.start(hold=2)
+    try:
+        wait_for(lambda: kept(campaign, 1), 'a measurement in the store', process)
+        code, _, errors = campaign.run()
+        assert code == 2
+        assert errors == (
+            'tl_adapt: error: output/program.sqlite: another process writes to this store '
+            f'(pid {process.pid})\n'
+        )
+    finally:
+        # SIGTERM, as ROS's launch sends it, ends a campaign as ctrl-C does.
+        process.terminate()
+        output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert 'interrupted' in output

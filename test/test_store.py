@@ -1,0 +1,466 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the store."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError, StoreError
+from tl_adapt.store import SCHEMA_VERSION, Store, measurement_key
+from tl_adapt.study import study_from_dict
+
+STUDY = {
+    'version': 1,
+    'name': 'small',
+    'parameters': {
+        'x': {'type': 'double', 'range': [0.0, 1.0], 'default': 0.5},
+        'n': {'type': 'int', 'range': [1, 9], 'default': 3},
+    },
+    'metrics': {'time': {'direction': 'minimize', 'unit': 's'}},
+    'objectives': [{'metric': 'time'}],
+    'environments': {
+        'lab': {'kind': 'command', 'role': 'source', 'command': ['true']},
+        'field': {'kind': 'command', 'role': 'target', 'command': ['true']},
+    },
+}
+
+
+def changed(**changes):
+    return study_from_dict({**STUDY, **changes})
+
+
+def some(seed=1, environment='lab', **fields):
+    values = {'metrics': {'time': 1.5}, 'purpose': 'campaign', **fields}
+    return Measurement(environment, {'x': 0.25, 'n': 4}, seed, **values)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'store.sqlite'
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """Give up root's right to write everywhere; nothing to do for other users."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """Give a folder that every user can enter (pytest's own are private)."""
+    with tempfile.TemporaryDirectory(prefix='tl_adapt_test_') as folder:
+        os.chmod(folder, 0o777)
+        yield pathlib.Path(folder)
+        os.chmod(folder, 0o777)
+
+
+def sha(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+# --- round trips -------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.text(st.characters(codec='utf-8', exclude_characters='\0'), max_size=20)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+MEASUREMENTS = st.builds(
+    Measurement,
+    environment=NAMES,
+    configuration=st.dictionaries(
+        st.text(), st.booleans() | st.integers(-(2**50), 2**50) | NUMBERS | st.text(), max_size=4
+    ),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    metrics=st.dictionaries(st.text(), NUMBERS, max_size=4),
+    valid=st.booleans(),
+    reason=NAMES,
+    cost=NUMBERS,
+    sim_time=NUMBERS,
+    wall_time=NUMBERS,
+    started=NAMES,
+    purpose=NAMES,
+    key=st.just(''),
+    provenance=st.dictionaries(st.text(), JSON, max_size=4),
+)
+
+
+def typed(value):
+    """Return the value with all types named, as 1 == 1.0 == True."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    return type(value).__name__, value
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(measurements=st.lists(MEASUREMENTS, max_size=4))
+def test_what_is_added_comes_back(tmp_path, measurements):
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        path = pathlib.Path(folder, 'store.sqlite')
+        keys = []
+        with Store(path) as store:
+            for m in measurements:
+                is_new = store.add(m)
+                assert is_new == (m.key not in keys)
+                keys.append(m.key)
+        expected = [m for i, m in enumerate(measurements) if m.key not in keys[:i]]
+        with Store(path, write=False) as store:
+            got = store.get()
+            assert [typed(m.to_dict()) for m in got] == [typed(m.to_dict()) for m in expected]
+            assert all(store.has(m.key) for m in measurements)
+
+
+def test_text_that_no_database_holds_is_escaped(path):
+    with Store(path) as store:
+        assert store.add(some(reason='a\0b\ud800', valid=False))
+        assert store.get()[0].reason == 'a\\x00b\\ud800'
+
+
+def test_numpy_numbers_become_plain_ones(path):
+    np = pytest.importorskip('numpy')
+    with Store(path) as store:
+        store.add(some(metrics={'time': np.float64(2.5)}, provenance={'n': np.int64(3)}))
+        m = store.get()[0]
+        assert typed(m.metrics) == {'time': ('float', 2.5)}
+        assert typed(m.provenance) == {'n': ('int', 3)}
+
+
+@pytest.mark.parametrize('number', [float('nan'), float('inf'), -float('inf')])
+def test_numbers_that_are_not_finite_are_refused(path, number):
+    with Store(path) as store:
+        with pytest.raises(StoreError, match='metrics must be JSON'):
+            store.add(some(metrics={'time': number}))
+        assert store.count() == 0
+
+
+def test_filters_and_counts(path):
+    with Store(path) as store:
+        for seed in range(6):
+            store.add(
+                some(
+                    seed,
+                    environment='lab' if seed % 2 else 'field',
+                    purpose='campaign' if seed < 4 else 'evaluation',
+                    valid=seed != 3,
+                    reason='' if seed != 3 else 'collision',
+                )
+            )
+        assert [m.seed for m in store.get()] == list(range(6))
+        assert [m.seed for m in store.get(environment='lab')] == [1, 3, 5]
+        assert [m.seed for m in store.get(environment='lab', purpose='campaign')] == [1, 3]
+        assert [m.seed for m in store.get(valid=False)] == [3]
+        assert store.count(valid=True, environment='lab') == 2
+        assert store.count() == 6
+
+
+def test_a_key_is_added_once(path):
+    with Store(path) as store:
+        assert store.add(some())
+        assert not store.add(some())
+        assert store.count() == 1
+
+
+# --- keys and studies --------------------------------------------------------------------------
+
+
+def test_keys_tell_runs_apart():
+    study = changed()
+    x = {'x': 0.25, 'n': 4}
+    keys = {
+        measurement_key(study, 'lab', x, 1, 'campaign'),
+        measurement_key(study, 'lab', x, 2, 'campaign'),
+        measurement_key(study, 'lab', x, 1, 'evaluation'),
+        measurement_key(study, 'field', x, 1, 'campaign'),
+        measurement_key(study, 'lab', {**x, 'n': 5}, 1, 'campaign'),
+    }
+    assert len(keys) == 5
+    same = measurement_key(study, 'lab', {'n': 4, 'x': 0.25}, 1, 'campaign')
+    assert same in keys
+    whole = [measurement_key(study, 'lab', {'x': v, 'n': 4}, 1, '') for v in (1, 1.0)]
+    assert whole[0] == whole[1]
+    with pytest.raises(InputError):
+        measurement_key(study, 'lab', {'x': 7.0, 'n': 4}, 1, 'campaign')
+
+
+def test_a_store_serves_the_studies_that_mean_the_same(path):
+    other_robot = {
+        **STUDY['environments'],
+        'lab': {**STUDY['environments']['lab'], 'identity': {'hardware': 'other'}},
+    }
+    wider = {**STUDY['parameters'], 'n': {'type': 'int', 'range': [1, 99], 'default': 3}}
+    with Store(path, study=changed()) as store:
+        store.add(some())
+        store.add(some(environment='field'))
+        assert store.count() == 2
+        assert store.left_out() == 0
+    with Store(path, study=changed(budget={'source': 5}), write=False) as store:
+        assert store.count() == 2
+    with Store(path, study=changed(environments=other_robot), write=False) as store:
+        assert [m.environment for m in store.get()] == ['field']
+        assert store.left_out() == 1
+    with Store(path, study=changed(parameters=wider), write=False) as store:
+        assert store.get() == []
+        assert store.left_out() == 2
+    with Store(path, write=False) as store:
+        assert store.count() == 2
+
+
+def test_rows_carry_their_study(path):
+    study = changed()
+    with Store(path, study=study) as store:
+        store.add(some())
+        key = store.get()[0].key
+    assert key == measurement_key(study, 'lab', {'x': 0.25, 'n': 4}, 1, 'campaign')
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        row = connection.execute(
+            'SELECT study, study_digest, metric_digest FROM measurements'
+        ).fetchone()
+    assert row == ('small', study.digest, study.metric_digest)
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+def test_it_is_a_safe_sqlite_file(path):
+    with Store(path) as store, store._transaction() as connection:
+        assert connection.exec_driver_sql('PRAGMA journal_mode').scalar() == 'wal'
+        assert connection.exec_driver_sql('PRAGMA synchronous').scalar() == 2
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute('SELECT schema_version FROM tl_adapt_store').fetchall()
+    assert rows == [(SCHEMA_VERSION,)]
+    assert not path.with_name(path.name + '-wal').exists()
+
+
+def test_a_url_and_odd_names_work(tmp_path):
+    odd = tmp_path / 'a new folder' / 'what? 100% #1.sqlite'
+    with Store(odd) as store:
+        store.add(some())
+    assert odd.is_file()
+    with Store(f'sqlite:///{tmp_path}/url.sqlite') as store:
+        store.add(some())
+    assert (tmp_path / 'url.sqlite').is_file()
+    with Store('sqlite://') as store:
+        store.add(some())
+        assert store.count() == 1
+
+
+def test_a_store_of_a_newer_version_is_left_alone(path):
+    with Store(path) as store:
+        store.add(some())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute('UPDATE tl_adapt_store SET schema_version = 3')
+        connection.commit()
+    before = sha(path)
+    for write in (True, False):
+        with pytest.raises(StoreError) as caught:
+            Store(path, write=write)
+        assert str(caught.value) == (
+            f'{path}: made by a newer tl_adapt: schema 3, this one knows 1'
+        )
+    assert sha(path) == before
+
+
+@pytest.mark.parametrize('write', [True, False])
+def test_what_is_no_store_is_left_alone(path, write):
+    path.write_text('no database at all, but long enough to look like something\n' * 20)
+    before = sha(path)
+    with pytest.raises(StoreError, match='file is not a database'):
+        Store(path, write=write)
+    assert sha(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_strangers_database_is_left_alone(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute('CREATE TABLE measurements (a, b)')
+        connection.commit()
+    before = sha(path)
+    with pytest.raises(StoreError, match='a database, but not a store of tl_adapt'):
+        Store(path)
+    assert sha(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_and_a_missing_file_are_errors(tmp_path):
+    with pytest.raises(StoreError, match='a folder, not a store'):
+        Store(tmp_path)
+    for options in ({'create': False}, {'write': False}):
+        with pytest.raises(StoreError, match='there is no store here'):
+            Store(tmp_path / 'none' / 'store.sqlite', **options)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StoreError, match='Not a directory'):
+        Store(tmp_path / 'file' / 'store.sqlite')
+
+
+@pytest.mark.parametrize('url', ['nonsense://host/db', 'postgresql+nodriver://me:secret@host/db'])
+def test_a_bad_url_is_an_error_without_the_password(url):
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert 'secret' not in str(caught.value)
+
+
+def test_a_read_only_file_can_be_read_but_not_written(open_folder):
+    path = open_folder / 'store.sqlite'
+    with Store(path) as store:
+        store.add(some())
+    path.chmod(0o444)
+    path.with_name(path.name + '.lock').chmod(0o666)
+    before = sha(path)
+    with unprivileged():
+        with pytest.raises(StoreError, match='readonly'):
+            Store(path)
+        with Store(path, write=False) as store:
+            assert store.count() == 1
+    assert sha(path) == before
+
+
+def test_a_read_only_folder_can_be_read_but_not_written(open_folder):
+    path = open_folder / 'store.sqlite'
+    with Store(path) as store:
+        store.add(some())
+    open_folder.chmod(0o555)
+    before = sha(path)
+    with unprivileged():
+        with pytest.raises(StoreError, match='can not be written: Permission denied'):
+            Store(path)
+        with pytest.raises(StoreError, match='can not be written: Permission denied'):
+            Store(open_folder / 'new.sqlite')
+        with Store(path, write=False) as store:
+            assert store.count() == 1
+    assert sha(path) == before
+
+
+def test_a_reader_does_not_write(path):
+    with Store(path) as store:
+        store.add(some())
+    with Store(path, write=False) as store:
+        with pytest.raises(StoreError, match='opened for reading only'):
+            store.add(some(2))
+        assert store.count() == 1
+
+
+def test_a_damaged_row_is_named(path):
+    with Store(path) as store:
+        store.add(some(key='abc'))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE measurements SET metrics = '{broken'")
+        connection.commit()
+    damaged = pytest.raises(StoreError, match='metrics of measurement abc is damaged')
+    with Store(path, write=False) as store, damaged:
+        store.get()
+
+
+# --- writers and readers -----------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_and_named(path):
+    with Store(path):
+        with pytest.raises(StoreError) as caught:
+            Store(path)
+        assert str(caught.value) == (
+            f'{path}: another process writes to this store (pid {os.getpid()})'
+        )
+    with Store(path) as store:
+        assert store.add(some())
+
+
+def test_a_writer_in_another_process_is_refused(path):
+    code = f'from tl_adapt.store import Store; Store({str(path)!r})'
+    with Store(path):
+        answer = subprocess.run(
+            [sys.executable, '-c', code], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert answer.returncode != 0
+    assert f'another process writes to this store (pid {os.getpid()})' in answer.stderr
+
+
+def test_readers_see_what_is_committed_while_it_is_written(path):
+    with Store(path) as writer, Store(path, write=False) as reader:
+        for seed in range(5):
+            writer.add(some(seed))
+            assert reader.count() == seed + 1
+        counts = []
+        threads = [
+            threading.Thread(target=lambda: counts.append(len(reader.get()))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for seed in range(5, 40):
+            writer.add(some(seed))
+        for thread in threads:
+            thread.join(30.0)
+        assert len(counts) == 4
+        assert all(5 <= count <= 40 for count in counts)
+        assert reader.count() == 40
+
+
+def test_many_threads_add_each_key_once(path):
+    new = []
+    with Store(path) as store:
+
+        def work():
+            new.extend(store.add(some(seed)) for seed in range(20))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60.0)
+        assert sum(new) == 20
+        assert len(new) == 80
+        assert store.count() == 20
+
+
+def test_a_closed_store_says_so(path):
+    store = Store(path)
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match='the store is closed'):
+        store.count()
+
+
+def test_what_a_killed_writer_committed_is_there(path):
+    code = (
+        'import os, signal\n'
+        'from tl_adapt.environments.base import Measurement\n'
+        'from tl_adapt.store import Store\n'
+        f'store = Store({str(path)!r})\n'
+        'for seed in range(3):\n'
+        "    store.add(Measurement('lab', {}, seed))\n"
+        'os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    answer = subprocess.run([sys.executable, '-c', code], timeout=60, check=False)
+    assert answer.returncode == -9
+    assert path.with_name(path.name + '-wal').exists()
+    with Store(path, write=False) as store:
+        assert store.count() == 3
+    with Store(path) as store:
+        assert store.add(some(99))
+        assert store.count() == 4

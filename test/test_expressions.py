@@ -84,10 +84,13 @@ def test_names():
 @pytest.mark.parametrize(
     'text',
     [
-        '', '   ', 'a +', 'a = 1', 'a; b', '(a', 'a b', 'lambda: 1', '[1, 2]', '(1, 2)', '{}', 'a[0]',
+        '', '  ', 'a +', 'a = 1', 'a; b', '(a', 'a b', 'lambda: 1', '[1, 2]', '(1, 2)', '{}',
+        'a[0]',
         "__import__('os')", 'open(1)', 'a if b else c', 'a in b', 'a is b', "f'{a}'", '1j', 'None',
-        '...', "b'x'", 'a << 2', 'a & b', '~a', 'a @ b', 'min', 'min(a)', 'min(*a)', 'max(a, key=b)',
-        'abs(a, b)', 'a.min(b, c)', '(a + b).c', 'a := 1', '1e999', 'x\x00y', 'a' * 3000, '(' * 400,
+        '...', "b'x'", 'a << 2', 'a & b', '~a', 'a @ b', 'min', 'min(a)', 'min(*a)',
+        'max(a, key=b)',
+        'abs(a, b)', 'a.min(b, c)', '(a + b).c', 'a := 1', '1e999', 'x\x00y',
+        'a' * 3000, '(' * 400,
         'yield a', 'await a', 'sum(a, b)', 'a.b()',
     ],
 )  # fmt: skip

@@ -22,7 +22,8 @@ def double(name, low, high, default=None, **more):
 
 
 def integer(name, low, high, default=None, **more):
-    return Parameter(name, 'int', low, high, default=low if default is None else default, **more)
+    more['default'] = low if default is None else default
+    return Parameter(name, 'int', low, high, **more)
 
 
 def boolean(name, default=False, **more):
@@ -57,14 +58,14 @@ def mixed(constraints=('v <= 1.5 * acc',)):
 @pytest.mark.parametrize(
     'make, message',
     [
-        (lambda: double('v', 0.5, 0.1), 'parameters.v.range: low <= high must hold, got [0.5, 0.1]'),
-        (lambda: double('v', 0.0, 1.0, log=True), 'parameters.v.range: low > 0 must hold on a log'),
+        (lambda: double('v', 0.5, 0.1), 'v.range: low <= high must hold, got [0.5, 0.1]'),
+        (lambda: double('v', 0.0, 1.0, log=True), 'v.range: low > 0 must hold on a log'),
         (lambda: double('v', 0, 1, 2), 'parameters.v.default: must be in [0.0, 1.0], got 2'),
         (lambda: double('v', 0, 1, math.nan), 'parameters.v.default: must be finite, got nan'),
         (lambda: double('v', 0, math.inf), 'parameters.v.range[1]: must be finite, got inf'),
         (lambda: double('v', 0, 1e200), 'parameters.v.range: a double must stay within'),
         (lambda: double('v', 0, 1, True), 'parameters.v.default: must be a number, got True'),
-        (lambda: double('v', 0, 1, '0.5'), "parameters.v.default: must be a number"),
+        (lambda: double('v', 0, 1, '0.5'), 'parameters.v.default: must be a number'),
         (lambda: integer('n', 0, 2.5), 'parameters.n.range[1]: must be a whole number, got 2.5'),
         (lambda: integer('n', 0, 2**50), 'parameters.n.range: an int must stay within 2**40'),
         (lambda: integer('n', 0, 5, 6), 'parameters.n.default: must be in [0, 5], got 6'),
@@ -74,14 +75,14 @@ def mixed(constraints=('v <= 1.5 * acc',)):
         (lambda: choice('s', 'string', 'a', 'a'), 'parameters.s.choices: must not have one value'),
         (lambda: choice('s', 'string', 'a', 3), 'parameters.s.choices[1]: must be text, got 3'),
         (lambda: choice('s', 'string', 'a', True), 'put them in quotes), got True'),
-        (lambda: choice('n', 'int', 1, 2, log=True), 'parameters.n.log: a log scale needs a range'),
-        (lambda: Parameter('s', 'string', choices=('a',), default='b'), "must be one of a, got 'b'"),
+        (lambda: choice('n', 'int', 1, 2, log=True), 'n.log: a log scale needs a range'),
+        (lambda: Parameter('s', 'string', choices=('a',), default='b'), "one of a, got 'b'"),
         (lambda: Parameter('x', 'double', default=1.0), 'parameters.x: give a range or choices'),
         (
             lambda: Parameter('x', 'int', 0, 5, (1, 2), default=1),
             'parameters.x: give a range or choices',
         ),
-        (lambda: Parameter('x', 'float', 0, 1), "parameters.x.type: must be one of bool, int"),
+        (lambda: Parameter('x', 'float', 0, 1), 'parameters.x.type: must be one of bool, int'),
         (lambda: double('max', 0, 1), 'parameters.max: a name has letters'),
         (lambda: double('a b', 0, 1), 'parameters.a b: a name has letters'),
         (
@@ -246,6 +247,12 @@ def test_the_scales_of_the_cube():
     np.testing.assert_allclose(space.encode([row])[0], [0.5, 0.25, 1, 0, 0.5, 1])
     assert space.categorical.tolist() == [False, False, False, False, True, False]
     assert (space.dim, space.names) == (6, ('a', 'n', 'b', 'c', 's', 'k'))
+
+
+def test_text_with_a_trailing_zero_survives():
+    space = Space([choice('s', 'string', 'a', 'a\0', '')], [Expression("s != 'b'")])
+    assert [c['s'] for c in space.enumerate()] == ['a', 'a\0', '']
+    assert space.decode(space.encode([{'s': 'a\0'}])) == [{'s': 'a\0'}]
 
 
 def test_conditions():

@@ -16,6 +16,7 @@ from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
 
 if TYPE_CHECKING:
+    from tl_adapt.parameter import Parameter
     from tl_adapt.space import Configuration, Space
 
 METHODS = ('sobol', 'lhs', 'random', 'factorial')
@@ -54,7 +55,7 @@ def unique(
         kept = space.rows(columns)
     else:
         rows = space.rows(columns)
-        canonical = {name: np.array([row[name] for row in rows]) for name in space.names}
+        canonical = {p.name: p.array([row[p.name] for row in rows]) for p in space.parameters}
         mask = np.ones(len(rows), dtype=bool)
         for constraint in space.constraints:
             mask &= evaluate(constraint, canonical)
@@ -88,14 +89,14 @@ def grid(space: Space, levels: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def every_value(parameter: Any) -> np.ndarray:
+def every_value(parameter: Parameter) -> np.ndarray:
     """Return all values of a discrete parameter in order."""
     if parameter.type == 'bool':
         return np.array([False, True])
     if parameter.choices is not None:
-        return np.array(parameter.choices)
+        return parameter.array(parameter.choices)
     if parameter.type == 'int':
-        return np.arange(int(parameter.low), int(parameter.high) + 1)
+        return np.arange(parameter.size or 1) + int(parameter.low or 0)
     return np.array([parameter.low])
 
 

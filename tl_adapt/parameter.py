@@ -249,6 +249,10 @@ class Parameter:
         result: Value = value
         return result
 
+    def array(self, values: Sequence[Value]) -> np.ndarray:
+        """Return values (n,) as an array; text as objects, as NumPy's own cuts trailing zeros."""
+        return np.array(values, dtype=object if self.type == 'string' else None)
+
     def encode(self, values: Sequence[Value]) -> np.ndarray:
         """
         Return the places (n,) in [0, 1] of values.
@@ -281,7 +285,7 @@ class Parameter:
         u = np.clip(np.nan_to_num(np.asarray(u, dtype=float), nan=0.5), 0.0, 1.0)
         if self.choices is not None:
             index = np.rint(u * (len(self.choices) - 1)).astype(int)
-            return np.array(self.choices)[index]
+            return self.array(self.choices)[index]
         if self.type == 'bool':
             return u >= 0.5
         low, high = self._low, self._high

@@ -13,7 +13,18 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import LaserScan, TimeReference
 
+from tl_adapt.simulators.base import Command
 from tl_adapt.simulators.messages import QOS
+
+
+def wander(ranges: np.ndarray, speed: float) -> Command:
+    """Return a command that keeps away from what the lidar, ranges (n,) [m], sees ahead."""
+    front, left, right = (
+        min(float(np.take(ranges, np.arange(*part) * len(ranges) // 360, mode='wrap').min()), 8.0)
+        for part in ((-30, 30), (30, 90), (-90, -30))
+    )
+    turn = 0.8 if left > right else -0.8
+    return Command(speed * min(max(2 * (front - 0.25), 0.0), 1.0), turn if front < 0.7 else 0.0)
 
 
 class Wanderer(Node):
@@ -32,14 +43,9 @@ class Wanderer(Node):
         time = TimeReference(header=scan.header, source=self.get_name())
         time.time_ref.nanosec = round(self._compute_time * 1e9)
         self._time.publish(time)
-        ranges = np.minimum(np.frombuffer(scan.ranges, dtype=np.float32), scan.range_max)
-        front, left, right = (
-            float(ranges[index].min())
-            for index in (np.arange(-30, 30), np.arange(30, 90), np.arange(-90, -30))
-        )
+        ranges = np.frombuffer(scan.ranges, dtype=np.float32)
         command = TwistStamped(header=scan.header)
-        command.twist.linear.x = self._speed * min(max(2 * (front - 0.25), 0.0), 1.0)
-        command.twist.angular.z = (0.8 if left > right else -0.8) if front < 0.7 else 0.0
+        command.twist.linear.x, command.twist.angular.z = wander(ranges, self._speed)
         self._command.publish(command)
 
 

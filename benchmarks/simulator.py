@@ -115,7 +115,8 @@ def main() -> int:
     print(f'  node in lock-step with an answering process       {ros:10.1f}')
     print(f'  CPU of the node per scan                          {cpu:10.2f} ms')
     if args.json:
-        figures = {'bare': alone, 'bare_per_cpu': per_cpu, 'lock_step': ros, 'node_cpu_ms_per_scan': cpu}
+        names = ('bare', 'bare_per_cpu', 'lock_step', 'node_cpu_ms_per_scan')
+        figures = dict(zip(names, (alone, per_cpu, ros, cpu)))
         args.json.write_text(json.dumps(figures) + '\n', encoding='utf-8')
     return 0
 

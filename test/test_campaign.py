@@ -293,6 +293,23 @@ def test_a_reader_that_is_gone_does_not_stop_the_job():
     progress.finish()
 
 
+def test_a_terminal_gets_a_live_line():
+    pytest.importorskip('rich')
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with Progress('job', 2, stream=stream) as progress:
+        progress.advance('[bold] is no markup')
+        progress.advance()
+        progress.finish()
+    text = stream.getvalue()
+    assert 'job: 2/2' in text
+    assert chr(27) in text
+
+
 @pytest.mark.parametrize(
     ('seconds', 'text'),
     [(0.2, '0 s'), (59.4, '59 s'), (125, '2 min 05 s'), (4320, '1 h 12 min'), (-1, '0 s')],

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tl_adapt.digests import space_digest
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, StoreError
 from tl_adapt.store import SCHEMA_VERSION, Store, measurement_key
@@ -219,8 +220,13 @@ def test_a_store_serves_the_studies_that_mean_the_same(path):
         store.add(some(environment='field'))
         assert store.count() == 2
         assert store.left_out() == 0
-    with Store(path, study=changed(budget={'source': 5}), write=False) as store:
-        assert store.count() == 2
+    judged = {'time': {'direction': 'minimize', 'unit': 's', 'scale': 'log', 'failed': 9.0}}
+    for same in ({'budget': {'source': 5}}, {'metrics': judged}):
+        with Store(path, study=changed(**same), write=False) as store:
+            assert store.count() == 2
+    in_minutes = {'time': {'direction': 'minimize', 'unit': 'min'}}
+    with Store(path, study=changed(metrics=in_minutes), write=False) as store:
+        assert store.count() == 0
     with Store(path, study=changed(environments=other_robot), write=False) as store:
         assert [m.environment for m in store.get()] == ['field']
         assert store.left_out() == 1
@@ -239,9 +245,9 @@ def test_rows_carry_their_study(path):
     assert key == measurement_key(study, 'lab', {'x': 0.25, 'n': 4}, 1, 'campaign')
     with contextlib.closing(sqlite3.connect(path)) as connection:
         row = connection.execute(
-            'SELECT study, study_digest, metric_digest FROM measurements'
+            'SELECT study, study_digest, space_digest FROM measurements'
         ).fetchone()
-    assert row == ('small', study.digest, study.metric_digest)
+    assert row == ('small', study.digest, space_digest(study))
 
 
 # --- the file ----------------------------------------------------------------------------------

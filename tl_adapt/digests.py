@@ -58,6 +58,23 @@ def space_digest(study: Study) -> str:
     return digest({'parameters': parameters, 'constraints': constraints})
 
 
+def metrics_digest(study: Study) -> str:
+    """
+    Return the digest of how the metrics are computed.
+
+    What a metric is good for (direction, scale, the value for failed missions, description) is
+    left out: the recorded numbers stay what they are.
+    """
+    judgement = ('direction', 'scale', 'failed', 'description')
+    definitions = {name: dataclasses.asdict(metric) for name, metric in study.metrics.items()}
+    return digest(
+        {
+            name: {key: value for key, value in definition.items() if key not in judgement}
+            for name, definition in definitions.items()
+        }
+    )
+
+
 def environment_digest(study: Study, environment: str) -> str:
     """
     Return the digest of all that makes an environment what it is; '' if the study has no such.
@@ -105,7 +122,7 @@ def measurement_key(
     return digest(
         {
             'space': space_digest(study),
-            'metrics': study.metric_digest,
+            'metrics': metrics_digest(study),
             'environment': [environment, environment_digest(study, environment)],
             'configuration': study.space.validate(configuration),
             'seed': int(seed),

@@ -23,6 +23,7 @@ from tl_adapt.digests import (
     digest,
     environment_digest,
     measurement_key,
+    metrics_digest,
     plain,
     space_digest,
 )
@@ -86,8 +87,8 @@ class Store:
     Keep measurements in a database: SQLite (one file) or any URL of SQLAlchemy.
 
     With a `study`, rows are marked with it, and only rows are given back that were measured over
-    the same space, metrics and environments. A SQLite file has one writer at a time; readers
-    (`write=False`) are free.
+    the same space, metrics and environments (see `digests`). A SQLite file has one writer at a
+    time; readers (`write=False`) are free.
     """
 
     def __init__(
@@ -332,5 +333,5 @@ def _marks(study: Study | None) -> dict[str, str]:
         'study': study.name,
         'study_digest': study.digest,
         'space_digest': space_digest(study),
-        'metric_digest': study.metric_digest,
+        'metric_digest': metrics_digest(study),
     }

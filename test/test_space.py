@@ -64,6 +64,7 @@ def mixed(constraints=('v <= 1.5 * acc',)):
         (lambda: double('v', 0, 1, math.nan), 'parameters.v.default: must be finite, got nan'),
         (lambda: double('v', 0, math.inf), 'parameters.v.range[1]: must be finite, got inf'),
         (lambda: double('v', 0, 1e200), 'parameters.v.range: a double must stay within'),
+        (lambda: double('v', 1, 1.0000001), 'parameters.v.range: low and high must be equal or'),
         (lambda: double('v', 0, 1, True), 'parameters.v.default: must be a number, got True'),
         (lambda: double('v', 0, 1, '0.5'), 'parameters.v.default: must be a number'),
         (lambda: integer('n', 0, 2.5), 'parameters.n.range[1]: must be a whole number, got 2.5'),
@@ -77,10 +78,10 @@ def mixed(constraints=('v <= 1.5 * acc',)):
         (lambda: choice('s', 'string', 'a', True), 'put them in quotes), got True'),
         (lambda: choice('n', 'int', 1, 2, log=True), 'n.log: a log scale needs a range'),
         (lambda: Parameter('s', 'string', choices=('a',), default='b'), "one of a, got 'b'"),
-        (lambda: Parameter('x', 'double', default=1.0), 'parameters.x: give a range or choices'),
+        (lambda: Parameter('x', 'double', default=1.0), 'parameters.x: give either a range'),
         (
             lambda: Parameter('x', 'int', 0, 5, (1, 2), default=1),
-            'parameters.x: give a range or choices',
+            'parameters.x: give either a range or choices',
         ),
         (lambda: Parameter('x', 'float', 0, 1), 'parameters.x.type: must be one of bool, int'),
         (lambda: double('max', 0, 1), 'parameters.max: a name has letters'),
@@ -153,11 +154,11 @@ def parameters(draw, name='x'):
         return choice(name, 'double', *values)
     if kind == 'double':
         low, high = sorted((draw(numbers), draw(numbers)))
-        assume(high == low or high - low > 1e-90)
+        assume(high == low or high - low > max(1e-90, 1e-5 * max(abs(low), abs(high))))
         return double(name, low, high)
     if kind == 'log':
         low = draw(st.floats(1e-12, 1e6))
-        return double(name, low, low * draw(st.floats(1, 1e9)), log=True)
+        return double(name, low, low * draw(st.floats(1.001, 1e9)), log=True)
     low = draw(st.integers(1 if kind == 'logint' else -(10**9), 10**9))
     return integer(name, low, low + draw(st.integers(0, 10**9)), log=kind == 'logint')
 

@@ -26,6 +26,7 @@ _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 # the rounding errors of the way. These bounds keep it so.
 _LARGEST_INT = 2**40
 _LARGEST_DOUBLE = 1e100
+_NARROWEST = 1e-6
 _POWERS = np.array([float(f'1e{n}') for n in range(309)])
 
 
@@ -124,7 +125,7 @@ class Parameter:
         if self.type == 'string' and self.choices is None:
             self._fail('a string needs choices', 'choices')
         if self.type in ('int', 'double') and ranged == (self.choices is not None):
-            self._fail(f'give a range or choices to a {self.type}, one of them', '')
+            self._fail('give either a range or choices', '')
         if self.choices is not None:
             self._check_choices(self.choices)
         elif ranged:
@@ -165,6 +166,8 @@ class Parameter:
             0 < (low if self.log else high - low) < 1 / _LARGEST_DOUBLE
         ):
             self._fail('a double must stay within 1e-100 and 1e100', 'range', bounds)
+        elif 0 < high - low < _NARROWEST * max(abs(low), abs(high)):
+            self._fail('low and high must be equal or differ by a millionth', 'range', bounds)
         object.__setattr__(self, 'low', low)
         object.__setattr__(self, 'high', high)
 

@@ -372,6 +372,22 @@ def test_a_reader_does_not_write(path):
         assert store.count() == 1
 
 
+def test_a_full_disk_is_an_error_and_costs_nothing(path):
+    with Store(path) as store:
+        store.add(some(1))
+        with store._transaction() as connection:
+            pages = connection.exec_driver_sql('PRAGMA page_count').scalar()
+            connection.exec_driver_sql(f'PRAGMA max_page_count = {pages}')
+        with pytest.raises(StoreError, match='full'):
+            store.add(some(2, provenance={'long': 'x' * 100_000}))
+        assert [m.seed for m in store.get()] == [1]
+        with store._transaction() as connection:
+            connection.exec_driver_sql('PRAGMA max_page_count = 1000000')
+        assert store.add(some(2, provenance={'long': 'x' * 100_000}))
+    with Store(path, write=False) as store:
+        assert [m.seed for m in store.get()] == [1, 2]
+
+
 def test_a_damaged_row_is_named(path):
     with Store(path) as store:
         store.add(some(key='abc'))

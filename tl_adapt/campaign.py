@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tl_adapt import __version__
+from tl_adapt.digests import KeyMaker
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.progress import Progress
-from tl_adapt.store import Store, measurement_key
+from tl_adapt.store import Store
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -150,11 +151,12 @@ def run_campaign(
     if workers < 1:
         raise InputError('must be at least 1', key='workers', value=workers)
     study.environment(environment_name)
+    maker = KeyMaker(study, environment_name)
     pending: list[tuple[str, Run]] = []
     keys: set[str] = set()
     for run in runs:
         configuration = study.space.validate(run.configuration)
-        key = measurement_key(study, environment_name, configuration, run.seed, run.purpose)
+        key = maker.key(configuration, run.seed, run.purpose)
         if key not in keys and not store.has(key):
             pending.append((key, dataclasses.replace(run, configuration=configuration)))
         keys.add(key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tl_adapt.errors import InputError
@@ -110,8 +111,32 @@ def _thawed(value: Any) -> Any:
     return value
 
 
+class KeyMaker:
+    """Make the idempotency keys of many runs in one environment of one study."""
+
+    def __init__(self, study: Study, environment: str) -> None:
+        """Compute what all runs there have in common."""
+        self._space = study.space
+        self._common = {
+            'space': space_digest(study),
+            'metrics': metrics_digest(study),
+            'environment': [environment, environment_digest(study, environment)],
+        }
+
+    def key(self, configuration: Mapping[str, Any], seed: int, purpose: str) -> str:
+        """Return the key: 64 hexadecimal digits. Raises InputError outside of the space."""
+        return digest(
+            {
+                **self._common,
+                'configuration': self._space.validate(configuration),
+                'seed': int(seed),
+                'purpose': purpose,
+            }
+        )
+
+
 def measurement_key(
-    study: Study, environment: str, configuration: dict[str, Any], seed: int, purpose: str
+    study: Study, environment: str, configuration: Mapping[str, Any], seed: int, purpose: str
 ) -> str:
     """
     Return the idempotency key of a run: 64 hexadecimal digits.
@@ -119,13 +144,4 @@ def measurement_key(
     Equal runs have equal keys, whatever else changed in the study file (objectives, budget);
     a repeat differs by its seed. Raises InputError if the configuration is not in the space.
     """
-    return digest(
-        {
-            'space': space_digest(study),
-            'metrics': metrics_digest(study),
-            'environment': [environment, environment_digest(study, environment)],
-            'configuration': study.space.validate(configuration),
-            'seed': int(seed),
-            'purpose': purpose,
-        }
-    )
+    return KeyMaker(study, environment).key(configuration, seed, purpose)

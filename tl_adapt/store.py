@@ -112,6 +112,7 @@ class Store:
         self._engine: sa.engine.Engine | None = None
         self.path, self.name, url = parse(url_or_path)
         self._marks = _marks(study)
+        self._environments: dict[str, str] = {}
         try:
             self._open(url, create and write)
         except BaseException:
@@ -228,7 +229,11 @@ class Store:
         return digest([m.environment, m.configuration, m.seed, m.purpose])
 
     def _environment_digest(self, environment: str) -> str:
-        return '' if self.study is None else environment_digest(self.study, environment)
+        if environment not in self._environments:
+            self._environments[environment] = (
+                '' if self.study is None else environment_digest(self.study, environment)
+            )
+        return self._environments[environment]
 
     def _where(
         self, environment: str | None, purpose: str | None, valid: bool | None
@@ -237,7 +242,7 @@ class Store:
         if self.study is not None:
             conditions.append(_ROWS.c.space_digest == self._marks['space_digest'])
             conditions.append(_ROWS.c.metric_digest == self._marks['metric_digest'])
-            known = {environment_digest(self.study, name) for name in self.study.environments}
+            known = {self._environment_digest(name) for name in self.study.environments}
             conditions.append(_ROWS.c.environment_digest.in_(sorted(known | {''})))
         if environment is not None:
             conditions.append(_ROWS.c.environment == environment)

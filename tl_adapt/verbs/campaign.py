@@ -11,10 +11,11 @@ from pathlib import Path
 
 from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
 from tl_adapt.cli import INTERRUPTED
+from tl_adapt.digests import KeyMaker
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.progress import duration
-from tl_adapt.store import Store, measurement_key
+from tl_adapt.store import Store
 from tl_adapt.study import Study, load_study
 
 _REASONS = 5
@@ -91,10 +92,8 @@ def _measured(
     study: Study, environment: str, runs: list[Run], store: Store
 ) -> list[Measurement]:
     """Return what the store has of these runs, now and from before."""
-    keys = {
-        measurement_key(study, environment, run.configuration, run.seed, run.purpose)
-        for run in runs
-    }
+    maker = KeyMaker(study, environment)
+    keys = {maker.key(run.configuration, run.seed, run.purpose) for run in runs}
     return [m for m in store.get(environment=environment) if m.key in keys]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 LOCALIZER_BASE = 2.5e-3  # s: receiving and unpacking a scan, publishing the pose
 LOCALIZER_PER_PARTICLE = 6.0e-6  # s: moving, weighing and resampling one particle
 LOCALIZER_PER_LOOKUP = 0.6e-6  # s: one beam of one particle in the likelihood field
-LOCALIZER_PER_GRADIENT = 0.6e-6  # s: the same with its gradient, in a refinement
+LOCALIZER_PER_GRADIENT = 1.5e-6  # s: the same with its gradient, in a refinement
 
 NAVIGATOR_BASE = 3.0e-3  # s: scan to points, marking obstacles, publishing
 NAVIGATOR_PER_STATE = 8.0e-6  # s: one state of one trajectory against the lidar points

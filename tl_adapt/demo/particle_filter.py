@@ -21,7 +21,7 @@ from tl_adapt.demo.settings import LocalizerSettings
 RANGE_SCALE = 8.0  # m: a random reading is spread evenly over the lidar's reach
 FLOOR_TRANS = 0.002  # m per update: keeps copies of one particle apart while the robot stands
 FLOOR_ROT = 0.002  # rad per update
-REFINED_SHARE = 0.25  # share of the particles, the best ones, that are refined
+REFINED_SHARE = 0.1  # share of the particles, the best ones, that are refined
 # How far a gradient step trusts the lidar over the odometry: deviations of the motion's error.
 STEP_TRANS = 0.05  # m
 STEP_ROT = 0.05  # rad
@@ -187,7 +187,7 @@ class ParticleFilter:
 
     def _refine(self, points: np.ndarray, likelihood: np.ndarray) -> int:
         """Pull the best particles up the likelihood; keep a step only where the fit is better."""
-        count = min(len(self.particles), max(5, round(REFINED_SHARE * len(self.particles))))
+        count = min(len(self.particles), max(2, round(REFINED_SHARE * len(self.particles))))
         best = np.argsort(-self._log_weights, kind='stable')[:count]
         poses = self.particles[best]
         sigma2 = self.settings.sigma_hit**2

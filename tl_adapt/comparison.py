@@ -150,7 +150,9 @@ def _difference(
     if not pairs:
         return {'pairs': 0, 'verdict': 'no pairs'}
     interval = bootstrap_mean(pairs)
-    verdict = ('higher' if interval.low > 0 else 'lower') if interval.conclusive else 'inconclusive'
+    verdict = 'inconclusive'
+    if interval.conclusive:
+        verdict = 'higher' if interval.low > 0 else 'lower'
     return {'pairs': len(pairs), **interval.to_dict(), 'verdict': verdict}
 
 

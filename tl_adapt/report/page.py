@@ -15,13 +15,13 @@ from tl_adapt.parameter_file import write_text
 from tl_adapt.report import plots
 from tl_adapt.report.tables import adaptation_rows, comparison_rows
 
-_STYLE = """
+_STYLE = '''
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-size:14px}
 td,th{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}
 p.note{color:#555}
-"""
+'''
 
 
 def load_result(path: Path) -> dict[str, Any]:

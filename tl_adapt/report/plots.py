@@ -10,7 +10,7 @@ from typing import Any
 
 from tl_adapt.errors import try_import
 
-#: One colour per method, told apart also by people who can't tell red from green (Okabe, Ito 2008).
+#: One colour per method, of those that everybody can tell apart (Okabe, Ito 2008).
 COLOURS = {
     'default': '#999999',
     'simulation best': '#E69F00',

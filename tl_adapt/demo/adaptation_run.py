@@ -1,0 +1,294 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for the demo's last part: missions beside a running adapter, and a change in mid-way.
+
+The adapter is an ordinary node in a process of its own, in the graph of the stand-in robot. The
+missions leave all parameters as they are: whatever changes, the adapter did it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterEvent
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+
+import tl_adapt
+from tl_adapt.comparison import compare, objective_values, worst_values
+from tl_adapt.demo.job import OURS, Job, evaluate_in
+from tl_adapt.environments.base import Measurement
+from tl_adapt.environments.stack import StackEnvironment
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.report.tables import adaptation_rows, comparison_rows, format_table
+from tl_adapt.ros.isolation import spawn
+from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.space import Configuration
+from tl_adapt.study import EnvironmentSpec, Study
+from tl_adapt.transfer import TransferResult
+
+BEFORE = 3  # missions before the change
+MOST_AFTER = 12  # missions after it in which the adapter may find its way
+CALM = 3  # missions without a further change that end the search
+ADAPTED = 'adapted'
+_JUDGE = 30.0  # s of wall time that the adapter gets to judge a mission
+
+
+class AdapterWatch:
+    """Follow an adapter in its graph: its last status and the parameters it says it has set."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        """Join the graph that the environment variables `variables` lead to."""
+        with _environment(variables):
+            self._context = rclpy.Context()
+            rclpy.init(
+                context=self._context, domain_id=int(variables['ROS_DOMAIN_ID']),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+            self._node = rclpy.create_node('adapter_watch', context=self._context)
+        self._changed = threading.Condition()
+        self.status: dict[str, str] = {}
+        self.message = ''
+        self.adapted: dict[str, dict[str, Any]] = {}
+        self._node.create_subscription(DiagnosticArray, 'adapter/status', self._on_status, 10)
+        lasting = QoSProfile(depth=64, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._node.create_subscription(
+            ParameterEvent, 'adapter/adapted_parameters', self._on_parameters, lasting
+        )
+        self.parameters = ParameterClient(self._node)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until `condition` holds; raises TlAdaptError that says `what` was waited for."""
+        with self._changed:
+            if not self._changed.wait_for(condition, seconds):
+                raise TlAdaptError(
+                    f'the adapter was not {what} within {seconds:g} s; it says: '
+                    f'{self.message or "nothing"}'
+                )
+
+    def ready_for(self, windows: int) -> bool:
+        """Tell whether the adapter has dealt with that many missions."""
+        return (
+            self.status.get('settled') == 'true' and int(self.status.get('windows', -1)) >= windows
+        )
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        with self._changed:
+            for status in message.status:
+                self.status = {pair.key: pair.value for pair in status.values}
+                self.message = status.message
+            self._changed.notify_all()
+
+    def _on_parameters(self, message: ParameterEvent) -> None:
+        with self._changed:
+            self.adapted[message.node] = {
+                p.name: rclpy.parameter.parameter_value_to_python(p.value)
+                for p in [*message.new_parameters, *message.changed_parameters]
+            }
+            self._changed.notify_all()
+
+
+def changed_environment(study: Study) -> EnvironmentSpec:
+    """Return the first environment with the role `test`: what the robot meets later."""
+    for spec in study.environments.values():
+        if spec.role == 'test':
+            return spec
+    raise TlAdaptError(f'{study.path}: no environment has the role test, so nothing can change')
+
+
+def injected(study: Study) -> dict[str, dict[str, Any]]:
+    """Return the node parameters in which the changed environment differs from the target."""
+    before = study.target.options.get('node_parameters', {})
+    after = changed_environment(study).options.get('node_parameters', {})
+    changes: dict[str, dict[str, Any]] = {}
+    for node, values in after.items():
+        old = before.get(node, {})
+        differing = {k: v for k, v in values.items() if old.get(k) != v}
+        if differing:
+            changes[node] = differing
+    return changes
+
+
+def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
+    """
+    Drive missions beside the adapter, change the environment, and see what it does.
+
+    Afterwards the configuration that it kept and the one from before are compared in the changed
+    environment, with seeds of their own.
+    """
+    study = job.study
+    if ours.choice is None:
+        raise TlAdaptError('no configuration was chosen, so there is nothing to adapt')
+    change = injected(study)
+    environment = StackEnvironment(study, job.target, worker=0)
+    missions: list[dict[str, Any]] = []
+    runs: list[Measurement] = []
+    try:
+        variables = environment.environment()
+        with _watch(variables) as watch, _adapter(study, job.output, variables):
+            watch.wait('ready', lambda: watch.ready_for(0), 60.0)
+            first = _drive(job, environment, watch, missions, runs, job.target)
+            job.say(f'  adapter: {watch.message}')
+            for _ in range(BEFORE - 1):
+                _drive(job, environment, watch, missions, runs, job.target)
+            changed = changed_environment(study).name
+            watch.parameters.set_many(change)
+            job.say(f'  -- the environment changes: {_described(change)}')
+            calm = 0
+            seen = {_key(first.configuration)}
+            for _ in range(MOST_AFTER):
+                run = _drive(job, environment, watch, missions, runs, changed)
+                key = _key(run.configuration)
+                calm = calm + 1 if key in seen else 0
+                seen.add(key)
+                if len(seen) > 1 and calm >= CALM and watch.status.get('state') == 'watching':
+                    break
+            final = runs[-1].configuration
+            parameters = watch.adapted
+    finally:
+        environment.close()
+    _fill_objectives(job, missions, runs)
+    job.say(format_table(adaptation_rows({'missions': missions})))
+    result: dict[str, Any] = {
+        'change': change,
+        'missions': missions,
+        'before': dict(first.configuration),
+        'after': dict(final),
+        'adapted_parameters': parameters,
+    }
+    if _key(final) == _key(first.configuration):
+        job.say('The adapter kept its configuration.')
+        return result
+    result['comparison'] = _compare_after(job, first.configuration, final)
+    return result
+
+
+def _compare_after(job: Job, before: Configuration, after: Configuration) -> dict[str, Any]:
+    """Compare both configurations in the changed environment and print the table."""
+    found = evaluate_in(
+        job, changed_environment(job.study).name, {ADAPTED: dict(after), OURS: dict(before)}
+    )
+    table = compare(job.study, found, ADAPTED).to_dict()
+    units = {name: metric.unit for name, metric in job.study.metrics.items()}
+    job.say('In the changed environment, with new seeds (ours: as tuned before the change):')
+    job.say(format_table(comparison_rows(table, units)))
+    return table
+
+
+def _drive(
+    job: Job, environment: StackEnvironment, watch: AdapterWatch,
+    missions: list[dict[str, Any]], runs: list[Measurement], name: str,
+) -> Measurement:
+    """Run one mission as it is and wait until the adapter has judged it."""
+    number = len(missions)
+    run = environment.measure(None, job.study.seeds.evaluation + 500 + number)
+    watch.wait(
+        f'done with mission {number + 1}', lambda: watch.ready_for(number + 1), _JUDGE
+    )
+    state, note = watch.status.get('state', ''), watch.message
+    missions.append({
+        'mission': number + 1, 'environment': name, 'state': state, 'valid': run.valid,
+        'reason': run.reason, 'objective': None, 'note': note,
+        'configuration': run.configuration, 'metrics': run.metrics,
+    })
+    runs.append(run)
+    got = 'success' if run.valid else f'failed: {run.reason}'
+    job.say(f'  mission {number + 1} ({name}): {got}; adapter: {note}')
+    return run
+
+
+def _fill_objectives(
+    job: Job, missions: list[dict[str, Any]], runs: list[Measurement]
+) -> None:
+    values = objective_values(job.study, runs, worst_values(job.study, runs))
+    for row, value in zip(missions, values):
+        row['objective'] = None if value != value else float(value)
+
+
+def _described(change: Mapping[str, Mapping[str, Any]]) -> str:
+    return ', '.join(
+        f'{node} {name} = {value}' for node, values in change.items()
+        for name, value in values.items()
+    )
+
+
+def _key(configuration: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(configuration.items()))
+
+
+@contextlib.contextmanager
+def _watch(variables: Mapping[str, str]) -> Iterator[AdapterWatch]:
+    watch = AdapterWatch(variables)
+    try:
+        yield watch
+    finally:
+        watch.close()
+
+
+@contextlib.contextmanager
+def _adapter(study: Study, output: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """Run the adapter's process; its output goes to a file in `output`."""
+    root = str(Path(tl_adapt.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+    command = [
+        sys.executable, '-m', 'tl_adapt.ros.nodes.adapter', '--ros-args',
+        '-p', f'study:={Path(study.path).absolute()}',
+        '-p', f'model:={(output / "model").absolute()}',
+        '-p', f'environment:={study.target.name}',
+    ]
+    with (output / 'adapter.log').open('wb') as log:
+        process = spawn(
+            command, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, **variables, 'PYTHONPATH': path},
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while: the middleware reads them when it starts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,389 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for the main job from end to end, as the demo does it.
+
+Measure in simulation, learn, transfer with a few target measurements, compare on seeds that
+tuning never saw, then let the adapter meet a change of the environment. Every measurement goes
+into the store, so a job that was interrupted goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_adapt import __version__
+from tl_adapt.campaign import Run, campaign_runs, run_campaign
+from tl_adapt.comparison import OBJECTIVE, Comparison, compare, objective_values, worst_values
+from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.models.influence import influences
+from tl_adapt.models.model_set import ModelSet
+from tl_adapt.report.tables import comparison_rows, format_table
+from tl_adapt.space import Configuration
+from tl_adapt.statistics import rank_correlation
+from tl_adapt.store import Store
+from tl_adapt.study import Study
+from tl_adapt.transfer import TransferResult, make_tuner, run_transfer
+
+#: The configuration that transfer chose, in tables and plots.
+OURS = 'ours'
+
+
+class Interrupted(Exception):
+    """Say that the user ended the job; what was measured is in the store."""
+
+
+@dataclasses.dataclass
+class Job:
+    """Hold what every step of the job needs."""
+
+    study: Study
+    store: Store
+    output: Path
+    workers: int
+    seeds: int
+    say: Callable[[str], None]
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """Return the name of the source environment."""
+        return self.study.source.name
+
+    @property
+    def target(self) -> str:
+        """Return the name of the target environment."""
+        return self.study.target.name
+
+    def measure(self, environment: str, runs: Sequence[Run]) -> None:
+        """Measure runs that the store lacks; raises Interrupted after ctrl-C."""
+        done = run_campaign(
+            self.study, environment, runs, self.store, workers=self.workers, stop=self.stop
+        )
+        if done.interrupted:
+            raise Interrupted
+
+    def measured(self, environment: str, runs: Sequence[Run], purpose: str) -> list[Measurement]:
+        """Measure what is missing of `runs` and return all of them, in their order."""
+        self.measure(environment, runs)
+        found = {
+            (json.dumps(m.configuration, sort_keys=True), m.seed): m
+            for m in self.store.get(environment=environment, purpose=purpose)
+        }
+        return [found[json.dumps(r.configuration, sort_keys=True), r.seed] for r in runs]
+
+    def timed(self, title: str, step: Callable[..., Any], *args: Any) -> Any:
+        """Run one step of the job under its title and keep how long it took."""
+        self.say(f'\n== {title}')
+        begin = time.monotonic()
+        result = step(self, *args)
+        self.seconds[step.__name__] = round(time.monotonic() - begin, 1)
+        return result
+
+
+def campaign(job: Job) -> list[Measurement]:
+    """Measure the source's design."""
+    study = job.study
+    runs = campaign_runs(
+        study, job.source, study.budget.source, seed=study.seeds.campaign,
+        repeats=study.mission.repeats if study.mission else 1,
+    )
+    measurements = job.measured(job.source, runs, 'campaign')
+    invalid = sum(not m.valid for m in measurements)
+    simulated = sum(m.sim_time for m in measurements)
+    wall = sum(m.wall_time for m in measurements)
+    job.say(
+        f'{len(measurements)} measurements in simulation, {invalid} of them failed missions; '
+        f'{simulated:.0f} s simulated at {simulated / max(wall, 1e-9):.1f} times real time '
+        'per worker'
+    )
+    return measurements
+
+
+def best_measured(study: Study, measurements: Sequence[Measurement]) -> Configuration:
+    """
+    Return the configuration with the lowest measured objective that kept all limits.
+
+    Raises TlAdaptError if there is none.
+    """
+    good = [m for m in measurements if m.valid and not study.broken_limits(m.metrics)]
+    if not good:
+        raise TlAdaptError(
+            f'none of {len(measurements)} measurements was valid and kept all limits: '
+            'widen the limits or the mission time-out'
+        )
+    return dict(min(good, key=lambda m: study.objective(m.metrics)).configuration)
+
+
+def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, TransferResult]:
+    """
+    Choose on the target in three ways, two of them side by side.
+
+    Target-only tuning gets `longer` measurements, to see how many it needs to catch up.
+    """
+    study, budget = job.study, job.study.budget.target
+
+    def tell(index: int, measurement: Measurement, tuner: Any) -> None:
+        with job.lock:
+            objective = (
+                f'objective {study.objective(measurement.metrics):.3f}'
+                if measurement.valid else f'failed: {measurement.reason}'
+            )
+            total = longer if measurement.purpose == 'target-only' else budget
+            job.say(f'  {measurement.purpose:<11} {index + 1:>2}/{total}  {objective}')
+
+    def stream(worker: int, plan: Sequence[tuple[str, int]]) -> dict[str, TransferResult]:
+        results = {}
+        environment = make_environment(study, job.target, worker=worker)
+        try:
+            for method, count in plan:
+                results[method] = run_transfer(
+                    study, job.store, environment, method=method, budget=count,
+                    seed=study.seeds.tuning, source=source, on_measurement=tell,
+                    stop=job.stop, lock=job.lock,
+                )
+        finally:
+            environment.close()
+        return results
+
+    plans = [[('transfer', budget), ('random', budget)], [('target-only', longer)]]
+    with ThreadPoolExecutor(len(plans)) as pool:
+        futures = [pool.submit(stream, worker, plan) for worker, plan in enumerate(plans)]
+        try:
+            results = {k: v for future in futures for k, v in future.result().items()}
+        except KeyboardInterrupt:
+            job.stop.set()
+            raise Interrupted from None
+    if job.stop.is_set():
+        raise Interrupted
+    for method, result in results.items():
+        job.say(f'  {method}: {len(result.measurements)} measurements; stopped: {result.stopped}')
+    if results['transfer'].choice is not None:
+        job.say(f'  ours: {results["transfer"].choice.why}')
+    return results
+
+
+def choice_after(job: Job, result: TransferResult, count: int) -> Configuration:
+    """Return what a tuner would have chosen after the first `count` of its measurements."""
+    tuner = make_tuner(job.study, result.method, (), count, job.study.seeds.tuning)
+    for measurement in result.measurements[:count]:
+        tuner.tell(measurement)
+    return dict(tuner.best().configuration)
+
+
+def evaluate(
+    job: Job, candidates: Mapping[str, Configuration]
+) -> dict[str, list[Measurement]]:
+    """Measure configurations on the target, as `evaluate_in` does."""
+    return evaluate_in(job, job.target, candidates)
+
+
+def evaluate_in(
+    job: Job, environment: str, candidates: Mapping[str, Configuration]
+) -> dict[str, list[Measurement]]:
+    """Measure configurations, interleaved, each with the evaluation seeds."""
+    seeds = range(job.study.seeds.evaluation, job.study.seeds.evaluation + job.seeds)
+    runs = [
+        Run(configuration, seed, 'evaluation')
+        for seed in seeds
+        for configuration in _distinct(candidates.values())
+    ]
+    found = job.measured(environment, runs, 'evaluation')
+    return {
+        label: [m for m in found if m.configuration == configuration]
+        for label, configuration in candidates.items()
+    }
+
+
+def audit(job: Job, results: Mapping[str, TransferResult], most: int) -> dict[str, Any]:
+    """
+    Measure configurations of the target also in simulation: how like are the two?
+
+    It is done after tuning and nothing is chosen by it.
+    """
+    target = [
+        m for method in ('random', 'target-only', 'transfer')
+        for m in results[method].measurements if m.valid
+    ][:most]
+    runs = [Run(m.configuration, m.seed, 'audit') for m in target]
+    source = job.measured(job.source, runs, 'audit')
+    pairs = [(s, t) for s, t in zip(source, target) if s.valid]
+    gap = {}
+    for name in [OBJECTIVE, *job.study.metrics]:
+        if name == 'success':
+            continue
+        a, b = zip(*((_value(job.study, s, name), _value(job.study, t, name)) for s, t in pairs))
+        value = rank_correlation(a, b)
+        gap[name] = {
+            'rank_correlation': None if math.isnan(value) else value, 'pairs': len(pairs),
+        }
+    job.say('Spearman rank correlation between simulation and robot, per metric:')
+    for name, entry in gap.items():
+        value = entry['rank_correlation']
+        shown = '-' if value is None else f'{value:+.2f}'
+        job.say(f'  {name:<20} {shown}  ({entry["pairs"]} pairs)')
+    return gap
+
+
+def saved(
+    job: Job, results: Mapping[str, TransferResult], evaluation: dict[str, list[Measurement]],
+    checkpoints: Sequence[int],
+) -> dict[str, Any]:
+    """
+    Tell how many target measurements target-only tuning needed for our result.
+
+    Its choice after each of `checkpoints` measurements is driven with the evaluation seeds;
+    the first whose mean objective is at most ours counts.
+    """
+    runs = results['target-only'].measurements
+    budget = job.study.budget.target
+    ours = _mean_objective(job.study, evaluation, OURS)
+    tried = {}
+    needed = None
+    for count in [budget, *checkpoints]:
+        if count > len(runs):
+            break
+        label = f'target-only after {count}'
+        candidates = {label: choice_after(job, results['target-only'], count)}
+        found = {**evaluation, **evaluate(job, candidates)}
+        tried[count] = _mean_objective(job.study, found, label)
+        if tried[count] <= ours:
+            needed = count
+            break
+    most = max(tried)
+    text = (
+        f'Target-only tuning reached our mean objective ({ours:.3f}) after {needed} target '
+        f'measurements, against our {len(results["transfer"].measurements)}.'
+        if needed is not None else
+        f'Target-only tuning had not reached our mean objective ({ours:.3f}) after {most} '
+        f'target measurements (it had {tried[most]:.3f}); we used '
+        f'{len(results["transfer"].measurements)}.'
+    )
+    job.say(text)
+    return {
+        'ours': ours, 'ours_measurements': len(results['transfer'].measurements),
+        'target_only': {str(k): v for k, v in tried.items()}, 'needed': needed,
+        'tried_up_to': most, 'text': text,
+    }
+
+
+def influence(job: Job, source: list[Measurement], model: ModelSet) -> dict[str, Any]:
+    """Tell how each parameter moves the objective, by the source's and the transferred model."""
+    before = ModelSet(job.study).fit(source, [])
+    table: dict[str, Any] = {}
+    for label, one in (('simulation', before), ('robot', model)):
+        found = influences(job.study.space, lambda c, one=one: one.objective(c)[0])
+        table[label] = {i.parameter: {'span': i.span, 'change': i.change} for i in found}
+    return table
+
+
+def summarise(
+    job: Job, results: Mapping[str, TransferResult], comparison: Comparison,
+    source: Sequence[Measurement], **parts: Any,
+) -> dict[str, Any]:
+    """Return everything that was learnt, as JSON's types."""
+    study = job.study
+    worst = worst_values(study, [m for r in results.values() for m in r.measurements])
+    curves = {}
+    groups = {'simulation': _front_points(source)}
+    for method, result in results.items():
+        values = objective_values(study, result.measurements, worst)
+        allowed = [
+            v if m.valid and not study.broken_limits(m.metrics) else math.inf
+            for v, m in zip(values, result.measurements)
+        ]
+        best = np.minimum.accumulate(allowed) if allowed else np.array([])
+        curves[method] = [None if math.isinf(v) else float(v) for v in best]
+        groups[method] = _front_points(result.measurements)
+    budget = study.budget
+    return {
+        'tl_adapt': __version__,
+        'study': study.name,
+        'digest': study.digest,
+        'summary': (
+            f'{len(source)} measurements in simulation, at most {budget.target} on the robot '
+            f'(a stand-in); {job.seeds} paired seeds in the comparison. Differences are to '
+            f'the row {OURS}, with paired bootstrap 95 % intervals; ~ marks an inconclusive one.'
+        ),
+        'seconds': job.seconds,
+        'units': {name: metric.unit for name, metric in study.metrics.items()},
+        'transfer': {
+            method: {
+                'stopped': result.stopped,
+                'choice': None if result.choice is None else {
+                    'configuration': result.choice.configuration, 'why': result.choice.why,
+                },
+                'measurements': [
+                    {
+                        'configuration': m.configuration, 'seed': m.seed, 'valid': m.valid,
+                        'reason': m.reason, 'metrics': m.metrics,
+                    }
+                    for m in result.measurements
+                ],
+            }
+            for method, result in results.items()
+        },
+        'comparison': comparison.to_dict(),
+        'curves': curves,
+        'pareto': {'axes': ['mission_time [s]', 'energy [J]'], 'groups': groups},
+        **parts,
+    }
+
+
+def compare_and_show(
+    job: Job, evaluation: Mapping[str, list[Measurement]]
+) -> Comparison:
+    """Print the table of the comparison and return it."""
+    comparison = compare(job.study, evaluation, OURS)
+    units = {name: metric.unit for name, metric in job.study.metrics.items()}
+    job.say(format_table(comparison_rows(comparison.to_dict(), units)))
+    job.say(
+        'mean (95 % interval of the difference to ours, paired by seed; ~ inconclusive); '
+        'success with the Wilson 95 % interval'
+    )
+    for label, row in comparison.rows.items():
+        if row['failures']:
+            job.say(f'  {label}: failed missions: {row["failures"]}')
+    return comparison
+
+
+def _front_points(measurements: Sequence[Measurement]) -> list[tuple[float, float]]:
+    return [
+        (m.metrics['mission_time'], m.metrics['energy'])
+        for m in measurements
+        if m.valid and {'mission_time', 'energy'} <= set(m.metrics)
+    ]
+
+
+def _distinct(configurations: Any) -> list[Configuration]:
+    distinct: list[Configuration] = []
+    for configuration in configurations:
+        if configuration not in distinct:
+            distinct.append(configuration)
+    return distinct
+
+
+def _value(study: Study, measurement: Measurement, name: str) -> float:
+    if name == OBJECTIVE:
+        return study.objective(measurement.metrics)
+    return measurement.metrics[name]
+
+
+def _mean_objective(
+    study: Study, evaluation: Mapping[str, list[Measurement]], label: str
+) -> float:
+    worst = worst_values(study, [m for rows in evaluation.values() for m in rows])
+    return float(np.mean(objective_values(study, evaluation[label], worst)))

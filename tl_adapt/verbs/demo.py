@@ -1,0 +1,110 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the verb `demo`: the main job, from the campaign to the adapter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tl_adapt.cli import INTERRUPTED
+from tl_adapt.demo import adaptation_run
+from tl_adapt.demo import job as steps
+from tl_adapt.errors import InputError
+from tl_adapt.parameter_file import write_text
+from tl_adapt.report.page import write_report
+from tl_adapt.store import Store
+from tl_adapt.study import load_study
+from tl_adapt.verbs.transfer import write_result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument(
+        '--study', default='demo', help='study file, or the name of a shipped one (demo)'
+    )
+    parser.add_argument(
+        '--output', type=Path, default=Path('output'), help='folder for all results (output)'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=2, help='missions that run side by side (2)'
+    )
+    parser.add_argument(
+        '--seeds', type=int, default=0,
+        help="paired seeds of the final comparison (0: the study's budget.evaluation)"
+    )
+    parser.add_argument(
+        '--fresh', action='store_true', help='begin anew: ignore what the folder holds already'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the job and return the exit code: 0, or 130 after ctrl-C."""
+    for name, low in (('workers', 1), ('seeds', 0)):
+        value = getattr(args, name)
+        if value < low:
+            raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
+    study = load_study(args.study)
+    folder = args.output / 'demo'
+    path = folder / 'measurements.sqlite'
+    if args.fresh:
+        for suffix in ('', '-wal', '-shm'):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    begin = time.monotonic()
+    with Store(path, study=study) as store:
+        seeds = args.seeds or study.budget.evaluation
+        job = steps.Job(study, store, folder, args.workers, seeds, _say)
+        _say(f'study {study.name}: {len(study.space.parameters)} parameters; results in {folder}')
+        try:
+            result = _run_steps(job)
+        except (steps.Interrupted, KeyboardInterrupt):
+            _say(f'interrupted: {store.count()} measurements are kept; the same command goes on')
+            return INTERRUPTED
+    job.seconds['total'] = round(time.monotonic() - begin, 1)
+    write_text(folder / 'result.json', json.dumps(result, indent=1) + '\n')
+    write_report(result, folder / 'report.html')
+    _say(
+        f'\nDone in {job.seconds["total"]:.0f} s. Written: {folder / "result.json"}, '
+        f'{folder / "tuned_parameters.yaml"}, {folder / "report.html"}'
+    )
+    return 0
+
+
+def _run_steps(job: steps.Job) -> dict[str, Any]:
+    study = job.study
+    budget = study.budget.target
+    longer = 3 * budget
+    source = job.timed(f'1. Campaign in {job.source}', steps.campaign)
+    results = job.timed(
+        f'2. Tuning on {job.target}: ours, random search, target-only', steps.tune, source, longer
+    )
+    ours = results['transfer']
+    write_result(study, ours, job.output)
+    candidates = {
+        'default': study.space.default(),
+        'simulation best': steps.best_measured(study, source),
+        'target-only': steps.choice_after(job, results['target-only'], budget),
+        'random': dict(results['random'].choice.configuration),
+        steps.OURS: dict(ours.choice.configuration),
+    }
+    title = f'3. Comparison on {job.target} with {job.seeds} new seeds each'
+    evaluation = job.timed(title, steps.evaluate, candidates)
+    comparison = steps.compare_and_show(job, evaluation)
+    saved = job.timed(
+        '4. What the transfer saved', steps.saved, results, evaluation, (2 * budget, longer)
+    )
+    gap = job.timed('5. How like simulation and robot are', steps.audit, results, 16)
+    adaptation = job.timed(
+        '6. The adapter meets a changed environment', adaptation_run.adaptation, ours
+    )
+    return steps.summarise(
+        job, results, comparison, source, saved=saved, gap=gap, adaptation=adaptation,
+        influence=steps.influence(job, source, ours.tuner.model),
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

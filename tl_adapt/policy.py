@@ -42,6 +42,8 @@ from tl_adapt.errors import InputError, TlAdaptError
 
 # A robot that can't be set back this often is left to its operator.
 _ROLLBACK_ATTEMPTS = 3
+# Metrics that leave their band in turns, never in a row, must not fill the memory.
+_KEPT_EVIDENCE = 20
 
 
 class Policy:
@@ -142,7 +144,7 @@ class Policy:
         actions = handlers[type(event)](event)
         return [*actions, Publish(self.status)]
 
-    # --- events -----------------------------------------------------------------------------------
+    # --- events ----------------------------------------------------------------------------------
 
     def _on_start(self, event: Start) -> list[Action]:
         if self._started or self.state is State.PAUSED:
@@ -239,7 +241,7 @@ class Policy:
         self._end_suspicion()
         return self._send_desired(why)
 
-    # --- judging ----------------------------------------------------------------------------------
+    # --- judging ---------------------------------------------------------------------------------
 
     def _watched_window(self, window: Window) -> list[Action]:
         dwell = self.state is State.SETTLING
@@ -254,7 +256,7 @@ class Policy:
             self.memory.remember(self.current)
             self._say(Level.OK, 'as predicted')
             return []
-        self._evidence.append(window)
+        self._evidence = [*self._evidence, window][-_KEPT_EVIDENCE:]
         self._say(Level.WARN, verdict.text)
         if verdict.broken or verdict.failed:
             self.memory.ban(self.current, verdict.text)
@@ -276,7 +278,7 @@ class Policy:
         last = self._explored >= self.rules.explore
         return self._roll_back(why, 'conclude' if last else 'recover')
 
-    # --- planning ---------------------------------------------------------------------------------
+    # --- planning --------------------------------------------------------------------------------
 
     def _replan(self) -> list[Action]:
         self._replans += 1
@@ -332,7 +334,7 @@ class Policy:
             return None
         return choice
 
-    # --- changing ---------------------------------------------------------------------------------
+    # --- changing --------------------------------------------------------------------------------
 
     def _send(
         self,

@@ -1,0 +1,213 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for planning with models.
+
+After a change of the environment the present model becomes the source, and the windows since then
+are the target's measurements: transfer, once more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.models.kernel import Array
+from tl_adapt.models.model_set import ModelSet
+from tl_adapt.models.transfer import TransferModel
+from tl_adapt.study import Study
+from tl_adapt.tuner import Tuner
+
+CHOICE = 'choice.json'
+# Points that carry the present model over a change: more cost time and tell little more.
+_CARRIED = 200
+_UNLIMITED = 10**6
+
+
+class ModelPlanner:
+    """Plan with a study's models; `model` is the present one."""
+
+    def __init__(self, study: Study, model: ModelSet, *, seed: int | None = None) -> None:
+        """Keep the model; nothing is computed before `prepare`."""
+        self._study = study
+        self._model = model
+        self._seed = study.seeds.tuning if seed is None else seed
+        self._tuner: Tuner | None = None
+        self._told = 0
+        self._bands: tuple[Configuration, dict[str, Band]] | None = None
+
+    @property
+    def model(self) -> ModelSet:
+        """Return the present model."""
+        return self._model
+
+    def prepare(self) -> None:
+        """
+        Fit ahead what the next change will need; does nothing if that was done.
+
+        Raises TlAdaptError if that fails.
+        """
+        if self._tuner is not None:
+            return
+        try:
+            self._tuner = self._make_tuner()
+            self._tuner.best()
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise TlAdaptError(f'the model can not be carried on: {error}') from error
+
+    def bands(self, configuration: Configuration) -> Mapping[str, Band]:
+        """Return what one window in this configuration should give."""
+        if self._bands is None or self._bands[0] != configuration:
+            X = self._study.space.encode([configuration])
+            found = {}
+            for name, model in self._model.models.items():
+                mean, var = model.latent(X, noise=True)
+                found[name] = Band(float(mean[0]), float(np.sqrt(var[0])), bool(model.log_scale))
+            self._bands = dict(configuration), found
+        return self._bands[1]
+
+    def propose(
+        self, evidence: Sequence[Window], avoid: Sequence[Configuration]
+    ) -> Choice | None:
+        """Return the configuration with the largest constrained expected improvement."""
+        tuner = self._learnt(evidence)
+        try:
+            # What was asked for counts as pending, so that each turn gives another one.
+            for _ in range(len(avoid) + 1):
+                candidate = tuner.ask()[0]
+                if candidate not in avoid:
+                    return Choice(candidate, why='the largest expected improvement')
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise TlAdaptError(f'the model can not propose: {error}') from error
+        finally:
+            tuner.pending.clear()
+        return None
+
+    def best(
+        self,
+        evidence: Sequence[Window],
+        anchor: Configuration,
+        avoid: Sequence[Configuration],
+    ) -> Choice | None:
+        """Return the best configuration by posterior mean and its gain over `anchor`."""
+        tuner = self._learnt(evidence)
+        try:
+            found = tuner.best()
+            if found.configuration in avoid or not np.isfinite(found.mean):
+                return None
+            present = float(tuner.model.objective([anchor])[0][0])
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise TlAdaptError(f'the model can not choose: {error}') from error
+        gain = (present - found.mean) / max(abs(present), 1e-12)
+        return Choice(dict(found.configuration), gain, found.why)
+
+    def accept(self, evidence: Sequence[Window]) -> None:
+        """Make the model that was learnt from the evidence the present one."""
+        self._model = self._learnt(evidence).model
+        self._tuner, self._told, self._bands = None, 0, None
+
+    def _learnt(self, evidence: Sequence[Window]) -> Tuner:
+        """Return the tuner that was told all the evidence."""
+        self.prepare()
+        tuner = self._tuner
+        if tuner is None:
+            raise TlAdaptError('the model can not be carried on')
+        if len(evidence) < self._told or self._evidence_changed(tuner, evidence):
+            # Another change than the one that was being learnt: begin anew, the source stays.
+            tuner.target.clear()
+            self._told = 0
+        for window in evidence[self._told:]:
+            tuner.tell(self._measurement(window))
+        self._told = len(evidence)
+        return tuner
+
+    def _evidence_changed(self, tuner: Tuner, evidence: Sequence[Window]) -> bool:
+        """Tell whether what was told is not the beginning of the evidence."""
+        told = [self._measurement(window) for window in evidence[: self._told]]
+        return told != tuner.target[: self._told]
+
+    def _measurement(self, window: Window) -> Measurement:
+        return Measurement(
+            environment=str(self._study.adaptation.get('environment') or ''),
+            configuration=dict(window.configuration or {}), seed=0, metrics=dict(window.metrics),
+            valid=not window.outcome, reason=window.outcome, sim_time=window.sim_time,
+            purpose='adaptation',
+        )
+
+    def _make_tuner(self) -> Tuner:
+        return Tuner(
+            self._study, source=carried(self._study, self._model, seed=self._seed),
+            seed=self._seed, budget=_UNLIMITED,
+        )
+
+
+def carried(study: Study, model: ModelSet, *, seed: int = 0) -> list[Measurement]:
+    """
+    Return what the present model says, as measurements that a new model can start from.
+
+    Each measurement of the source is moved to what the present model predicts there and keeps
+    its own scatter, so that the new model learns the noise, too; those of the target stay as
+    they are. Configurations that failed teach validity.
+    """
+    rows: dict[bytes, tuple[Array, dict[str, float]]] = {}
+    for name, one in model.models.items():
+        X, y = _moved(one)
+        values = np.exp(y) if one.log_scale else y
+        for point, value in zip(X, values):
+            rows.setdefault(point.tobytes(), (point, {}))[1][name] = float(value)
+    process = model.validity.process
+    failed = [] if process is None else list(process.X[process.y < 0.0])
+    failed += list(model.validity.X[model.validity.seen < 0.5]) if len(model.validity.seen) else []
+    entries: list[tuple[Array, dict[str, float], bool]] = [
+        *((point, metrics, True) for point, metrics in rows.values()),
+        *((point, {}, False) for point in failed),
+    ]
+    if len(entries) > _CARRIED:
+        keep = np.random.default_rng(seed).choice(len(entries), _CARRIED, replace=False)
+        entries = [entries[i] for i in sorted(keep)]
+    if not entries:
+        raise InputError('the model holds no measurement')
+    configurations = study.space.decode(np.array([point for point, _, _ in entries]))
+    return [
+        Measurement(
+            environment='', configuration=configuration, seed=0, metrics=metrics, valid=valid,
+            reason='' if valid else 'failed before', purpose='model',
+        )
+        for configuration, (_, metrics, valid) in zip(configurations, entries)
+    ]
+
+
+def _moved(model: TransferModel) -> tuple[Array, Array]:
+    """Return points (n, d) and values (n,) on the model's scale."""
+    source = model.source
+    if source is None:
+        return model.X, model.y
+    scatter = source.y - source.latent(source.X, noise=False)[0]
+    moved = model.latent(source.X, noise=False)[0] + scatter
+    return np.vstack([source.X, model.X]), np.concatenate([moved, model.y])
+
+
+def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:
+    """
+    Return the configuration that was chosen with a saved model, and why.
+
+    Raises InputError if the file is missing, no JSON, or the configuration is outside of the
+    study's space.
+    """
+    path = Path(folder) / CHOICE
+    try:
+        data: Any = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f'no chosen configuration here: {error.strerror}', file=path) from error
+    except ValueError as error:
+        raise InputError(f'is no JSON: {error}', file=path) from error
+    if not isinstance(data, dict) or not isinstance(data.get('configuration'), dict):
+        raise InputError('must hold a configuration', file=path, key='configuration')
+    return study.space.validate(data['configuration'], file=path), str(data.get('why', ''))

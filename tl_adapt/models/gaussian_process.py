@@ -26,6 +26,7 @@ from tl_adapt.models.likelihood import (
     maximise,
     starting_points,
 )
+from tl_adapt.models.threads import single_thread
 
 TREND = 1.0  # prior variance of the constant, in units of the standardised targets
 CHUNK = 1024  # rows predicted at once: the matrices of one chunk stay in the cache
@@ -58,6 +59,7 @@ class GaussianProcess:
         self.max_points = max_points
         self.theta: Array | None = None
 
+    @single_thread
     def fit(self, X: ArrayLike, y: ArrayLike, *, warm: bool = False) -> GaussianProcess:
         """
         Learn from points X (n, d) and values y (n,), n >= 1.
@@ -153,6 +155,7 @@ class GaussianProcess:
         V = solve_triangular(self.L, cross, lower=True, check_finite=False)
         return self.alpha @ cross, V
 
+    @single_thread
     def latent(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
         """
         Return mean and variance (n,) on the model's scale (the logarithm if `log_scale`).
@@ -183,6 +186,7 @@ class GaussianProcess:
         """Return mean and standard deviation (n,) on the original scale."""
         return scale.mean_and_std(*self.latent(X, noise=noise), self.log_scale)
 
+    @single_thread
     def loo(self) -> tuple[Array, Array]:
         """
         Return leave-one-out mean and variance (n,) of each measurement, on the model's scale.

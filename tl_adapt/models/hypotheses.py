@@ -8,8 +8,8 @@ a and b, and a Matern process as the difference. Given the source's measurements
 a normal process with the source model's posterior mean f and covariance C. So each hypothesis is
 an exact process over the few target points alone, with covariance
     var(a) + var(b) f f^T + b^2 C + signal * Matern + noise.
-With the source's length scales this is the two-task process with intrinsic coregionalisation and
-equal to co-kriging (Kennedy & O'Hagan 2000; Bonilla et al. 2008), at the cost of the target points.
+With the source's length scales this is the two-task process with intrinsic coregionalisation, and
+co-kriging (Bonilla et al. 2008, Kennedy & O'Hagan 2000), at the cost of the few target points.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 _SQRT5 = float(np.sqrt(5.0))
+_UNSEEN = 8  # buckets for unseen levels; the places i / (k - 1) of k <= 8 levels never share one
 
 
 def as_points(X: ArrayLike, dim: int | None = None) -> Array:
@@ -46,8 +47,7 @@ class Features:
         self.categorical = categorical
         self.numeric = np.flatnonzero(~categorical)
         self.levels = [np.unique(reference[:, j]) for j in np.flatnonzero(categorical)]
-        # One more column per categorical one holds every level that the reference never shows.
-        counts = [len(levels) + 1 for levels in self.levels]
+        counts = [len(levels) + _UNSEEN for levels in self.levels]
         self.owner = np.concatenate(
             [self.numeric, np.repeat(np.flatnonzero(categorical), counts)]
         ).astype(int)
@@ -59,7 +59,9 @@ class Features:
         blocks = [X[:, self.numeric] - 0.5]
         for levels, j in zip(self.levels, np.flatnonzero(self.categorical)):
             hit = X[:, j, None] == levels[None, :]
-            unseen = ~hit.any(axis=1, keepdims=True)
+            # Levels that the reference never shows share some buckets by their place.
+            bucket = np.round((_UNSEEN - 1) * X[:, j]).astype(int) % _UNSEEN
+            unseen = (bucket[:, None] == np.arange(_UNSEEN)) & ~hit.any(axis=1, keepdims=True)
             blocks.append(np.hstack([hit, unseen]) * np.sqrt(0.5))
         return np.hstack(blocks)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 _EXPONENT = 80.0  # exp(+-80) is far from every physical metric and far from overflow
+_SKEWED = 0.5  # moment skewness from which a sample counts as skewed
 _VARIANCE = 2.0  # a wider log-normal says 'unknown'; its mean would be an artefact of its tail
 
 
@@ -26,8 +27,8 @@ def choose_log(log: bool | str, *samples: Array) -> bool:
     """
     Decide whether values are modelled on a log scale.
 
-    'auto' takes it if all samples are positive and together less skewed in the logarithm; a
-    given True needs positive values. Raises ValueError otherwise, and for another word.
+    'auto' takes it if all samples are positive, one is clearly skewed, and the logarithm is less
+    so; a given True needs positive values. Raises ValueError otherwise, and for another word.
     """
     values = [np.asarray(sample, dtype=np.float64) for sample in samples if len(sample)]
     positive = all((sample > 0).all() for sample in values)
@@ -37,7 +38,7 @@ def choose_log(log: bool | str, *samples: Array) -> bool:
         # Each sample is judged in itself: two environments differ in level without being skewed.
         plain = max(abs(_skew(sample)) for sample in values)
         logged = max(abs(_skew(np.log(sample))) for sample in values)
-        return logged < plain
+        return plain > _SKEWED and logged < plain
     if not isinstance(log, bool | np.bool_):
         raise ValueError(f"log must be True, False or 'auto', got {log!r}")
     if log and not positive:

@@ -21,6 +21,7 @@ from tl_adapt.models import scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.hypotheses import HYPOTHESES, Context, Fitted, View
 from tl_adapt.models.kernel import Array, Features, as_points
+from tl_adapt.models.threads import single_thread
 
 _OUTLIERS = 0.03  # share of target measurements that may come from nowhere
 _BOOTSTRAPS = 200
@@ -48,6 +49,7 @@ class TransferModel:
         self.source: GaussianProcess | None = None
         self.weights: dict[str, float] = {}
 
+    @single_thread
     def fit(
         self, source: Data | None = None, target: Data | None = None, *, quick: bool = False
     ) -> TransferModel:
@@ -55,15 +57,16 @@ class TransferModel:
         Learn from source (Xs (n, d), ys (n,)) and target (Xt (m, d), yt (m,)); one may be empty.
 
         The source's model is kept when called again with the same source. With `quick` the
-        hyperparameters stay those of the last fit, only the target's data change. Raises ValueError if both are
-        empty, for shapes that do not fit, or values that are not finite.
+        hyperparameters stay those of the last fit, only the target's data change. Raises
+        ValueError if both are empty, for shapes that do not fit, or values that are not finite.
         """
         Xs, ys = _checked(source)
         Xt, yt = _checked(target)
         if len(ys) + len(yt) == 0:
             raise ValueError('a transfer needs at least one measurement')
         if len(ys) and len(yt) and Xs.shape[1] != Xt.shape[1]:
-            raise ValueError(f'source and target must agree in columns, got {Xs.shape}, {Xt.shape}')
+            shapes = f'{Xs.shape}, {Xt.shape}'
+            raise ValueError(f'source and target must agree in columns, got {shapes}')
         log = scale.choose_log(self.log, ys, yt)
         if len(ys):
             self._fit_source(Xs, ys, log)
@@ -164,7 +167,7 @@ class TransferModel:
         """Set the range outside of which no prediction is plausible."""
         seen = [self.z]
         if self.source is not None:
-            shift = next((f for f in self.fits if f.hypothesis.name == 'linear shift'))
+            shift = next(f for f in self.fits if f.hypothesis.name == 'linear shift')
             b = shift.slope()[0]
             level = float(np.mean(self.z - b * self.view.mean)) if len(self.z) else 0.0
             seen.append(level + b * np.array([self.source.z.min(), self.source.z.max()]))
@@ -177,6 +180,7 @@ class TransferModel:
         """Name the hypothesis with the largest weight."""
         return max(self.weights, key=lambda name: self.weights[name])
 
+    @single_thread
     def latent(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
         """
         Return mean and variance (n,) on the model's scale (the logarithm if `log_scale`).

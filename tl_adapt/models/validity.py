@@ -22,6 +22,7 @@ from scipy.special import expit, logit
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.kernel import Array, Features, as_points, correlation
 from tl_adapt.models.likelihood import LENGTH, factorise
+from tl_adapt.models.threads import single_thread
 
 _OFFSET = 1.5  # prior deviation of a shift of the logit that all configurations share
 _LOCAL = 1.5  # prior deviation of a shift that only similar configurations share
@@ -44,6 +45,7 @@ class ValidityModel:
         self.curve = np.zeros(2)
         self.fitted = False
 
+    @single_thread
     def fit(
         self, X: ArrayLike, valid: ArrayLike, *, target: tuple[ArrayLike, ArrayLike] | None = None
     ) -> ValidityModel:
@@ -126,6 +128,7 @@ class ValidityModel:
         self.gradient = self.seen - p
         self.L = factorise(np.eye(n) + self.root[:, None] * K * self.root)
 
+    @single_thread
     def probability(self, X: ArrayLike) -> Array:
         """Return P(valid) (n,) at points X (n, d); raises ValueError before the first fit."""
         if not self.fitted:

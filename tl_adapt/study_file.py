@@ -85,7 +85,7 @@ def read_study(path: Path) -> dict[str, Any]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
-            _refuse_duplicates(root, path)
+            _refuse_traps(root, path)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -124,8 +124,8 @@ def _validator() -> Any:
     return jsonschema.Draft7Validator(schema)
 
 
-def _refuse_duplicates(root: yaml.Node, path: Path) -> None:
-    """Raise InputError for a key that a mapping has twice (YAML's loaders keep the last)."""
+def _refuse_traps(root: yaml.Node, path: Path) -> None:
+    """Raise InputError for a key given twice, and for numbers that only YAML 1.1 reads so."""
     waiting: list[tuple[yaml.Node, tuple[Any, ...]]] = [(root, ())]
     visited: set[int] = set()
     while waiting:
@@ -133,7 +133,9 @@ def _refuse_duplicates(root: yaml.Node, path: Path) -> None:
         if id(node) in visited:
             continue
         visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.ScalarNode):
+            _refuse_odd_number(node, path, parts)
+        elif isinstance(node, yaml.SequenceNode):
             waiting += [(child, (*parts, i)) for i, child in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
             lines: dict[Any, int] = {}
@@ -148,6 +150,19 @@ def _refuse_duplicates(root: yaml.Node, path: Path) -> None:
                     )
                 lines[name] = line
                 waiting.append((child, (*parts, key.value)))
+
+
+def _refuse_odd_number(node: yaml.ScalarNode, path: Path, parts: tuple[Any, ...]) -> None:
+    if not node.tag.endswith((':int', ':float')):
+        return
+    digits = node.value.lstrip('+-')
+    if ':' in digits:
+        rule = 'YAML reads this as a number to the base of 60: write a plain number, or quotes'
+    elif re.fullmatch(r'0[0-9_]+', digits):
+        rule = 'YAML reads this as an octal number: write it without the leading 0, or in quotes'
+    else:
+        return
+    raise InputError(rule, file=path, key=dotted(parts), value=node.value)
 
 
 def _refuse_strange(data: Any, path: Path) -> None:

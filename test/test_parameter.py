@@ -1,0 +1,88 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+from small_space import boolean, choice, double, integer
+
+from tl_adapt.errors import InputError
+from tl_adapt.space import Parameter, RosTarget
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda: double('v', 0.5, 0.1), 'v.range: low <= high must hold, got [0.5, 0.1]'),
+        (lambda: double('v', 0.0, 1.0, log=True), 'v.range: low > 0 must hold on a log'),
+        (lambda: double('v', 0, 1, 2), 'parameters.v.default: must be in [0.0, 1.0], got 2'),
+        (lambda: double('v', 0, 1, math.nan), 'parameters.v.default: must be finite, got nan'),
+        (lambda: double('v', 0, math.inf), 'parameters.v.range[1]: must be finite, got inf'),
+        (lambda: double('v', 0, 1e200), 'parameters.v.range: a double must stay within'),
+        (lambda: double('v', 1, 1.0000001), 'parameters.v.range: low and high must be equal or'),
+        (lambda: double('v', 0, 1, True), 'parameters.v.default: must be a number, got True'),
+        (lambda: double('v', 0, 1, '0.5'), 'parameters.v.default: must be a number'),
+        (lambda: integer('n', 0, 2.5), 'parameters.n.range[1]: must be a whole number, got 2.5'),
+        (lambda: integer('n', 0, 2**50), 'parameters.n.range: an int must stay within 2**40'),
+        (lambda: integer('n', 0, 5, 6), 'parameters.n.default: must be in [0, 5], got 6'),
+        (lambda: boolean('b', 1), 'parameters.b.default: must be true or false, got 1'),
+        (lambda: Parameter('b', 'bool', 0, 1, default=True), 'parameters.b.range: a bool has no'),
+        (lambda: Parameter('s', 'string', default='a'), 'parameters.s.choices: a string needs'),
+        (lambda: choice('s', 'string', 'a', 'a'), 'parameters.s.choices: must not have one value'),
+        (lambda: choice('s', 'string', 'a', 3), 'parameters.s.choices[1]: must be text, got 3'),
+        (lambda: choice('s', 'string', 'a', True), 'put them in quotes), got True'),
+        (lambda: choice('n', 'int', 1, 2, log=True), 'n.log: a log scale needs a range'),
+        (lambda: Parameter('s', 'string', choices=('a',), default='b'), "one of a, got 'b'"),
+        (lambda: Parameter('x', 'double', default=1.0), 'parameters.x: give either a range'),
+        (
+            lambda: Parameter('x', 'int', 0, 5, (1, 2), default=1),
+            'parameters.x: give either a range or choices',
+        ),
+        (lambda: Parameter('x', 'float', 0, 1), 'parameters.x.type: must be one of bool, int'),
+        (lambda: double('max', 0, 1), 'parameters.max: a name has letters'),
+        (lambda: double('a b', 0, 1), 'parameters.a b: a name has letters'),
+        (
+            lambda: boolean('b', targets=(RosTarget('n', 'b', scale=2.0),)),
+            'parameters.b.targets[0].scale: a bool can not be scaled, got 2.0',
+        ),
+        (
+            lambda: integer('n', 0, 5, targets=(RosTarget('n', 'n', offset=0.5),)),
+            'parameters.n.targets[0].offset: must be a whole number for an int, got 0.5',
+        ),
+    ],
+)  # fmt: skip
+def test_a_bad_parameter_is_one_error(make, message):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_a_parameter_is_made_canonical():
+    parameter = double('v', 0, 2, 1)
+    assert [type(v) for v in (parameter.low, parameter.high, parameter.default)] == [float] * 3
+    assert choice('n', 'int', 50, 5, 10).choices == (5, 10, 50)
+    assert choice('s', 'string', 'b', 'a').choices == ('b', 'a')
+    assert type(integer('n', 0.0, 4.0, 2.0).default) is int
+    assert double('v', 0.12, 0.6).size is None
+    assert (integer('n', 3, 15).size, boolean('b').size, double('c', 2, 2).size) == (13, 2, 1)
+
+
+def test_targets(monkeypatch):
+    target = RosTarget('navigator', 'v', apply={'default': 'live', 'humble': 'restart'})
+    monkeypatch.delenv('ROS_DISTRO', raising=False)
+    assert [target.mode(d) for d in (None, 'kilted', 'humble')] == ['live', 'live', 'restart']
+    monkeypatch.setenv('ROS_DISTRO', 'humble')
+    assert target.mode() == 'restart'
+    with pytest.raises(InputError, match='apply.humble: must be one of live, idle, restart'):
+        RosTarget('n', 'v', apply={'default': 'live', 'humble': 'never'})
+    with pytest.raises(InputError, match="needs a 'default' mode"):
+        RosTarget('n', 'v', apply={'humble': 'live'})
+    with pytest.raises(InputError, match='scale: must be a number other than 0'):
+        RosTarget('n', 'v', scale=0.0)
+
+    scaled = RosTarget('n', 'v', scale=1000.0, offset=5.0)
+    assert scaled.to_ros(0.25) == 255.0 and scaled.from_ros(255.0) == 0.25
+    assert scaled.to_ros(3) == 3005 and type(scaled.to_ros(3)) is int
+    assert scaled.from_ros(3005) == 3 and type(scaled.from_ros(3005)) is int
+    assert type(RosTarget('n', 'v', scale=2.0).to_ros(1.5)) is float
+    for value in (True, 'fast', 3, 0.1):
+        assert target.from_ros(target.to_ros(value)) is value

@@ -9,12 +9,8 @@ import dataclasses
 import datetime
 import math
 import os
-import pathlib
-import platform
 import queue
 import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tl_adapt import __version__
 from tl_adapt.digests import KeyMaker
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.progress import Progress
+from tl_adapt.provenance import host_provenance, json_safe
 from tl_adapt.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 
 _POLL = 0.1  # s between looks at the stop event
 _END = 15.0  # s that environments get to end after a stop
-_GIT = 5.0  # s that git gets to name the revision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,7 +319,7 @@ class _Keeper:
             m.reason = m.reason if not m.valid else f'metric {", ".join(bad)} is not finite'
             m.valid = False
         provenance = {**self._host, 'load': list(os.getloadavg()), **m.provenance}
-        m.provenance = _json_safe(provenance)
+        m.provenance = json_safe(provenance)
         self._store.add(m)
         self.done += 1
         self.invalid += not m.valid
@@ -332,54 +327,6 @@ class _Keeper:
         if not m.valid:
             note += f' (last: {m.reason})'
         self._progress.advance(note)
-
-
-def host_provenance(study: Study) -> dict[str, Any]:
-    """Return what holds for all runs from here: versions, digests, revision, host."""
-    return {
-        'study': study.name,
-        'study_digest': study.digest,
-        'metric_digest': study.metric_digest,
-        'versions': {
-            'tl_adapt': __version__,
-            'python': platform.python_version(),
-            'numpy': np.__version__,
-        },
-        'revision': _revision(pathlib.Path(study.path).parent),
-        'host': socket.gethostname(),
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores',
-    }
-
-
-def _revision(folder: pathlib.Path) -> str:
-    """Return the git revision of a folder, with '+' if files changed; '' outside of git."""
-    try:
-        answer = subprocess.run(
-            ['git', 'describe', '--always', '--abbrev=40', '--exclude=*', '--dirty=+'],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_GIT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ''
-    return answer.stdout.strip() if answer.returncode == 0 else ''
-
-
-def _json_safe(value: Any) -> Any:
-    """Return a copy that JSON can hold: a note in the provenance must not cost a measurement."""
-    if isinstance(value, dict):
-        return {str(key): _json_safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_safe(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
 
 
 @contextlib.contextmanager

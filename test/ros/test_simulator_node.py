@@ -214,7 +214,7 @@ def test_pause_reset_and_live_physics(graph):
     ):
         assert word in graph.set(**values), values
     graph.trigger('pause_physics')
-    assert graph.set(beams=90, physics_step=0.004, start_pose=[0.0, -2.5, 0.0]) == ''
+    assert graph.set(beams=90, physics_step=0.001, start_pose=[0.0, -2.5, 0.0]) == ''
     graph.barrier()
     graph.clear()
     graph.trigger('unpause_physics')

@@ -56,6 +56,10 @@ def main(args: list[str] | None = None) -> int:
         rclpy.spin(Wanderer())
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal ends the context under whatever is being done at that moment.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
     return 0

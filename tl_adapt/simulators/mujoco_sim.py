@@ -41,8 +41,8 @@ class MujocoSimulator:
         physics_step: [s]; beams: lidar beams over the full circle.
         Raises InputError for a bad step or number, TlAdaptError without MuJoCo.
         """
-        if not 0.0005 <= physics_step <= 0.005:
-            rule = 'must lie in [0.0005, 0.005] s'
+        if not 0.0005 <= physics_step <= 0.0025:
+            rule = 'must lie in [0.0005, 0.0025] s'
             raise InputError(rule, key='physics_step', value=physics_step)
         if not 1 <= beams <= 4096:
             raise InputError('must lie in [1, 4096]', key='beams', value=beams)
@@ -175,16 +175,20 @@ class MujocoSimulator:
         force, speed, touch = d.actuator_force, d.qvel[6:8], d.sensordata
         if self._battery.charge <= 0:
             commands, self._command = [], Command(0.0, 0.0)
-        d.ctrl[:] = self.robot.wheel_speeds(*self._command)
+        self._control()
         for i in range(n):
             while commands and commands[0][0] <= self._time_ns + i * self._step_ns:
                 self._command = commands.pop(0)[1]
-                d.ctrl[:] = self.robot.wheel_speeds(*self._command)
+                self._control()
             step(m, d)
             log[i, 0:2] = force
             log[i, 2:4] = speed
             log[i, 4] = touch[0]
         return log
+
+    def _control(self) -> None:
+        speeds = self.robot.wheel_speeds(*self._command)
+        self._data.ctrl[:] = [self.robot.controller_speed(speed) for speed in speeds]
 
     def _check(self) -> None:
         d = self._data

@@ -80,7 +80,7 @@ _OWN = {field.name for field in fields(Options)} - {'physics'}
 
 _NUMBERS: dict[str, tuple[float, float, str, str]] = {
     'real_time_factor': (0.01, 100.0, '-', 'simulated per wall time in mode real_time'),
-    'physics_step': (0.0005, 0.005, 's', 'time step of the physics'),
+    'physics_step': (0.0005, 0.0025, 's', 'time step of the physics'),
     'scan_rate': (1.0, 50.0, 'Hz', 'rate of all sensors'),
     'beams': (1, 4096, '-', 'beams of the lidar over the full circle'),
     'seed': (0, 2**62, '-', 'seed of the sensor noise; counts from the next reset on'),

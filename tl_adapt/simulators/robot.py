@@ -34,7 +34,7 @@ class Robot:
     range_max: float = 8.0
     torque_limit: float = 0.14        # N m
     speed_limit: float = 25.0         # rad/s
-    speed_gain: float = 0.5           # N m s/rad, of the speed controller
+    speed_gain: float = 0.2           # N m s/rad, of the speed controller
     gear_friction: float = 0.004      # N m, dry
     viscous_friction: float = 0.0045  # N m s/rad
     rolling_resistance: float = 0.12  # of the load on the wheels
@@ -53,6 +53,15 @@ class Robot:
         left, right = (linear - turn) / self.wheel_radius, (linear + turn) / self.wheel_radius
         scale = min(1.0, self.speed_limit / max(abs(left), abs(right), 1e-9))
         return left * scale, right * scale
+
+    def controller_speed(self, speed: float) -> float:
+        """
+        Return what the speed controller is told for a wheel speed [rad/s].
+
+        It adds what makes up for the friction of the robot without payload.
+        """
+        dry = self.wheel_friction(0.0) * min(max(2 * speed, -1.0), 1.0)
+        return speed + (dry + self.viscous_friction * speed) / self.speed_gain
 
     def wheel_friction(self, payload: float) -> float:
         """Return the dry friction torque of one wheel [N m]; it grows with the load."""

@@ -1,0 +1,240 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import norm
+
+from tl_adapt import acquisition
+from tl_adapt.environments.command import CommandEnvironment
+from tl_adapt.errors import InputError
+from tl_adapt.study import study_from_dict
+from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
+from tl_adapt.tuner import Tuner
+
+STUDY = analytic_study()
+
+
+def source_runs(relation='shifted', variant=0, n=48):
+    environment = AnalyticEnvironment(STUDY, 'source', relation=relation, variant=variant)
+    return [environment.measure(c, i)
+            for i, c in enumerate(STUDY.space.sample(n, seed=variant))]
+
+
+def target_of(relation='shifted', variant=0):
+    return AnalyticEnvironment(STUDY, 'target', relation=relation, variant=variant)
+
+
+def tune(tuner, environment):
+    while tuner.should_stop() is None:
+        tuner.tell(environment.measure(tuner.ask()[0], 1000 + len(tuner.target)))
+    return tuner
+
+
+def regret(environment, configuration):
+    """Return (objective - optimum) / (median - optimum), at most 1.5."""
+    optimum = environment.best(samples=2048)[1]
+    pool = environment.objective(STUDY.space.sample(500, seed=99))
+    median = np.median(pool[np.isfinite(pool)])
+    found = environment.objective([configuration])[0]
+    return min((found - optimum) / (median - optimum), 1.5)
+
+
+@pytest.fixture(scope='module')
+def source():
+    return source_runs()
+
+
+def test_transfer_finds_better_than_target_only_with_8_runs():
+    found = {True: [], False: []}
+    for variant in range(4):
+        environment = target_of(variant=variant)
+        source = source_runs(variant=variant)
+        for transfer, results in found.items():
+            tuner = tune(Tuner(STUDY, source=source, transfer=transfer, seed=variant), environment)
+            assert len(tuner.target) <= 8
+            results.append(regret(environment, tuner.best().configuration))
+    assert np.mean(found[True]) < 0.7 * np.mean(found[False])
+
+
+def test_an_unrelated_source_costs_little():
+    found = {True: [], False: []}
+    for variant in range(3):
+        environment = target_of('unrelated', variant)
+        source = source_runs('unrelated', variant)
+        for transfer, results in found.items():
+            tuner = tune(Tuner(STUDY, source=source, transfer=transfer, seed=variant), environment)
+            results.append(regret(environment, tuner.best().configuration))
+    assert np.mean(found[True]) < np.mean(found[False]) + 0.3
+
+
+def test_it_is_deterministic(source):
+    environment = target_of()
+    runs = []
+    for _ in range(2):
+        tuner = Tuner(STUDY, source=source, seed=4, budget=3)
+        tune(tuner, environment)
+        runs.append([m.configuration for m in tuner.target])
+    assert runs[0] == runs[1]
+    assert runs[0] != [m.configuration
+                       for m in tune(Tuner(STUDY, source=source, seed=5, budget=3),
+                                     environment).target]
+
+
+def test_it_resumes_from_measurements_that_were_told(source):
+    environment = target_of()
+    first = tune(Tuner(STUDY, source=source, seed=4, budget=4), environment)
+    again = Tuner(STUDY, source=source, seed=4, budget=4)
+    for measurement in first.target[:3]:
+        again.tell(measurement)
+    assert again.ask()[0] == first.target[3].configuration
+
+
+def test_pending_configurations_are_not_asked_again(source):
+    environment = target_of()
+    tuner = Tuner(STUDY, source=source, seed=1)
+    asked = tuner.ask(4)
+    assert len({str(c) for c in asked}) == 4
+    assert tuner.pending == asked
+    for configuration in reversed(asked):
+        tuner.tell(environment.measure(configuration, 1))
+    assert tuner.pending == []
+    assert tuner.ask()[0] not in asked
+    for configuration in asked:
+        assert STUDY.space.contains(configuration)
+
+
+def test_without_transfer_it_starts_from_the_default():
+    tuner = Tuner(STUDY, source=source_runs(), transfer=False, seed=1)
+    assert tuner.source == []
+    asked = tuner.ask(3)
+    assert asked[0] == STUDY.space.default()
+    assert len({str(c) for c in asked}) == 3
+
+
+def test_random_search_needs_no_model():
+    environment = target_of()
+    tuner = tune(Tuner(STUDY, transfer=False, seed=1, method='random', budget=6), environment)
+    choice = tuner.best()
+    kept = [STUDY.objective(m.metrics) for m in tuner.target
+            if m.valid and not STUDY.broken_limits(m.metrics)]
+    assert choice.mean == pytest.approx(min(kept))
+    assert 'measured' in choice.why
+    assert len({str(m.configuration) for m in tuner.target}) == 6
+
+
+def test_only_failures_do_not_stop_it(source):
+    environment = target_of()
+    for options in ({'source': source}, {'transfer': False}, {'method': 'random'}):
+        tuner = Tuner(STUDY, seed=1, budget=5, **options)
+        for _ in range(5):
+            measurement = environment.measure(tuner.ask()[0], 1)
+            measurement.valid, measurement.reason = False, 'collision'
+            tuner.tell(measurement)
+        assert STUDY.space.contains(tuner.best().configuration)
+        assert 'budget of 5' in tuner.should_stop()
+
+
+def test_best_is_not_the_luck_of_one_run(source):
+    environment = target_of()
+    tuner = tune(Tuner(STUDY, source=source, seed=2, budget=6), environment)
+    worst = max((m for m in tuner.target if m.valid), key=lambda m: STUDY.objective(m.metrics))
+    for seed in range(6):
+        tuner.tell(environment.measure(worst.configuration, 2000 + seed))
+    lucky = environment.measure(worst.configuration, 3000)
+    lucky.metrics |= {'duration': 0.5 * lucky.metrics['duration']}
+    tuner.tell(lucky)
+    choice = tuner.best()
+    assert choice.configuration != worst.configuration
+    assert choice.std > 0
+    assert 'posterior mean' in choice.why or 'predicted' in choice.why
+
+
+def test_it_stops_and_says_why():
+    tuner = Tuner(STUDY, method='random', budget=0)
+    assert tuner.should_stop() == 'the budget of 0 target measurements is spent'
+    small = study_from_dict({
+        'version': 1, 'name': 'small',
+        'parameters': {'a': {'type': 'bool', 'default': False},
+                       'b': {'type': 'int', 'range': [0, 2], 'default': 0}},
+        'metrics': {'cost': {'direction': 'minimize'}},
+        'objectives': [{'metric': 'cost'}],
+        'environments': {
+            't': {'kind': 'command', 'role': 'target', 'command': ['{python}', '-c', '']},
+        },
+        'budget': {'target': 50},
+    })
+    from tl_adapt.environments.base import Measurement
+
+    tuner = Tuner(small, transfer=False, budget=50)
+    reasons = []
+    for i in range(7):
+        reasons.append(tuner.should_stop())
+        if reasons[-1]:
+            break
+        configuration = tuner.ask()[0]
+        cost = 1.0 + configuration['b'] + 2 * configuration['a']
+        tuner.tell(Measurement('t', configuration, i, {'cost': cost}))
+    assert 'expected improvement' in reasons[-1] or reasons[-1] == 'all 6 configurations are measured'
+    assert tuner.best().configuration == {'a': False, 'b': 0}
+    assert tuner.ask()[0] in small.space.enumerate()
+
+
+def test_bad_input_is_refused(source):
+    with pytest.raises(ValueError, match='method'):
+        Tuner(STUDY, method='guess')
+    with pytest.raises(ValueError, match='budget'):
+        Tuner(STUDY, budget=-1)
+    measurement = target_of().measure(STUDY.space.default(), 1)
+    measurement.configuration = {'speed': 0.3}
+    with pytest.raises(InputError):
+        Tuner(STUDY).tell(measurement)
+
+
+def test_expected_improvement_is_the_integral():
+    draws = norm(1.0, 0.5).rvs(400_000, random_state=0)
+    got = acquisition.expected_improvement(np.array([1.0]), np.array([0.5]), 0.8)
+    assert_allclose(got, np.maximum(0.8 - draws, 0).mean(), rtol=1e-2)
+    assert_allclose(
+        acquisition.expected_improvement(np.array([1.0, 0.5]), np.zeros(2), 0.8), [0.0, 0.3],
+        atol=1e-9,
+    )
+
+
+def test_without_an_incumbent_feasibility_leads():
+    mean, std = np.array([1.0, 2.0, 0.5]), np.ones(3)
+    worth = acquisition.constrained_improvement(mean, std, np.array([0.1, 0.9, 0.1]), None)
+    assert int(np.argmax(worth)) == 1
+    assert acquisition.incumbent(mean, np.array([0.1, 0.2, 0.3])) is None
+    assert acquisition.incumbent(mean, np.array([0.9, 0.9, 0.3])) == 0
+    assert acquisition.predicted_best(mean, np.array([0.9, 0.95, 0.5])) == 0
+    assert acquisition.predicted_best(mean, np.array([0.01, 0.3, 0.1])) == 1
+
+
+def test_the_analytic_problem_runs_as_a_program_too():
+    name = STUDY.target.name
+    configuration = STUDY.space.default()
+    environment = CommandEnvironment(STUDY, name)
+    try:
+        got = environment.measure(configuration, 7)
+    finally:
+        environment.close()
+    assert got.valid, got.reason
+    assert got.metrics == pytest.approx(target_of().measure(configuration, 7).metrics)
+
+
+def test_the_analytic_target_is_another_but_related_problem():
+    pool = STUDY.space.sample(300, seed=0)
+    ranks = {}
+    for relation in ('same', 'shifted', 'unrelated'):
+        a = AnalyticEnvironment(STUDY, 'source', relation=relation).truth(pool)['duration']
+        b = target_of(relation).truth(pool)['duration']
+        ranks[relation] = np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1]
+    assert ranks['same'] == pytest.approx(1.0)
+    assert 0.3 < ranks['shifted'] < 0.95
+    assert abs(ranks['unrelated']) < 0.4
+    with pytest.raises(ValueError, match='relation'):
+        target_of('loose')
+    with pytest.raises(ValueError, match='role'):
+        AnalyticEnvironment(STUDY, 'midfield')

@@ -121,8 +121,6 @@ class StackEnvironment:
                     started=started.isoformat(),
                     wall_time=time.monotonic() - begun,
                 )
-            if result.provenance.pop('broken', False):
-                self._discard()
         result.provenance['worker'] = self._number
         return result
 

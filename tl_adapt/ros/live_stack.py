@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 _STARTUP = 60.0
+_STEP = 10.0  # s that one step before the mission may take
+_TOPICS = 3.0  # s that a topic of a stack which is ready may still stay away
 _GONE = 3.0  # s that a node which has ended may stay in the graph
 _SEEDS = 2**31 - 1
 _START_POSE = 'start_pose'
@@ -54,6 +56,7 @@ class LiveStack:
         self.study = study
         self.spec = study.environment(environment)
         self.bringup = Bringup(self.spec.options.get('bringup', ()), folder)
+        self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
 
@@ -96,8 +99,8 @@ class LiveStack:
         """
         Run one mission; with `configuration` None the parameters stay as they are.
 
-        Raises BrokenStackError with the measurement's reason if the stack is of no use any more;
-        everything else that goes wrong is in the measurement.
+        What goes wrong is in the measurement. `broken` then says whether the stack has to be
+        ended and brought up anew.
         """
         started = datetime.datetime.now(datetime.timezone.utc).isoformat()
         begun = time.monotonic()
@@ -110,19 +113,20 @@ class LiveStack:
             self._run(result, configuration, trace_path)
         except BrokenStackError as error:
             result.valid, result.reason = False, error.reason
-            result.provenance['broken'] = True
+            self.broken = True
         except MeasurementError as error:
             result.valid, result.reason = False, error.reason
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
             fine = isinstance(error, TraceError) or (
                 isinstance(error, ParameterError) and not self._ailing()
             )
-            result.provenance['broken'] = not fine
+            self.broken = not fine
         result.wall_time = time.monotonic() - begun
         return result
 
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
+        self.broken = False
         self.bringup.stop(gently=gently)
         if self._graph is not None:
             self._graph.close()
@@ -135,8 +139,9 @@ class LiveStack:
         graph.parameters.wait_for_nodes(self.nodes, deadline=seconds, alive=alive)
         self._set_node_parameters()
         self._names = graph.parameters.names_of(self.nodes)
-        graph.recorder.prepare(deadline=10.0, alive=alive)
         graph.runner.wait_until_ready()
+        graph.recorder.prepare(deadline=_TOPICS, alive=alive)
+        graph.runner.warm_up()
 
     def _ailing(self) -> bool:
         """Say whether the nodes are not all there, once each, and answering."""
@@ -197,8 +202,7 @@ class LiveStack:
                 evaluate(self.study, trace)
             except MeasurementError as error:
                 result.valid, result.reason = False, error.reason
-        if ending.broken:
-            result.provenance['broken'] = True
+        self.broken = ending.broken
 
     def _finish(
         self, graph: _Graph, ending: Ending, sampler: Sampler, pids: Mapping[str, list[int]]

@@ -47,6 +47,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 # The pose where a localizer answers an initial pose: the demo's and Nav2's.
 _POSE_TOPICS = ('pose', 'amcl_pose')
+_WARM = 5  # clock messages
 _LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -134,6 +135,20 @@ class MissionRunner:
             )
         for rule in self._mission.fail_when:
             self._watch(rule)
+
+    def warm_up(self) -> None:
+        """
+        Let a simulation that has just come up run for a few steps.
+
+        That all nodes are there doesn't mean that they have found each other: what is lost until
+        then must not be lost in a mission.
+        """
+        if 'unpause' not in self._services:
+            return
+        self._clock.restart()
+        self._call('unpause')
+        self._wait(lambda: self._clock.ticks >= _WARM, 'no message on topic /clock')
+        self._call('pause')
 
     def pause(self) -> None:
         """Pause the simulation, if there is one."""

@@ -175,10 +175,11 @@ class ParameterClient:
         refused: ParameterError | None = None
         for node, answer in self._call(requests).items():
             if not answer.result.successful:
+                reason = answer.result.reason or 'no reason given'
+                # All or none are set: the reason may tell which of them was meant.
+                named = [name for name in wanted[node] if name in reason] or list(wanted[node])
                 refused = refused or ParameterError(
-                    node,
-                    f'set of {node} {_names(wanted[node])} refused: '
-                    f'{answer.result.reason or "no reason given"}',
+                    node, f'set of {node} {_listed(named)} refused: {reason}'
                 )
         if refused is not None:
             raise refused
@@ -342,7 +343,6 @@ class ParameterClient:
             raise ParameterError(node, f'node {node} has no parameter {", ".join(lacking)}')
 
 
-def _names(values: Mapping[str, Any]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """Return the names for a message, shortened."""
-    names = list(values)
     return ', '.join(names) if len(names) <= 4 else f'{", ".join(names[:4])}, ...'

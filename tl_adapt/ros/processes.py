@@ -49,6 +49,7 @@ class Process:
         self._command = [part.replace('{python}', sys.executable) for part in entry['command']]
         self._environment = dict(entry.get('environment', {}))
         self._popen: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -70,6 +71,7 @@ class Process:
                     # JSON's numbers, strings and lists are YAML's too.
                     command += ['-p', f'{node.strip("/")}:{name}:={json.dumps(value)}']
         with self.log.open('ab') as log:
+            self._log_start = log.tell()
             try:
                 self._popen = subprocess.Popen(
                     command,
@@ -95,10 +97,10 @@ class Process:
         raise MeasurementError(f'{what} died ({how})' + (f': {last}' if last and code > 0 else ''))
 
     def last_line(self) -> str:
-        """Return the last line of the output, shortened."""
+        """Return the last line of the output since the start, shortened."""
         try:
             with self.log.open('rb') as log:
-                log.seek(max(self.log.stat().st_size - 4000, 0))
+                log.seek(max(self.log.stat().st_size - 4000, self._log_start))
                 lines = [line for line in log.read().decode(errors='replace').splitlines() if line]
         except OSError:
             return ''

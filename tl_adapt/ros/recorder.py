@@ -94,6 +94,11 @@ class SimClock:
         """Say whether any clock message came since `restart`."""
         return bool(self._time)
 
+    @property
+    def ticks(self) -> int:
+        """Return how many clock messages came since `restart`."""
+        return len(self._time)
+
     def restart(self) -> None:
         """Forget the past: the simulation is reset."""
         with self._lock:

@@ -58,6 +58,9 @@ class Worker:
             finally:
                 self._busy.clear()
             self._say(answer)
+            if self._stack is not None and self._stack.broken:
+                # Nothing of it may be in the next one's way, so there is no need to be gentle.
+                self._stack.stop(gently=False)
         if self._stack is not None:
             self._stack.stop()
         self.kill_children()

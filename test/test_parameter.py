@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 
+import numpy as np
 import pytest
-from small_space import boolean, choice, double, integer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_space import boolean, choice, double, integer, parameters
 
 from tl_adapt.errors import InputError
 from tl_adapt.space import Parameter, RosTarget
@@ -86,3 +89,15 @@ def test_targets(monkeypatch):
     assert type(RosTarget('n', 'v', scale=2.0).to_ros(1.5)) is float
     for value in (True, 'fast', 3, 0.1):
         assert target.from_ros(target.to_ros(value)) is value
+
+
+@settings(deadline=None)
+@given(parameters(), st.data())
+def test_one_value_and_an_array_are_rounded_alike_bit_for_bit(parameter, data):
+    if parameter.type != 'double' or parameter.choices is not None:
+        return
+    drawn = st.floats(parameter.low, parameter.high)
+    values = data.draw(st.lists(drawn, min_size=1, max_size=20))
+    rounded = parameter._grid(np.array(values)).tolist()
+    assert [parameter.canonical(value) for value in values] == rounded
+    assert [parameter.canonical(value) for value in rounded] == rounded

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import re
@@ -27,7 +28,8 @@ _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _LARGEST_INT = 2**40
 _LARGEST_DOUBLE = 1e100
 _NARROWEST = 1e-6
-_POWERS = np.array([float(f'1e{n}') for n in range(309)])
+_LIST_OF_POWERS = [float(f'1e{n}') for n in range(309)]
+_POWERS = np.array(_LIST_OF_POWERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +250,7 @@ class Parameter:
             if not self._low <= value <= self._high:
                 self._fail(f'must be in [{self.low}, {self.high}]', key, value)
             if self.type == 'double':
-                value = float(self._grid(np.array([value]))[0])
+                value = self._grid_one(value)
         result: Value = value
         return result
 
@@ -312,17 +314,32 @@ class Parameter:
         index = np.clip(np.floor(np.asarray(u) * size), 0, size - 1)
         return self.decode(index / max(size - 1, 1))
 
+    @functools.cached_property
+    def _places(self) -> int:
+        """Return the decimal places of the grid of a linear range."""
+        low, high = self._low, self._high
+        largest = _decade(max(abs(low), abs(high)))
+        return min(11 - math.floor(math.log10(high - low)), 13 - largest)
+
+    def _grid_one(self, x: float) -> float:
+        """Round one double as `_grid` does, bit for bit: arrays of one are slow."""
+        low, high = self._low, self._high
+        if low == high:
+            return low
+        digits = 10 - math.floor(math.log10(x)) if self.log else self._places
+        power = _LIST_OF_POWERS[abs(digits)]
+        x = round(x * power) / power if digits >= 0 else round(x / power) * power
+        return min(max(x, low), high) + 0.0
+
     def _grid(self, x: np.ndarray) -> np.ndarray:
         """Round doubles (n,) to the parameter's decimal grid, and keep them in range."""
         low, high = self._low, self._high
         if self.log:
             digits = 10 - np.floor(np.log10(x)).astype(int)
         else:
-            largest = max(abs(low), abs(high))
             if low == high:
                 return np.full(np.shape(x), low)
-            places = min(11 - math.floor(math.log10(high - low)), 13 - _decade(largest))
-            digits = np.full(np.shape(x), places)
+            digits = np.full(np.shape(x), self._places)
         power = _POWERS[np.abs(digits)]
         with np.errstate(over='ignore'):
             up = np.rint(x * power) / power

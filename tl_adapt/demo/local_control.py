@@ -66,6 +66,7 @@ class DynamicWindow:
         speed_limit: float,
         *,
         final: bool = False,
+        leave_path: bool = False,
     ) -> Command:
         """
         Return the best command.
@@ -82,6 +83,9 @@ class DynamicWindow:
             Highest forward speed now [m/s].
         final
             Whether the local goal is the goal itself: then passing it counts like ending there.
+        leave_path
+            Whether to leave the distance to the path out of the score, to get out of a place
+            where standing on the path scores best.
 
         """
         s = self.settings
@@ -105,7 +109,7 @@ class DynamicWindow:
         to_path = np.sqrt(np.square(offset).sum(axis=2).min(axis=1))
         closeness = closeness_cost(closest, s.inflation_radius, s.cost_scaling_factor)
         score = (
-            s.path_weight * to_path
+            (0.0 if leave_path else s.path_weight) * to_path
             + s.goal_weight * to_goal
             + s.obstacle_weight * OBSTACLE_SCALE * closeness
         )

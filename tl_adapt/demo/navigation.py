@@ -131,10 +131,10 @@ class Navigation:
             return self._finish(decision, 'aborted', 'no path to the goal')
         if mission.path is None:
             self._speeds = self.controller.ramp(self._speeds, (0.0, 0.0))
-        elif now < mission.recovery_until:
+        elif now < mission.recovery_until and mission.recoveries % 3 != 1:
             self._recover(mission, pose, points)
         else:
-            self._follow(mission, decision, pose, points, to_goal)
+            self._follow(mission, decision, pose, points, to_goal, now < mission.recovery_until)
         decision.v, decision.w = self._speeds
         return decision
 
@@ -205,12 +205,12 @@ class Navigation:
         return bool(np.square(offset).sum(axis=2).min() < ROBOT_RADIUS**2)
 
     def _recover(self, mission: _Mission, pose: Pose, points: np.ndarray) -> None:
-        """Turn towards the path; every second time back off, if there is room behind."""
+        """Turn towards the path or, if there is room behind, back off; by turns."""
         path = mission.path if mission.path is not None else np.array([mission.goal[:2]])
         local = self._local_goal(path, pose)
         bearing = math.atan2(local[1], local[0])
         target = (0.0, self._turn_rate(bearing))
-        if mission.recoveries % 2 == 0 and len(points):
+        if mission.recoveries % 3 == 0 and len(points):
             behind = points[(points[:, 0] < 0.0) & (np.abs(points[:, 1]) < ROBOT_RADIUS + 0.03)]
             if not len(behind) or -behind[:, 0].max() > ROBOT_RADIUS + 0.1:
                 target = (BACK_SPEED, 0.0)
@@ -227,7 +227,13 @@ class Navigation:
         return to_child(pose, path[end : end + 1])[0]
 
     def _follow(
-        self, mission: _Mission, decision: Decision, pose: Pose, points: np.ndarray, to_goal: float
+        self,
+        mission: _Mission,
+        decision: Decision,
+        pose: Pose,
+        points: np.ndarray,
+        to_goal: float,
+        leave_path: bool,
     ) -> None:
         """Follow the path: turn in place if it leads away, else take the best of the window."""
         path = mission.path
@@ -249,7 +255,7 @@ class Navigation:
         limit_v = max(0.06, math.sqrt(self.settings.acc_lim_x * max(to_goal - 0.1, 0.0)))
         final = start + ahead >= len(path) - 1
         command = self.controller.choose(
-            self._speeds, local, goal, points, limit_v, final=final
+            self._speeds, local, goal, points, limit_v, final=final, leave_path=leave_path
         )
         decision.states = command.states
         self._speeds = (command.v, command.w)

@@ -35,6 +35,7 @@ from tl_adapt.ros.parameters import ParameterError
 
 _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
+_PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
 
 
@@ -53,7 +54,8 @@ class Report:
     """
     Hold what the adapter says of itself: the policy's status and what the engine waits for.
 
-    `settled`: no change is under way and every window that has ended was dealt with.
+    `settled`: no change is under way and every window that has ended was dealt with. `silent`
+    are topics that metrics need and nobody publishes.
     """
 
     status: Status
@@ -62,6 +64,7 @@ class Report:
     settled: bool
     waiting: str
     advice: str
+    silent: tuple[str, ...]
 
 
 @dataclasses.dataclass
@@ -118,6 +121,8 @@ class Engine:
         self._waited_since = 0.0
         self._next_prepare = self._next_obstacle = 0.0
         self._advice = ''
+        self._silent: tuple[str, ...] = ()
+        self._patience = 0.0  # until when a topic that nobody publishes is waited for
         self._error = ''
         self._said = ''
 
@@ -170,9 +175,10 @@ class Engine:
             level = min(level, Level.WARN)
         return Report(
             status, Level(level), message,
-            settled=status.settled and not self._busy,
+            settled=status.settled and not self._busy and not self._connecting(),
             waiting=self._waiting.reason if self._waiting is not None else '',
             advice=self._advice,
+            silent=self._silent,
         )
 
     # --- the thread ---------------------------------------------------------------------------
@@ -201,14 +207,24 @@ class Engine:
         if request is not None:
             self._handle(request.event)
         if time.monotonic() >= self._next_prepare:
-            self._next_prepare = time.monotonic() + _PREPARE
-            self._monitor.prepare()
+            self._connect()
         window = self._monitor.poll()
         if window is not None:
             self._take(window)
         self._advance()
         if request is not None and request.answer is not None:
             request.answer(self.report())
+
+    def _connect(self) -> None:
+        silent, self._silent = self._silent, self._monitor.prepare()
+        soon = self._connecting()
+        self._next_prepare = time.monotonic() + (_OBSTACLE if soon else _PREPARE)
+        if silent != self._silent:
+            self._tell()
+
+    def _connecting(self) -> bool:
+        """Tell whether topics may still turn up, as the robot was found only just now."""
+        return bool(self._silent) and time.monotonic() < self._patience
 
     def _take(self, window: Window) -> None:
         self._busy = True
@@ -273,6 +289,8 @@ class Engine:
     def _begin(self) -> None:
         found = self._applier.read()
         self._started = True
+        self._patience = time.monotonic() + _PATIENCE
+        self._connect()
         self._monitor.in_force(found)
         if self._dry_run and found is not None and self._policy.memory.contains(found):
             self._advice = f'{self._policy.desired}'

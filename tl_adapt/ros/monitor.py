@@ -125,6 +125,11 @@ class Monitor:
         self.clock = WatchedClock(node)
         self.clock.changed = wake
         self._recorder = Recorder(node, needed_fields(self._metrics), self.clock)
+        self._topics = sorted({
+            *needed_fields(self._metrics),
+            *(rule.topic for rule in (self._mission.fail_when if self._mission else ())),
+        })
+        self._silent: tuple[str, ...] = ()
         self._sampler: Sampler | None = None
         self._lock = threading.Lock()
         self._open = False
@@ -165,14 +170,22 @@ class Monitor:
             over = self._active <= self._over
         return not (over and self.clock.stands_still)
 
-    def prepare(self) -> None:
-        """Connect to topics that have got a publisher since; cheap, to be called now and then."""
+    def prepare(self) -> tuple[str, ...]:
+        """
+        Connect to topics that have got a publisher since, but not in an open window.
+
+        Cheap, to be called now and then. Returns the topics that nobody publishes.
+        """
         if self._open:
-            return
+            return self._silent
         self.clock.forget_before(time.time_ns() - _KEPT)
         self._recorder.prepare(deadline=0.0)
         for rule in self._mission.fail_when if self._mission else ():
             self._watch(rule)
+        self._silent = tuple(
+            topic for topic in self._topics if not self._node.count_publishers(topic)
+        )
+        return self._silent
 
     def changing(self) -> None:
         """Note that parameters are about to change: the open window is no longer of one kind."""

@@ -22,6 +22,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import Parameter, ParameterDescriptor, ParameterEvent
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -177,7 +178,10 @@ class Adapter(LifecycleNode):
         for name, event in (
             ('pause', Paused), ('resume', Resumed), ('rollback', RollbackRequested)
         ):
-            service = self.create_service(Trigger, f'~/{name}', self._serve(event))
+            # An answer that is awaited occupies its group: the rest of the node must go on.
+            service = self.create_service(
+                Trigger, f'~/{name}', self._serve(event), callback_group=ReentrantCallbackGroup()
+            )
             self._undo.append(functools.partial(self.destroy_service, service))
 
     def _clean_up(self) -> None:
@@ -212,8 +216,10 @@ class Adapter(LifecycleNode):
             if engine is None or not engine.running:
                 response.success, response.message = False, 'the adapter is not active'
                 return response
-            done: Future = Future(executor=self.executor)
-            engine.post(kind(), done.set_result)
+            done: Future = Future()
+            executor = self.executor
+            # As a task of the executor it wakes it up, too.
+            engine.post(kind(), lambda report: executor.create_task(done.set_result, report))
             report: Report = await done
             paused = report.status.state is State.PAUSED
             response.success = paused is (kind is Paused)
@@ -282,6 +288,7 @@ def status_values(report: Report) -> dict[str, str]:
         'judged': str(status.judged),
         'reason': status.reason,
         'waiting': report.waiting,
+        'silent_topics': ' '.join(report.silent),
         'configuration': json.dumps(status.configuration),
         'changes': str(status.changes),
         'replans': str(status.replans),

@@ -91,10 +91,6 @@ class SensorPublisher:
         scan.ranges = array.array('f', sample.ranges.tobytes())
         self._scan.publish(scan)
 
-    def subscribers(self) -> int:
-        """Return how many listen to the scan."""
-        return int(self._scan.get_subscription_count())
-
 
 def _publisher(node: Node, kind: Any, topic: str) -> Publisher:
     return node.create_publisher(kind, topic, QOS, event_callbacks=PUBLISHER_EVENTS)

@@ -98,18 +98,18 @@ class SimulatorNode(Node):
         """
         if self._gather_until is None:
             return True
-        sources = len(self.options.compute_time_sources)
-        if time.monotonic() < self._gather_until and (
-            self.options.mode == 'lock_step'
-            and not (
-                self._publisher.subscribers()
-                and self.count_publishers('cmd_vel') + self.count_publishers('cmd_vel_unstamped')
-                and self.count_publishers('compute_time') >= sources
-            )
-        ):
-            return False
-        self._gather_until = None
-        return True
+        late = time.monotonic() > self._gather_until
+        if late or self.options.mode != 'lock_step' or self._can_be_answered():
+            self._gather_until = None
+        return self._gather_until is None
+
+    def _can_be_answered(self) -> bool:
+        sources = set(self.options.compute_time_sources)
+        hear = {info.node_name for info in self.get_subscriptions_info_by_topic('scan')}
+        time_it = {info.node_name for info in self.get_publishers_info_by_topic('compute_time')}
+        command = [self.count_publishers(name) for name in ('cmd_vel', 'cmd_vel_unstamped')]
+        # Others, such as a recorder, listen too: at least one of the sources must.
+        return bool(hear & sources if sources else hear) and sources <= time_it and any(command)
 
     def _next_sample(self, executor: SingleThreadedExecutor) -> None:
         if self._unpublished is None:

@@ -3,9 +3,9 @@
 """
 A node with parameters that drives made-up missions, for tests of the adapter.
 
-Its argument is JSON: `name`, `parameters` (name -> value), `refuse` (name -> largest value that is
-accepted). Each goal on `goal_pose` is one mission of 2 s of sim time, whose `battery_state` depends
-on the parameters `v` and `payload`; while `hold` is true it does not end.
+Its argument is JSON: `name`, `parameters` (name -> value), `refuse` (name -> largest value that
+is accepted). Each goal on `goal_pose` is one mission of 2 s of sim time, whose `battery_state`
+depends on the parameters `v` and `payload`; while `hold` is true it does not end.
 """
 
 import hashlib

@@ -226,11 +226,11 @@ def test_it_applies_watches_adapts_and_obeys(graph, prepared):
 
     # The environment changes: within a handful of missions the adapter has found a better v.
     graph.parameters.set('alpha', {'payload': 1.0})
-    for missions in range(1, 9):
+    for _ in range(6):
         graph.drive()
-        if graph.values['replans'] == '1' and graph.values['state'] in ('watching', 'settling'):
+        if graph.values['replans'] == '1' and graph.values['state'] == 'watching':
             break
-    assert missions <= 6
+    assert graph.values['state'] == 'watching'
     v = graph.get('alpha', 'v')
     assert cost_of(v, 1.0) < 0.95 * cost_of(0.5, 1.0)
     assert seen['/alpha'] == {'v': v}
@@ -322,7 +322,7 @@ def test_a_missing_model_is_said_and_ends_the_node(graph, tmp_path):
 def test_the_launch_file_compiles_and_names_its_arguments():
     path = Path(__file__).parents[2] / 'launch' / 'adapt.launch.py'
     compile(path.read_text(), str(path), 'exec')
-    if importlib.util.find_spec('launch') is None or importlib.util.find_spec('launch_ros') is None:
+    if not all(importlib.util.find_spec(name) for name in ('launch', 'launch_ros')):
         pytest.skip('launch is not installed')
     spec = importlib.util.spec_from_file_location('adapt_launch', path)
     module = importlib.util.module_from_spec(spec)

@@ -155,6 +155,7 @@ def _build(data: dict[str, Any], path: Path) -> Study:
         mission = study_rules.build_mission(data)
         environments = study_rules.build_environments(data, space, metrics)
         adaptation = study_rules.build_adaptation(data, environments)
+        seeds = study_rules.build_seeds(data)
     except InputError as error:
         raise error.at(file=path) from None
     return Study(
@@ -167,7 +168,7 @@ def _build(data: dict[str, Any], path: Path) -> Study:
         mission=mission,
         environments=environments,
         budget=Budget(**data.get('budget', {})),
-        seeds=Seeds(**data.get('seeds', {})),
+        seeds=seeds,
         adaptation=adaptation,
         digest=_digest(data),
         metric_digest=_digest({name: dataclasses.asdict(m) for name, m in metrics.items()}),

@@ -319,3 +319,13 @@ def build_adaptation(
         targets = [e.name for e in environments.values() if e.role == 'target']
         result['environment'] = targets[0] if targets else None
     return result
+
+
+def build_seeds(data: Mapping[str, Any]) -> parts.Seeds:
+    """Return the seeds of a study's content."""
+    seeds = parts.Seeds(**data.get('seeds', {}))
+    for name in ('campaign', 'tuning'):
+        if getattr(seeds, name) == seeds.evaluation:
+            rule = f'must differ from seeds.{name}: tuning must never see an evaluation seed'
+            raise InputError(rule, key='seeds.evaluation', value=seeds.evaluation)
+    return seeds

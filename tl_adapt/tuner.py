@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -234,10 +234,11 @@ class Tuner:
         configurations, found = self._candidates(model, best, explore=True)
         worth = acquisition.constrained_improvement(found.mean, found.std, found.feasible, best)
         seen = self._seen()
-        fresh = np.array([fingerprint(c) not in seen for c in configurations])
+        order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
-        ranked = np.where(fresh, worth, -1.0) if fresh.any() else worth
-        chosen = int(np.argmax(ranked))
+        chosen = next(
+            (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
+        )
         return configurations[chosen], None if best is None else float(worth[chosen])
 
     def _seen(self) -> set[str]:
@@ -267,8 +268,7 @@ class Tuner:
 
     def _incumbent(self, model: ModelSet) -> float | None:
         """Return the objective's posterior mean of the best feasible target configuration."""
-        runs: list[Mapping[str, Any]] = [m.configuration for m in self.target if m.valid]
-        runs += self.pending
+        runs = [*(m.configuration for m in self.target if m.valid), *self.pending]
         if not runs:
             return None
         found = model.assess(self.space.encode(runs))

@@ -44,6 +44,7 @@ class ValidityModel:
         self.process: GaussianProcess | None = None
         self.curve = np.zeros(2)
         self.fitted = False
+        self._source_key: tuple[bytes, bytes] | None = None
 
     @single_thread
     def fit(
@@ -65,7 +66,11 @@ class ValidityModel:
         return self
 
     def _fit_source(self, X: Array, labels: Array) -> None:
-        """Set the process and the curve that give the source's logit."""
+        """Set the process and the curve of the source's logit, unless they have seen the same."""
+        key = (X.tobytes(), labels.tobytes())
+        if self._source_key == key:
+            return
+        self._source_key = key
         good, n = float(labels.sum()), len(labels)
         self.process = None
         # Without target and source alike most configurations may be hoped to run: 3 of 4.

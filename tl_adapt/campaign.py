@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
-import math
-import os
 import queue
 import signal
 import threading
@@ -18,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tl_adapt.digests import KeyMaker
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.keeper import Keeper
 from tl_adapt.progress import Progress
-from tl_adapt.provenance import host_provenance, json_safe
 from tl_adapt.store import Store
 
 if TYPE_CHECKING:
@@ -146,12 +142,12 @@ def run_campaign(
     if workers < 1:
         raise InputError('must be at least 1', key='workers', value=workers)
     study.environment(environment_name)
-    maker = KeyMaker(study, environment_name)
+    keeper = Keeper(study, environment_name, store)
     pending: list[tuple[str, Run]] = []
     keys: set[str] = set()
     for run in runs:
         configuration = study.space.validate(run.configuration)
-        key = maker.key(configuration, run.seed, run.purpose)
+        key = keeper.key(configuration, run.seed, run.purpose)
         if key not in keys and not store.has(key):
             pending.append((key, dataclasses.replace(run, configuration=configuration)))
         keys.add(key)
@@ -161,21 +157,28 @@ def run_campaign(
     if isinstance(shown, bool):
         label = f'{study.name}/{environment_name}'
         shown = Progress(label, len(runs), start=skipped) if shown and pending else _Silent()
-    keeper = _Keeper(study, environment_name, store, shown)
     crew = _Crew(study, environment_name, pending, min(workers, len(pending)), make)
     try:
         with _interruptible(stop):
             try:
                 for item in crew.results(stop):
-                    keeper.keep(*item)
+                    _keep(keeper, shown, *item)
             finally:
                 crew.stop()
                 for item in crew.leftover():
-                    keeper.keep(*item)
+                    _keep(keeper, shown, *item)
     finally:
         shown.finish()
     interrupted = stop.is_set() and keeper.done < len(pending)
     return CampaignResult(keeper.done, skipped, keeper.invalid, interrupted)
+
+
+def _keep(
+    keeper: Keeper, progress: ProgressLike, key: str, run: Run, measurement: Measurement
+) -> None:
+    m = keeper.keep(key, run.configuration, run.seed, run.purpose, measurement)
+    note = f'{keeper.invalid} invalid' if keeper.invalid else ''
+    progress.advance(note if m.valid else f'{note} (last: {m.reason})')
 
 
 class _Silent:
@@ -288,45 +291,6 @@ class _Crew:
                 return
             if isinstance(item, tuple):
                 yield item
-
-
-class _Keeper:
-    """Complete each measurement with what is known about the run, and store it."""
-
-    def __init__(
-        self, study: Study, name: str, store: Store, progress: ProgressLike
-    ) -> None:
-        self._study = study
-        self._name = name
-        self._store = store
-        self._progress = progress
-        self._host = host_provenance(study)
-        self.done = 0
-        self.invalid = 0
-
-    def keep(self, key: str, run: Run, m: Measurement) -> None:
-        """Store one measurement; it is on the disk when this returns."""
-        m.environment = self._name
-        m.configuration = dict(run.configuration)
-        m.seed = run.seed
-        m.purpose = run.purpose
-        m.key = key
-        if not m.started:
-            m.started = datetime.datetime.now(datetime.timezone.utc).isoformat()
-        bad = sorted(name for name, value in m.metrics.items() if not math.isfinite(value))
-        if bad:
-            m.metrics = {name: v for name, v in m.metrics.items() if name not in bad}
-            m.reason = m.reason if not m.valid else f'metric {", ".join(bad)} is not finite'
-            m.valid = False
-        provenance = {**self._host, 'load': list(os.getloadavg()), **m.provenance}
-        m.provenance = json_safe(provenance)
-        self._store.add(m)
-        self.done += 1
-        self.invalid += not m.valid
-        note = f'{self.invalid} invalid' if self.invalid else ''
-        if not m.valid:
-            note += f' (last: {m.reason})'
-        self._progress.advance(note)
 
 
 @contextlib.contextmanager

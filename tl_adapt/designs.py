@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
@@ -159,6 +158,8 @@ def _cubes(dim: int, n: int, seed: int, method: str) -> Iterator[np.ndarray]:
     if method == 'random':
         while True:
             yield rng.random((_BLOCK, dim))
+    from scipy.stats import qmc  # it takes seconds to import, and not every command needs it
+
     if method == 'lhs':
         size = n
         while True:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.environments.base import Environment, Measurement
+from tl_adapt.keeper import Keeper
 from tl_adapt.space import Configuration
-from tl_adapt.store import Store, measurement_key
+from tl_adapt.store import Store
 from tl_adapt.tuner import Choice, Tuner
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def run_transfer(
     write to it too.
     """
     lock = lock or threading.Lock()
+    keeper = Keeper(study, environment.name, store)
     tuner = make_tuner(study, method, source, budget, seed)
     with lock:
         known = store.get(environment=environment.name, purpose=method)[:budget]
@@ -93,12 +95,13 @@ def run_transfer(
             break
         run_seed = study.seeds.tuning * 1000 + index
         measurement = environment.measure(configuration, run_seed)
-        measurement.purpose = method
-        measurement.key = measurement_key(
-            study, environment.name, configuration, run_seed, method
-        )
+        if stop is not None and stop.is_set():
+            # Its processes may have been ended under it: not a result.
+            stopped = 'interrupted'
+            break
+        key = keeper.key(configuration, run_seed, method)
         with lock:
-            store.add(measurement)
+            keeper.keep(key, configuration, run_seed, method, measurement)
         measurements.append(measurement)
         tuner.tell(measurement)
         if on_measurement is not None:

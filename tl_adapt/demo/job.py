@@ -25,7 +25,7 @@ import numpy as np
 from tl_adapt import __version__
 from tl_adapt.campaign import Run, campaign_runs, run_campaign
 from tl_adapt.comparison import OBJECTIVE, Comparison, compare, objective_values, worst_values
-from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.models.influence import influences
 from tl_adapt.models.model_set import ModelSet
@@ -35,6 +35,8 @@ from tl_adapt.statistics import rank_correlation
 from tl_adapt.store import Store
 from tl_adapt.study import Study
 from tl_adapt.transfer import TransferResult, make_tuner, run_transfer
+
+Plan = list[tuple[str, int]]  # methods with their numbers of measurements
 
 #: The configuration that transfer chose, in tables and plots.
 OURS = 'ours'
@@ -145,9 +147,8 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
             total = longer if measurement.purpose == 'target-only' else budget
             job.say(f'  {measurement.purpose:<11} {index + 1:>2}/{total}  {objective}')
 
-    def stream(worker: int, plan: Sequence[tuple[str, int]]) -> dict[str, TransferResult]:
+    def stream(environment: Environment, plan: Plan) -> dict[str, TransferResult]:
         results = {}
-        environment = make_environment(study, job.target, worker=worker)
         try:
             for method, count in plan:
                 results[method] = run_transfer(
@@ -159,13 +160,18 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
             environment.close()
         return results
 
-    plans = [[('transfer', budget), ('random', budget)], [('target-only', longer)]]
+    plans: list[Plan] = [[('transfer', budget), ('random', budget)], [('target-only', longer)]]
+    environments = [
+        make_environment(study, job.target, worker=number) for number in range(len(plans))
+    ]
     with ThreadPoolExecutor(len(plans)) as pool:
-        futures = [pool.submit(stream, worker, plan) for worker, plan in enumerate(plans)]
+        futures = [pool.submit(stream, *pair) for pair in zip(environments, plans)]
         try:
             results = {k: v for future in futures for k, v in future.result().items()}
         except KeyboardInterrupt:
             job.stop.set()
+            for environment in environments:
+                environment.close()
             raise Interrupted from None
     if job.stop.is_set():
         raise Interrupted
@@ -232,8 +238,8 @@ def audit(job: Job, results: Mapping[str, TransferResult], most: int) -> dict[st
         }
     job.say('Spearman rank correlation between simulation and robot, per metric:')
     for name, entry in gap.items():
-        value = entry['rank_correlation']
-        shown = '-' if value is None else f'{value:+.2f}'
+        found = entry['rank_correlation']
+        shown = '-' if found is None else f'{found:+.2f}'
         job.say(f'  {name:<20} {shown}  ({entry["pairs"]} pairs)')
     return gap
 
@@ -282,12 +288,11 @@ def saved(
 
 def influence(job: Job, source: list[Measurement], model: ModelSet) -> dict[str, Any]:
     """Tell how each parameter moves the objective, by the source's and the transferred model."""
-    before = ModelSet(job.study).fit(source, [])
-    table: dict[str, Any] = {}
-    for label, one in (('simulation', before), ('robot', model)):
-        found = influences(job.study.space, lambda c, one=one: one.objective(c)[0])
-        table[label] = {i.parameter: {'span': i.span, 'change': i.change} for i in found}
-    return table
+    def table(one: ModelSet) -> dict[str, Any]:
+        found = influences(job.study.space, lambda c: one.objective(c)[0])
+        return {i.parameter: {'span': i.span, 'change': i.change} for i in found}
+
+    return {'simulation': table(ModelSet(job.study).fit(source, [])), 'robot': table(model)}
 
 
 def summarise(

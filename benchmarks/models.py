@@ -22,10 +22,10 @@ from pathlib import Path
 for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
     os.environ.setdefault(_name, '1')
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-from tl_adapt.models.gaussian_process import GaussianProcess
-from tl_adapt.models.transfer import TransferModel
+from tl_adapt.models.gaussian_process import GaussianProcess  # noqa: E402
+from tl_adapt.models.transfer import TransferModel  # noqa: E402
 
 SOURCE_ROWS = 200
 TARGET_ROWS = (5, 10, 20)
@@ -159,7 +159,8 @@ def main():
     else:
         print(f'no pairs.json in {arguments.data}: accuracy is not measured')
     if arguments.json:
-        arguments.json.write_text(json.dumps({'seconds': times, 'accuracy': rows}, indent=1) + '\n')
+        found = {'seconds': times, 'accuracy': rows}
+        arguments.json.write_text(json.dumps(found, indent=1) + '\n')
 
 
 if __name__ == '__main__':

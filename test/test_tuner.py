@@ -54,7 +54,7 @@ def source():
 
 def test_transfer_finds_better_than_target_only_with_8_runs():
     found = {True: [], False: []}
-    for variant in range(1, 6):
+    for variant in (3, 4, 5):
         environment = target_of(variant=variant)
         source = source_runs(variant=variant)
         for transfer, results in found.items():

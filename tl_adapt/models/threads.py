@@ -13,17 +13,19 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from threadpoolctl import ThreadpoolController
-
 P = ParamSpec('P')
 R = TypeVar('R')
 
 
 @functools.cache
 def _controller() -> Any:
-    """Return the controller of the linear algebra libraries that are loaded."""
+    """Return the controller of the linear algebra libraries, None without threadpoolctl."""
     import scipy.linalg  # noqa: F401  loads its library before the controller looks
 
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
     return ThreadpoolController()
 
 
@@ -32,7 +34,10 @@ def single_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _controller().limit(limits=1, user_api='blas'):
+        controller = _controller()
+        if controller is None:
+            return function(*args, **kwargs)
+        with controller.limit(limits=1, user_api='blas'):
             return function(*args, **kwargs)
 
     return wrapper

@@ -27,8 +27,10 @@ from tl_adapt.adaptation.events import (
     State,
     Window,
 )
+from tl_adapt.adaptation.judge import relevance
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.policy import Policy
+from tl_adapt.study import study_from_dict
 
 CHOSEN = {'v': 5}
 DEFAULT = {'v': 1}
@@ -134,6 +136,41 @@ def test_one_window_outside_is_no_change_but_a_row_is():
     change = sent(watched(policy, time=21.0))
     assert change.configuration == {'v': 7}
     assert planner.seen == [[CHOSEN, CHOSEN]], 'only the windows since the suspicion count'
+
+
+def test_noise_on_both_sides_of_the_band_is_no_change():
+    policy = started(confirm=2)
+    for time in (20.0, 1.0, 20.0, 1.0):
+        assert sent(watched(policy, time=time)) is None
+    assert policy.status.replans == 0
+
+
+def test_only_what_moves_the_objective_or_nears_a_limit_is_relevant():
+    study = study_from_dict({
+        'version': 1, 'name': 'relevance',
+        'parameters': {'v': {'type': 'double', 'range': [0.0, 1.0], 'default': 0.5}},
+        'metrics': {
+            'time': {'unit': 's', 'direction': 'minimize', 'scale': 'log'},
+            'cpu': {'unit': 's/s', 'direction': 'minimize'},
+            'gap': {'unit': 'm', 'direction': 'maximize'},
+        },
+        'objectives': [
+            {'metric': 'time', 'weight': 0.9, 'reference': 10.0},
+            {'metric': 'cpu', 'weight': 0.1, 'reference': 0.1},
+        ],
+        'limits': ['gap >= 0.1'],
+        'environments': {'robot': {'kind': 'command', 'role': 'target', 'command': ['true']}},
+    })
+    bands = {'time': Band(math.log(10.0), 0.001, log=True), 'cpu': Band(0.1, 1e-4),
+             'gap': Band(0.5, 1e-3)}
+    relevant = relevance(study, 0.02)
+    assert relevant('time', 11.0, bands)
+    assert relevant('time', 9.0, bands)
+    assert not relevant('time', 10.1, bands)
+    assert not relevant('cpu', 0.11, bands)
+    assert relevant('cpu', 0.15, bands)
+    assert relevant('gap', 0.4, bands)
+    assert not relevant('gap', 0.9, bands)
 
 
 def test_rows_of_different_metrics_do_not_add_up():

@@ -35,7 +35,7 @@ from tl_adapt.adaptation.events import (
     Status,
     Window,
 )
-from tl_adapt.adaptation.judge import Judge
+from tl_adapt.adaptation.judge import Judge, Relevance
 from tl_adapt.adaptation.memory import Memory
 from tl_adapt.adaptation.planner import Planner
 from tl_adapt.errors import InputError, TlAdaptError
@@ -52,7 +52,8 @@ class Policy:
 
     `chosen` is what the model picked, `fallback` a configuration known to be safe; both must be
     in the space, which `contains` tells. `broken` names the limits that metrics break (it gets
-    only those that could be had). `matters` are the metrics that are judged.
+    only those that could be had). `matters` are the metrics that are judged, and `relevant` tells
+    whether a deviation is worth an adaptation.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Policy:
         broken: Callable[[Mapping[str, float]], Sequence[str]],
         matters: Sequence[str],
         rules: Rules | None = None,
+        relevant: Relevance = lambda name, value, bands: True,
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
         for name, configuration in (('chosen', chosen), ('fallback', fallback)):
@@ -80,7 +82,8 @@ class Policy:
         self.memory = Memory(fallback=fallback, contains=contains)
         self._planner = planner
         self._judge = Judge(
-            band=self.rules.band, confirm=self.rules.confirm, matters=matters, broken=broken
+            band=self.rules.band, confirm=self.rules.confirm, matters=matters, broken=broken,
+            relevant=relevant,
         )
         self._started = False
         self._pending: Apply | None = None

@@ -82,6 +82,11 @@ class Band:
     std: float
     log: bool = False
 
+    @property
+    def median(self) -> float:
+        """Return the middle of the prediction in the metric's own unit."""
+        return math.exp(min(self.mean, 700.0)) if self.log else self.mean
+
     def residual(self, value: float) -> float:
         """Return how many standard deviations `value` is off; a log metric <= 0 is infinitely."""
         if self.log:

@@ -7,8 +7,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tl_adapt.adaptation.events import Band, Window
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+# Metric, its value in the window, and what was predicted of all metrics.
+Relevance = Callable[[str, float, Mapping[str, Band]], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +40,9 @@ class Judge:
     Compare windows with predictions and count what is suspicious in a row.
 
     The residual of a window is relative to the prediction for the configuration that it had, so
-    that a row goes on over a change of the configuration. `matters` are the metrics that count.
+    that a row goes on over a change of the configuration; it has to leave the band on the same
+    side. `matters` are the metrics that count; `relevant` tells whether what one of them showed
+    is worth anything (metric, value, all bands).
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class Judge:
         confirm: int,
         matters: Sequence[str],
         broken: Callable[[Mapping[str, float]], Sequence[str]],
+        relevant: Relevance = lambda name, value, bands: True,
     ) -> None:
         """Store the rules; `band` in standard deviations, `confirm` in windows."""
         self.intervals: dict[str, tuple[float, float]] = {}
@@ -51,6 +61,7 @@ class Judge:
         self._confirm = confirm
         self._matters = frozenset(matters)
         self._broken = broken
+        self._relevant = relevant
         self._streaks: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -70,7 +81,10 @@ class Judge:
             self.intervals[name] = bands[name].interval(self._band)
             self.residuals[name] = bands[name].residual(metrics[name])
             # A mission that failed was cut short: its sums and times mean something else.
-            if not window.outcome and abs(self.residuals[name]) > self._band:
+            if (
+                not window.outcome and abs(self.residuals[name]) > self._band
+                and self._relevant(name, metrics[name], bands)
+            ):
                 outside.append(name)
         broken = tuple(self._broken(metrics))
         parts = [f'limit broken: {text}' for text in broken]
@@ -89,7 +103,9 @@ class Judge:
         self._count('the mission', bool(window.outcome))
         if not window.outcome:
             for name in self._matters:
-                self._count(name, not dwell and name in verdict.outside)
+                out = not dwell and name in verdict.outside
+                self._count(f'{name} above', out and self.residuals[name] > 0.0)
+                self._count(f'{name} below', out and self.residuals[name] < 0.0)
         return dataclasses.replace(
             verdict,
             changed=any(count >= self._confirm for count in self._streaks.values()),
@@ -100,3 +116,27 @@ class Judge:
 
     def _count(self, name: str, suspicious: bool) -> None:
         self._streaks[name] = self._streaks.get(name, 0) + 1 if suspicious else 0
+
+
+def relevance(study: Study, minimum_gain: float) -> Relevance:
+    """
+    Return a function that tells whether a metric's deviation is worth an adaptation.
+
+    It is if it moves the objective by `minimum_gain` of it, or the metric towards its limit: a
+    band can be far narrower than what anybody cares for, and the noise of a busy host wider.
+    """
+    signs = {limit.metric: 1.0 if limit.op == '<=' else -1.0 for limit in study.limits}
+
+    def relevant(name: str, value: float, bands: Mapping[str, Band]) -> bool:
+        off = value - bands[name].median
+        if off * signs.get(name, 0.0) > 0.0:
+            return True
+        shares = {
+            o.metric: o.weight * bands[o.metric].median / o.reference
+            for o in study.objectives if o.metric in bands
+        }
+        signed = sum(study.metrics[metric].sign * share for metric, share in shares.items())
+        weight = sum(o.weight / o.reference for o in study.objectives if o.metric == name)
+        return abs(weight * off) >= minimum_gain * abs(signed)
+
+    return relevant

@@ -40,6 +40,7 @@ from tl_adapt.adaptation.events import (
     Rules,
     State,
 )
+from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet
@@ -261,7 +262,7 @@ def make_policy(
     study: Study, planner: ModelPlanner, chosen: Mapping[str, Any], *, advise: bool = False
 ) -> Policy:
     """Return the policy for a study; one that only `advise`s does not explore."""
-    rules = study.adaptation if not advise else {**study.adaptation, 'explore': 0}
+    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
     limits = {limit.metric: limit for limit in study.limits}
     judged = [o.metric for o in study.objectives]
     judged += [name for name in limits if name not in judged]
@@ -274,7 +275,8 @@ def make_policy(
 
     return Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken, matters=judged, rules=Rules.of(rules),
+        contains=study.space.contains, broken=broken, matters=judged, rules=rules,
+        relevant=relevance(study, rules.minimum_gain),
     )
 
 

@@ -39,7 +39,7 @@ FAKE = Path(__file__).with_name('fake_robot.py')
 CHOSEN = {'v': 0.5, 'w': 0.25}
 
 
-def study_content(w_mode='live'):
+def study_content(w_mode='live', window='mission'):
     return {
         'version': 1,
         'name': 'fake',
@@ -66,7 +66,7 @@ def study_content(w_mode='live'):
             'robot': {'kind': 'stack', 'role': 'target'},
         },
         'budget': {'source': 12, 'target': 4},
-        'adaptation': {'environment': 'robot', 'window': 'mission', 'band': 4.0, 'confirm': 2,
+        'adaptation': {'environment': 'robot', 'window': window, 'band': 4.0, 'confirm': 2,
                        'explore': 2, 'minimum_gain': 0.02, 'dwell': 0},
     }
 
@@ -301,6 +301,22 @@ def test_an_idle_parameter_waits_for_the_mission_to_end(graph, prepared):
     graph.until(settled)
     assert (graph.get('alpha', 'v'), graph.get('beta', 'w')) == (0.5, 0.25)
     assert graph.values['windows'] == '0', 'a mission that began before is no window'
+
+
+def test_windows_of_sim_time_are_judged_in_mid_mission(graph, prepared):
+    graph.robot('alpha', {'v': 0.2})
+    graph.robot('beta', {'w': 0.5})
+    graph.adapter(prepared(window=0.5))
+    graph.until(settled)
+    graph.parameters.set('alpha', {'hold': True})
+    graph.goal.publish(PoseStamped())
+    graph.until(lambda v: int(v['judged']) >= 3)
+    assert float(graph.values['metric.cost']) == pytest.approx(10.0, rel=0.02)
+    assert 'metric.duration' not in graph.values
+    assert graph.values['replans'] == '0'
+    graph.parameters.set('alpha', {'payload': 3.0})
+    graph.until(lambda v: int(v['quarantined']) >= 1)
+    assert graph.get('alpha', 'v') != 0.5
 
 
 def test_a_dry_run_sends_nothing(graph, prepared):

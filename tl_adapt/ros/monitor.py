@@ -133,6 +133,7 @@ class Monitor:
         self._sampler: Sampler | None = None
         self._lock = threading.Lock()
         self._open = False
+        self._start = 0  # of a window of sim time, in ns
         self._fresh = False  # a window was opened by a callback and poll has not seen it
         self._lost = 0  # windows that ended because another goal came
         self._goals = _Goals()
@@ -172,11 +173,11 @@ class Monitor:
 
     def prepare(self) -> tuple[str, ...]:
         """
-        Connect to topics that have got a publisher since, but not in an open window.
+        Connect to topics that have got a publisher since, but not while a mission is watched.
 
         Cheap, to be called now and then. Returns the topics that nobody publishes.
         """
-        if self._open:
+        if self._open and self._length is None:
             return self._silent
         self.clock.forget_before(time.time_ns() - _KEPT)
         self._recorder.prepare(deadline=0.0)

@@ -1,0 +1,144 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for tl_adapt.adaptation.model_planner."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tl_adapt.adaptation.events import Window
+from tl_adapt.adaptation.model_planner import ModelPlanner, carried, load_choice
+from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
+from tl_adapt.models.model_set import ModelSet
+from tl_adapt.study import study_from_dict
+
+
+def truth(configuration, load):
+    """Return a made-up time: its best v rises with the load."""
+    v = configuration['v']
+    return 10.0 * math.exp(3.0 * (v - 0.3 - 0.4 * load) ** 2 + 0.5 * load)
+
+
+@pytest.fixture(scope='module')
+def study():
+    return study_from_dict({
+        'version': 1, 'name': 'planner',
+        'parameters': {
+            'v': {'type': 'double', 'range': [0.0, 1.0], 'default': 0.5},
+            'w': {'type': 'double', 'range': [0.0, 1.0], 'default': 0.5},
+        },
+        'metrics': {
+            'time': {'unit': 's', 'direction': 'minimize', 'scale': 'log'},
+            'gap': {'unit': 'm', 'direction': 'maximize'},
+        },
+        'objectives': [{'metric': 'time', 'weight': 1.0, 'reference': 10.0}],
+        'limits': ['gap >= 0.1'],
+        'environments': {'robot': {'kind': 'command', 'role': 'target', 'command': ['true']}},
+    })
+
+
+@pytest.fixture(scope='module')
+def model(study):
+    rng = np.random.default_rng(0)
+
+    def measured(configuration, factor):
+        time = factor * truth(configuration, 0.0) * math.exp(0.02 * rng.standard_normal())
+        return Measurement('', configuration, 0, {'time': time, 'gap': 1.0 - configuration['v']})
+
+    source = [measured(c, 1.0) for c in study.space.sample(24, seed=1)]
+    source.append(Measurement('', {'v': 1.0, 'w': 1.0}, 0, valid=False, reason='crash'))
+    target = [measured(c, 1.2) for c in study.space.sample(4, seed=2)]
+    return ModelSet(study).fit(source, target)
+
+
+def window(configuration, load, noise=0.0):
+    time = 1.2 * truth(configuration, load) * math.exp(noise)
+    return Window({'time': time, 'gap': 1.0 - configuration['v']}, '', 20.0, configuration)
+
+
+def test_bands_hold_what_is_normal_and_not_what_has_changed(study, model):
+    planner = ModelPlanner(study, model)
+    configuration = {'v': 0.35, 'w': 0.5}
+    bands = planner.bands(configuration)
+    assert abs(bands['time'].residual(1.2 * truth(configuration, 0.0))) < 3.0
+    assert abs(bands['time'].residual(1.2 * truth(configuration, 1.0))) > 4.0
+    assert bands['time'].log
+    assert not bands['gap'].log
+
+
+def test_what_is_carried_on_is_what_the_present_model_says(study, model):
+    rows = carried(study, model)
+    assert len(rows) == 28, 'the failure alone tells too little of a region'
+    found = np.array([row.metrics['time'] for row in rows])
+    said = model.predict([row.configuration for row in rows]).mean['time']
+    assert np.median(np.abs(np.log(found / said))) < 0.05
+
+
+def test_few_windows_after_a_change_lead_to_a_better_configuration(study, model):
+    planner = ModelPlanner(study, model)
+    planner.prepare()
+    anchor = {'v': 0.3, 'w': 0.5}
+    evidence = [window(anchor, 1.0), window(anchor, 1.0, 0.01)]
+    for _ in range(4):
+        choice = planner.propose(evidence, [])
+        assert study.space.contains(choice.configuration)
+        evidence.append(window(choice.configuration, 1.0))
+    best = planner.best(evidence, anchor, [])
+    assert truth(best.configuration, 1.0) < 0.85 * truth(anchor, 1.0)
+    assert best.gain > 0.1
+    planner.accept(evidence)
+    band = planner.bands(best.configuration)['time']
+    assert abs(band.residual(window(best.configuration, 1.0).metrics['time'])) < 3.0
+
+
+def test_what_must_be_avoided_is_not_proposed(study, model):
+    planner = ModelPlanner(study, model)
+    evidence = [window({'v': 0.3, 'w': 0.5}, 1.0)] * 2
+    first = planner.propose(evidence, [])
+    second = planner.propose(evidence, [first.configuration])
+    assert second is None or second.configuration != first.configuration
+    best = planner.best(evidence, {'v': 0.3, 'w': 0.5}, [])
+    assert planner.best(evidence, {'v': 0.3, 'w': 0.5}, [best.configuration]) is None
+
+
+def test_another_change_forgets_the_evidence_of_the_first(study, model):
+    planner = ModelPlanner(study, model)
+    anchor = {'v': 0.3, 'w': 0.5}
+    planner.propose([window(anchor, 1.0)] * 3, [])
+    planner.propose([window(anchor, -1.0)] * 2, [])
+    fresh = ModelPlanner(study, model)
+    fresh.propose([window(anchor, -1.0)] * 2, [])
+    evidence = [window(anchor, -1.0)] * 2
+    assert planner.best(evidence, anchor, []) == fresh.best(evidence, anchor, [])
+
+
+def test_a_failed_window_teaches_validity(study, model):
+    planner = ModelPlanner(study, model)
+    bad = {'v': 0.8, 'w': 0.2}
+    before = model.feasibility([bad])[0]
+    evidence = [Window({}, 'timeout', 60.0, bad)] * 2
+    planner.accept(evidence)
+    assert planner.model.feasibility([bad])[0] < before
+
+
+@pytest.mark.parametrize('text, match', [
+    (None, 'no chosen configuration'),
+    ('{', 'no JSON'),
+    ('[]', 'must hold a configuration'),
+    (json.dumps({'configuration': {'v': 2.0, 'w': 0.5}}), 'choice.json'),
+    (json.dumps({'configuration': {'v': 0.5}}), 'missing'),
+])
+def test_a_wrong_choice_is_refused(study, tmp_path, text, match):
+    if text is not None:
+        (tmp_path / 'choice.json').write_text(text)
+    with pytest.raises(InputError, match=match):
+        load_choice(tmp_path, study)
+
+
+def test_a_choice_is_read(study, tmp_path):
+    (tmp_path / 'choice.json').write_text(
+        json.dumps({'configuration': {'v': 0.5, 'w': 1}, 'why': 'because'}))
+    assert load_choice(tmp_path, study) == ({'v': 0.5, 'w': 1.0}, 'because')

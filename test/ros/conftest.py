@@ -9,12 +9,17 @@ import pytest
 import yaml
 
 
-def wait_until(condition, deadline=10.0):
-    """Wait until the condition holds; fail at the deadline."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f'not within {deadline} s'
-        time.sleep(0.01)
+@pytest.fixture
+def wait_until():
+    """Wait until a condition holds; fail at the deadline."""
+
+    def wait(condition, deadline=10.0):
+        end = time.monotonic() + deadline
+        while not condition():
+            assert time.monotonic() < end, f'not within {deadline} s'
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def stack_study():
             'start': [0.25, 0.0, 0.0],
             'goals': [[2.0, 0.0, 0.0]],
             'timeout': 30.0,
-            'wall_timeout': 20.0,
+            'wall_timeout': 4.0,
             'initialpose_topic': 'initialpose',
             'result_topic': 'driver/result',
             'fail_when': [
@@ -121,15 +126,15 @@ def stack_study():
     }
 
 
-@pytest.fixture
-def small_study(tmp_path):
+@pytest.fixture(scope='session')
+def small_study(tmp_path_factory):
     """Make studies of the small stack: `small_study(change)`, where `change` edits the content."""
     from tl_adapt.study import load_study
 
     def make(change=lambda content: None):
         content = stack_study()
         change(content)
-        path = tmp_path / 'small.yaml'
+        path = tmp_path_factory.mktemp('study') / 'small.yaml'
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return load_study(path)
 

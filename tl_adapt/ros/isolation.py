@@ -25,6 +25,26 @@ from tl_adapt.errors import TlAdaptError
 FIRST_DOMAIN = 60
 LAST_DOMAIN = 101
 
+# The name until Humble and the one since.
+_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+_PROFILE = (
+    '<?xml version="1.0" encoding="UTF-8" ?>\n'
+    '<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">\n'
+    '  <participant profile_name="tl_adapt" is_default_profile="true">\n'
+    '    <rtps>\n'
+    '      <builtin>\n'
+    '        <discovery_config>\n'
+    '          <leaseAnnouncement><sec>1</sec></leaseAnnouncement>\n'
+    '          <initialAnnouncements>\n'
+    '            <count>20</count>\n'
+    '            <period><nanosec>100000000</nanosec></period>\n'
+    '          </initialAnnouncements>\n'
+    '        </discovery_config>\n'
+    '      </builtin>\n'
+    '    </rtps>\n'
+    '  </participant>\n'
+    '</profiles>\n'
+)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,12 +95,25 @@ class Domain:
 
 
 def domain_environment(number: int) -> dict[str, str]:
-    """Return the variables that keep discovery in domain `number` on this machine."""
-    return {
+    """
+    Return the variables that keep discovery in domain `number` on this machine.
+
+    They also let Fast DDS announce new nodes more often, unless the user has a profile: with its
+    defaults a node that misses the first announcements waits 3 s for the next.
+    """
+    variables = {
         'ROS_DOMAIN_ID': str(number),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'ROS_LOCALHOST_ONLY': '1',
     }
+    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+        path = runtime_folder() / 'fastdds.xml'
+        if not path.exists() or path.read_text() != _PROFILE:
+            part = path.with_suffix(f'.{os.getpid()}-{threading.get_ident()}')
+            part.write_text(_PROFILE)
+            part.replace(path)
+        variables.update(dict.fromkeys(_PROFILE_VARIABLES, str(path)))
+    return variables
 
 
 def hold_domain(*, deadline: float = 30.0) -> Domain:

@@ -228,6 +228,10 @@ class Recorder:
             channel.messages = []
             channel.recording = True
 
+    def received(self, topic: str) -> int:
+        """Return how many messages of the topic came since `start`."""
+        return sum(len(channel.messages) for channel in self._channels if channel.topic == topic)
+
     def drain(self, end_ns: int, *, quiet: float = 0.04, deadline: float = 0.5) -> None:
         """Wait until nothing older than `end_ns` can still be on its way, or all is quiet."""
         end = time.monotonic() + deadline

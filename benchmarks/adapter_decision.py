@@ -12,7 +12,6 @@ made-up measurements of the study's budgets: the time depends on sizes, not on v
 from __future__ import annotations
 
 import argparse
-import importlib
 import itertools
 import json
 import math
@@ -110,8 +109,6 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=50)
     parser.add_argument('--json', type=Path, default=None, help='write the figures here, too')
     args = parser.parse_args()
-    # As in the adapter's node.
-    importlib.import_module('threadpoolctl').threadpool_limits(1)
     results = run(load_study('demo'), args.candidates, args.repeats)
     for name, figures in results.items():
         print(

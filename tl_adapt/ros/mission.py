@@ -329,7 +329,7 @@ class MissionRunner:
             return
         for rule in rules:
             try:
-                reason = rule.reason if _applies(rule, message) else ''
+                reason = rule.reason if applies(rule, message) else ''
             except (InputError, AttributeError, TypeError) as error:
                 reason = f'fail_when on topic {rule.topic} can not be judged ({error})'
             if reason:
@@ -401,7 +401,7 @@ class MissionRunner:
             call.forget()
 
 
-def _applies(rule: FailRule, message: Any) -> bool:
+def applies(rule: FailRule, message: Any) -> bool:
     """Say whether the message ends the mission."""
     expression = Expression(rule.field)
     value = expression.evaluate({name: extract(message, name) for name in expression.names})

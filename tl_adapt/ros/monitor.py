@@ -9,7 +9,6 @@ window has ended and reduces it with the same metrics as a measurement.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import functools
 import threading
@@ -25,16 +24,16 @@ from std_msgs.msg import Header
 from tl_adapt.adaptation.events import Configuration, Window
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate, needed_fields
-from tl_adapt.ros.mission import SUCCEEDED, _applies
+from tl_adapt.ros.mission import SUCCEEDED, applies
 from tl_adapt.ros.processes import Sampler
 from tl_adapt.ros.recorder import (
     Recorder,
-    SimClock,
     matching_qos,
     message_type,
     sent_ns,
     stamp_of,
 )
+from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import FailRule, Mission, Study
 
 _ACTIVE = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
@@ -46,36 +45,10 @@ _ENDED = {
 _LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # A terminal status and the result that belongs to it may come in any order, this far apart [s].
 _RESULT_GRACE = 0.3
-# A simulation whose clock stands still this long [s, wall] is paused.
-_STANDSTILL = 0.5
 # Of the clock's past, this much is kept between windows [ns, wall].
 _KEPT = 10 * 1_000_000_000
 
 Pids = Callable[[], Mapping[str, Sequence[int]]]
-
-
-class WatchedClock(SimClock):
-    """Follow the sim time of a graph that someone else pauses and resets."""
-
-    def first_since(self, sent: int) -> int | None:
-        """Return the first time that was sent at or after `sent`; None if there is none yet."""
-        with self._lock:
-            index = bisect.bisect_left(self._sent, sent)
-            return self._time[index] if index < len(self._time) else None
-
-    def forget_before(self, sent: int) -> None:
-        """Drop what was sent before `sent`, but for the newest."""
-        with self._lock:
-            index = min(bisect.bisect_left(self._sent, sent), max(len(self._sent) - 1, 0))
-            del self._sent[:index], self._time[:index]
-
-    @property
-    def stands_still(self) -> bool:
-        """Tell whether there is a clock which has not moved for a while."""
-        with self._lock:
-            return bool(self._sent) and (
-                (time.time_ns() - self._sent[-1]) * 1e-9 > _STANDSTILL
-            )
 
 
 @dataclasses.dataclass
@@ -413,6 +386,6 @@ class Monitor:
 def _meets(rule: FailRule, message: Any) -> bool:
     """Tell whether a message ends the mission; one that can't be judged does not."""
     try:
-        return _applies(rule, message)
+        return applies(rule, message)
     except (InputError, AttributeError, TypeError):
         return False

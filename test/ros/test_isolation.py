@@ -62,14 +62,18 @@ def test_a_killed_holder_gives_its_domain_back(three_domains):
 
 
 def test_environment_and_folder(three_domains, monkeypatch):
-    own = 'FASTRTPS_DEFAULT_PROFILES_FILE'
-    monkeypatch.delenv(own, raising=False)
-    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    names = {
+        'humble': 'FASTRTPS_DEFAULT_PROFILES_FILE', 'kilted': 'FASTDDS_DEFAULT_PROFILES_FILE'
+    }
+    for name in names.values():
+        monkeypatch.delenv(name, raising=False)
     with hold_domain() as domain:
-        variables = domain.environment()
-        profile = ElementTree.parse(variables[own])
-        assert profile.getroot().tag.endswith('profiles')
-        monkeypatch.setenv(own, 'mine.xml')
+        for distribution, name in names.items():
+            monkeypatch.setenv('ROS_DISTRO', distribution)
+            variables = domain.environment()
+            assert ElementTree.parse(variables[name]).getroot().tag.endswith('profiles')
+            assert len(variables) == 4
+        monkeypatch.setenv(names['humble'], 'mine.xml')
         assert domain.environment() == {
             'ROS_DOMAIN_ID': str(domain.id),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',

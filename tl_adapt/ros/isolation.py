@@ -25,7 +25,7 @@ from tl_adapt.errors import TlAdaptError
 FIRST_DOMAIN = 60
 LAST_DOMAIN = 101
 
-# The name until Humble and the one since.
+# The name until Jazzy and the one since; newer ones warn of the old name.
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _PROFILE = (
     '<?xml version="1.0" encoding="UTF-8" ?>\n'
@@ -112,7 +112,8 @@ def domain_environment(number: int) -> dict[str, str]:
             part = path.with_suffix(f'.{os.getpid()}-{threading.get_ident()}')
             part.write_text(_PROFILE)
             part.replace(path)
-        variables.update(dict.fromkeys(_PROFILE_VARIABLES, str(path)))
+        old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
+        variables[_PROFILE_VARIABLES[0 if old else 1]] = str(path)
     return variables
 
 

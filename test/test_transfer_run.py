@@ -1,0 +1,88 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+import threading
+
+import pytest
+import yaml
+
+from tl_adapt.parameter_file import parameter_tree, write_parameter_file
+from tl_adapt.store import Store
+from tl_adapt.study import load_study
+from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
+from tl_adapt.transfer import run_transfer
+
+
+@pytest.fixture(scope='module')
+def study():
+    return analytic_study(1, budget=4)
+
+
+@pytest.fixture(scope='module')
+def source(study):
+    environment = AnalyticEnvironment(study, 'source')
+    return [environment.measure(c, i) for i, c in enumerate(study.space.sample(16, seed=1))]
+
+
+def configurations(result):
+    return [m.configuration for m in result.measurements]
+
+
+def test_an_interrupted_transfer_goes_on_where_it_ended(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'whole.sqlite', study=study) as store:
+        whole = run_transfer(study, store, target, budget=3, seed=5, source=source)
+    stop = threading.Event()
+    with Store(tmp_path / 'parts.sqlite', study=study) as store:
+        first = run_transfer(
+            study, store, target, budget=3, seed=5, source=source, stop=stop,
+            on_measurement=lambda *_: stop.set(),
+        )
+        assert first.stopped == 'interrupted'
+        assert len(first.measurements) == 1
+        second = run_transfer(study, store, target, budget=3, seed=5, source=source)
+        assert configurations(second) == configurations(whole)
+        assert store.count(environment=target.name, purpose='transfer') == 3
+        third = run_transfer(study, store, target, budget=3, seed=5, source=source)
+    assert third.stopped == second.stopped
+    assert third.choice.configuration == whole.choice.configuration
+
+
+def test_methods_are_kept_apart(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        for method in ('random', 'target-only'):
+            run_transfer(study, store, target, method=method, budget=2, seed=5, source=source)
+        assert store.count(purpose='random') == store.count(purpose='target-only') == 2
+        assert store.count(purpose='transfer') == 0
+        stored = store.get(purpose='target-only')[0]
+    assert stored.provenance['versions']['tl_adapt']
+    assert stored.configuration == study.space.default()
+
+
+def test_the_operator_can_end_it(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        result = run_transfer(
+            study, store, target, budget=3, seed=5, source=source,
+            confirm=lambda index, _: index < 1,
+        )
+    assert result.stopped == 'the operator ended it'
+    assert len(result.measurements) == 1
+
+
+def test_an_unknown_method_is_refused(study, tmp_path):
+    with Store(tmp_path / 'store.sqlite', study=study) as store, pytest.raises(ValueError):
+        run_transfer(
+            study, store, AnalyticEnvironment(study, 'target'), method='magic', budget=1, seed=0
+        )
+
+
+def test_the_parameter_file_has_the_nodes_types(tmp_path):
+    demo = load_study('demo')
+    path = write_parameter_file(demo, demo.space.default(), tmp_path / 'deep' / 'tuned.yaml')
+    tree = yaml.safe_load(path.read_text())
+    assert tree == parameter_tree(demo, demo.space.default())
+    values = tree['/localizer']['ros__parameters']
+    assert type(values['particles']) is int
+    assert type(tree['/navigator']['ros__parameters']['max_vel_x']) is float
+    assert [p.name for p in path.parent.iterdir()] == ['tuned.yaml']

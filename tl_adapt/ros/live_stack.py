@@ -317,7 +317,14 @@ class _Graph:
             self.node, needed_fields(stack.study.metrics.values()), self.clock
         )
         simulator = stack.spec.options.get('simulator')
-        self.runner = MissionRunner(self.node, mission, simulator, self.clock, stack.bringup.check)
+        self.runner = MissionRunner(
+            self.node,
+            mission,
+            simulator,
+            self.clock,
+            stack.bringup.check,
+            deadline=min(_STEP, mission.wall_timeout),
+        )
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 

@@ -309,7 +309,7 @@ def test_parameters_are_described_and_checked(software):
         assert not result.successful and result.reason
     request = GetParameters.Request(names=['max_vel_x'])
     values = client.call(GetParameters, 'navigator/get_parameters', request).values
-    assert 0.12 <= values[0].double_value <= 0.6
+    assert 0.2 <= values[0].double_value <= 0.6
 
 
 def test_an_unknown_world_is_one_clear_error(ros_domain):

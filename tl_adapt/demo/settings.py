@@ -48,7 +48,7 @@ def _tunable(
 class NavigatorSettings:
     """Parameters of the navigator."""
 
-    max_vel_x: float = _tunable(0.3, 0.12, 0.6, 'highest forward speed [m/s]')
+    max_vel_x: float = _tunable(0.3, 0.2, 0.6, 'highest forward speed [m/s]')
     max_vel_theta: float = _tunable(1.5, 0.5, 3.0, 'highest turning rate [rad/s]')
     acc_lim_x: float = _tunable(1.0, 0.2, 3.0, 'forward acceleration limit [m/s^2]')
     acc_lim_theta: float = _tunable(3.0, 0.5, 8.0, 'turning acceleration limit [rad/s^2]')

@@ -8,7 +8,7 @@ import pytest
 from tl_adapt.cli import main
 from tl_adapt.models.influence import influences
 from tl_adapt.report.plots import pareto_front
-from tl_adapt.report.tables import comparison_rows, format_table
+from tl_adapt.report.tables import difference_rows, format_table, mean_rows
 from tl_adapt.testing.analytic import analytic_study
 
 
@@ -50,7 +50,7 @@ def test_the_page_has_the_tables_and_four_plots(result, tmp_path, capsys):
     assert str(tmp_path / 'report.html') in capsys.readouterr().out
     assert page.count('class="plotly-graph-div"') == 4
     assert 'a &lt;study&gt;' in page
-    assert '1.2 (~-0.1..+0.4)' in page
+    assert '~-0.1 .. +0.4' in page
     # It is whole by itself: nothing is loaded from elsewhere.
     assert not re.search(r'<(script|link|img)[^>]+(src|href)=', page)
 
@@ -70,10 +70,12 @@ def test_a_missing_result_is_refused(tmp_path, capsys):
 
 
 def test_tables_mark_what_is_inconclusive(result):
-    text = format_table(comparison_rows(result['comparison'], {}))
+    text = format_table(mean_rows(result['comparison'], {}))
     assert '75% (30%..95%)' in text
-    assert '1.2 (~-0.1..+0.4)' in text
     assert len({len(line) for line in text.splitlines()[:2]}) == 1
+    assert difference_rows(result['comparison'], {'objective': 'x'}) == [
+        ['', 'default'], ['objective [x]', '~-0.1 .. +0.4'],
+    ]
 
 
 def test_the_front_holds_no_dominated_point():

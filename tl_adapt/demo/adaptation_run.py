@@ -28,11 +28,11 @@ from rclpy.signals import SignalHandlerOptions
 
 import tl_adapt
 from tl_adapt.comparison import compare, objective_values, worst_values
-from tl_adapt.demo.job import OURS, Job, evaluate_in
+from tl_adapt.demo.job import OURS, Job, evaluate_in, show_comparison
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.report.tables import adaptation_rows, comparison_rows, format_table
+from tl_adapt.report.tables import adaptation_rows, format_table
 from tl_adapt.ros.isolation import spawn
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.space import Configuration
@@ -193,12 +193,13 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
 def _compare_after(job: Job, before: Configuration, after: Configuration) -> dict[str, Any]:
     """Compare both configurations in the changed environment and print the table."""
     found = evaluate_in(
-        job, changed_environment(job.study).name, {ADAPTED: dict(after), OURS: dict(before)}
+        job, changed_environment(job.study).name, {ADAPTED: dict(after), OURS: dict(before)},
+        max(2, job.seeds // 2),
     )
     table = compare(job.study, found, ADAPTED).to_dict()
     units = {name: metric.unit for name, metric in job.study.metrics.items()}
-    job.say('In the changed environment, with new seeds (ours: as tuned before the change):')
-    job.say(format_table(comparison_rows(table, units)))
+    job.say(f'In the changed environment ({OURS}: as tuned before the change):')
+    show_comparison(job, table, units)
     return table
 
 

@@ -29,7 +29,7 @@ from tl_adapt.environments.base import Environment, Measurement, make_environmen
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.models.influence import influences
 from tl_adapt.models.model_set import ModelSet
-from tl_adapt.report.tables import comparison_rows, format_table
+from tl_adapt.report.tables import difference_rows, format_table, mean_rows
 from tl_adapt.space import Configuration
 from tl_adapt.statistics import rank_correlation
 from tl_adapt.store import Store
@@ -60,6 +60,10 @@ class Job:
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
+    def make(self, study: Study, name: str, *, worker: int = 0) -> Environment:
+        """Make an environment that keeps its traces in the output folder."""
+        return make_environment(study, name, worker=worker, traces=self.output / 'traces')
+
     @property
     def source(self) -> str:
         """Return the name of the source environment."""
@@ -73,7 +77,8 @@ class Job:
     def measure(self, environment: str, runs: Sequence[Run]) -> None:
         """Measure runs that the store lacks; raises Interrupted after ctrl-C."""
         done = run_campaign(
-            self.study, environment, runs, self.store, workers=self.workers, stop=self.stop
+            self.study, environment, runs, self.store, workers=self.workers, stop=self.stop,
+            make=self.make,
         )
         if done.interrupted:
             raise Interrupted
@@ -161,9 +166,7 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
         return results
 
     plans: list[Plan] = [[('transfer', budget), ('random', budget)], [('target-only', longer)]]
-    environments = [
-        make_environment(study, job.target, worker=number) for number in range(len(plans))
-    ]
+    environments = [job.make(study, job.target, worker=number) for number in range(len(plans))]
     with ThreadPoolExecutor(len(plans)) as pool:
         futures = [pool.submit(stream, *pair) for pair in zip(environments, plans)]
         try:
@@ -194,17 +197,17 @@ def evaluate(
     job: Job, candidates: Mapping[str, Configuration]
 ) -> dict[str, list[Measurement]]:
     """Measure configurations on the target, as `evaluate_in` does."""
-    return evaluate_in(job, job.target, candidates)
+    return evaluate_in(job, job.target, candidates, job.seeds)
 
 
 def evaluate_in(
-    job: Job, environment: str, candidates: Mapping[str, Configuration]
+    job: Job, environment: str, candidates: Mapping[str, Configuration], seeds: int
 ) -> dict[str, list[Measurement]]:
-    """Measure configurations, interleaved, each with the evaluation seeds."""
-    seeds = range(job.study.seeds.evaluation, job.study.seeds.evaluation + job.seeds)
+    """Measure configurations, interleaved, each with the first `seeds` evaluation seeds."""
+    first = job.study.seeds.evaluation
     runs = [
         Run(configuration, seed, 'evaluation')
-        for seed in seeds
+        for seed in range(first, first + seeds)
         for configuration in _distinct(candidates.values())
     ]
     found = job.measured(environment, runs, 'evaluation')
@@ -251,12 +254,14 @@ def saved(
     """
     Tell how many target measurements target-only tuning needed for our result.
 
-    Its choice after each of `checkpoints` measurements is driven with the evaluation seeds;
-    the first whose mean objective is at most ours counts.
+    Its choice after each of `checkpoints` measurements is driven with half of the evaluation
+    seeds; the first whose mean objective over them is at most ours counts.
     """
+    seeds = max(2, job.seeds // 2)
     runs = results['target-only'].measurements
     budget = job.study.budget.target
-    ours = _mean_objective(job.study, evaluation, OURS)
+    common = {label: runs[:seeds] for label, runs in evaluation.items()}
+    ours = _mean_objective(job.study, common, OURS)
     tried = {}
     needed = None
     for count in [budget, *checkpoints]:
@@ -264,23 +269,23 @@ def saved(
             break
         label = f'target-only after {count}'
         candidates = {label: choice_after(job, results['target-only'], count)}
-        found = {**evaluation, **evaluate(job, candidates)}
+        found = {**common, **evaluate_in(job, job.target, candidates, seeds)}
         tried[count] = _mean_objective(job.study, found, label)
         if tried[count] <= ours:
             needed = count
             break
     most = max(tried)
+    spent = len(results['transfer'].measurements)
+    aim = f'our mean objective ({ours:.3f}, {seeds} seeds)'
     text = (
-        f'Target-only tuning reached our mean objective ({ours:.3f}) after {needed} target '
-        f'measurements, against our {len(results["transfer"].measurements)}.'
+        f'Target-only tuning reached {aim} after {needed} target measurements; we used {spent}.'
         if needed is not None else
-        f'Target-only tuning had not reached our mean objective ({ours:.3f}) after {most} '
-        f'target measurements (it had {tried[most]:.3f}); we used '
-        f'{len(results["transfer"].measurements)}.'
+        f'Target-only tuning had not reached {aim} after {most} target measurements '
+        f'(it had {tried[most]:.3f}); we used {spent}.'
     )
     job.say(text)
     return {
-        'ours': ours, 'ours_measurements': len(results['transfer'].measurements),
+        'ours': ours, 'ours_measurements': spent,
         'target_only': {str(k): v for k, v in tried.items()}, 'needed': needed,
         'tried_up_to': most, 'text': text,
     }
@@ -354,15 +359,24 @@ def compare_and_show(
     """Print the table of the comparison and return it."""
     comparison = compare(job.study, evaluation, OURS)
     units = {name: metric.unit for name, metric in job.study.metrics.items()}
-    job.say(format_table(comparison_rows(comparison.to_dict(), units)))
+    show_comparison(job, comparison.to_dict(), units)
+    return comparison
+
+
+def show_comparison(
+    job: Job, comparison: Mapping[str, Any], units: Mapping[str, str]
+) -> None:
+    """Print a comparison as two tables: means, and differences to the baseline."""
+    job.say('Means; success with its Wilson 95 % interval:')
+    job.say(format_table(mean_rows(comparison, units)))
     job.say(
-        'mean (95 % interval of the difference to ours, paired by seed; ~ inconclusive); '
-        'success with the Wilson 95 % interval'
+        f'\nDifferences to {comparison["baseline"]}, paired by seed, bootstrap 95 % intervals '
+        '(~: inconclusive):'
     )
-    for label, row in comparison.rows.items():
+    job.say(format_table(difference_rows(comparison, units)))
+    for label, row in comparison['rows'].items():
         if row['failures']:
             job.say(f'  {label}: failed missions: {row["failures"]}')
-    return comparison
 
 
 def _front_points(measurements: Sequence[Measurement]) -> list[tuple[float, float]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tl_adapt.errors import InputError
@@ -76,15 +77,19 @@ class Environment(Protocol):
         """End every process that the environment started; a second call does nothing."""
 
 
-def make_environment(study: Study, name: str, *, worker: int = 0) -> Environment:
+def make_environment(
+    study: Study, name: str, *, worker: int = 0, traces: Path | None = None
+) -> Environment:
     """
     Make the environment that the study calls `name`.
 
-    `worker` numbers environments that run side by side, so that they can be told apart.
+    `worker` numbers environments that run side by side, so that they can be told apart. `traces`
+    is the folder in which those that have traces keep them.
     """
     spec = study.environment(name)
     module, cls = _KINDS[spec.kind]
+    options: dict[str, Any] = {'traces': traces} if spec.kind == 'stack' else {}
     environment: Environment = getattr(importlib.import_module(module), cls)(
-        study, name, worker=worker
+        study, name, worker=worker, **options
     )
     return environment

@@ -13,7 +13,7 @@ from typing import Any
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.parameter_file import write_text
 from tl_adapt.report import plots
-from tl_adapt.report.tables import adaptation_rows, comparison_rows
+from tl_adapt.report.tables import adaptation_rows, difference_rows, mean_rows
 
 _STYLE = '''
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
@@ -47,7 +47,7 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
         f'<h1>{html.escape(result["study"])}: measured, transferred, adapted</h1>',
         f'<p class="note">{html.escape(result.get("summary", ""))}</p>',
         '<h2>Configurations on the target, with seeds that tuning never saw</h2>',
-        _table(comparison_rows(result['comparison'], result.get('units', {}))),
+        *_comparison(result['comparison'], result.get('units', {})),
     ]
     if 'saved' in result:
         parts.append(f'<p>{html.escape(result["saved"]["text"])}</p>')
@@ -56,6 +56,9 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
         parts += ['<h2>Source and target: rank correlation</h2>', _table(_gap_rows(result['gap']))]
     if result.get('adaptation'):
         parts += ['<h2>Adaptation at runtime</h2>', _table(adaptation_rows(result['adaptation']))]
+        if 'comparison' in result['adaptation']:
+            parts.append('<p>In the changed environment:</p>')
+            parts += _comparison(result['adaptation']['comparison'], result.get('units', {}))
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<title>tl_adapt: {html.escape(result["study"])}</title><style>{_STYLE}</style></head>'
@@ -86,6 +89,16 @@ def _plots(result: Mapping[str, Any]) -> list[str]:
     return [
         figure.to_html(full_html=False, include_plotlyjs='inline' if index == 0 else False)
         for index, figure in enumerate(figures)
+    ]
+
+
+def _comparison(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:
+    baseline = html.escape(comparison['baseline'])
+    return [
+        _table(mean_rows(comparison, units)),
+        f'<p>Differences to {baseline}, paired by seed, bootstrap 95 % intervals; '
+        '~ marks an inconclusive one:</p>',
+        _table(difference_rows(comparison, units)),
     ]
 
 

@@ -8,30 +8,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def comparison_rows(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[list[str]]:
-    """
-    Return a comparison as rows of text, the head first.
-
-    A cell holds the mean, and for rows other than the baseline the difference to it with its
-    95 % interval; `~` marks an inconclusive one.
-    """
+def mean_rows(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[list[str]]:
+    """Return each metric's mean per configuration as rows of text, the head first."""
     rows = comparison['rows']
-    names: list[str] = []
-    for row in rows.values():
-        names += [name for name in row['metrics'] if name not in names and name != 'success']
-    head = ['configuration', 'success', 'broken limits']
-    head += [f'{n} [{units[n]}]' if units.get(n, '1') != '1' else n for n in names]
-    table = [head]
-    for label, row in rows.items():
-        share = row['success']
-        cells = [label]
-        cells.append(
-            f'{share["estimate"]:.0%} ({share["low"]:.0%}..{share["high"]:.0%})' if share else '-'
-        )
-        cells.append(f'{row["limits_broken"]}/{row["runs"]}')
-        for name in names:
-            cells.append(_cell(row, name))
-        table.append(cells)
+    table = [['', *rows], ['success', *(_success(row) for row in rows.values())]]
+    table.append(
+        ['limits broken', *(f'{row["limits_broken"]} of {row["runs"]}' for row in rows.values())]
+    )
+    for name in _metrics(rows):
+        means = [row['metrics'].get(name) for row in rows.values()]
+        cells = ['-' if one is None else f'{one["mean"]:.4g}' for one in means]
+        table.append([_labelled(name, units), *cells])
+    return table
+
+
+def difference_rows(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[list[str]]:
+    """Return the intervals of the differences to the baseline as rows of text, the head first."""
+    rows = {k: v for k, v in comparison['rows'].items() if k != comparison['baseline']}
+    table = [['', *rows]]
+    for name in _metrics(comparison['rows']):
+        cells = [_difference(row['difference'].get(name)) for row in rows.values()]
+        table.append([_labelled(name, units), *cells])
     return table
 
 
@@ -61,12 +58,26 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    if name not in row['metrics']:
+def _metrics(rows: Mapping[str, Any]) -> list[str]:
+    names: list[str] = []
+    for row in rows.values():
+        names += [name for name in row['metrics'] if name not in names and name != 'success']
+    return names
+
+
+def _labelled(name: str, units: Mapping[str, str]) -> str:
+    return f'{name} [{units[name]}]' if units.get(name, '1') not in ('1', '') else name
+
+
+def _success(row: Mapping[str, Any]) -> str:
+    share = row['success']
+    if share is None:
         return '-'
-    text = f'{row["metrics"][name]["mean"]:.3g}'
-    difference = row['difference'].get(name)
-    if difference and difference['pairs']:
-        mark = '~' if difference['verdict'] == 'inconclusive' else ''
-        text += f' ({mark}{difference["low"]:+.2g}..{difference["high"]:+.2g})'
-    return text
+    return f'{share["estimate"]:.0%} ({share["low"]:.0%}..{share["high"]:.0%})'
+
+
+def _difference(difference: Mapping[str, Any] | None) -> str:
+    if not difference or not difference['pairs']:
+        return '-'
+    mark = '~' if difference['verdict'] == 'inconclusive' else ''
+    return f'{mark}{difference["low"]:+.3g} .. {difference["high"]:+.3g}'

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.digests import KeyMaker
-from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.errors import InputError
 from tl_adapt.progress import duration
 from tl_adapt.store import Store
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     path = args.store or str(args.output / f'{study.name}.sqlite')
     begin = time.monotonic()
     with Store(path, study=study) as store:
-        make = make_environment if args.no_traces else _tracing(args.output / 'traces')
+        traces = None if args.no_traces else args.output / 'traces'
+        make = functools.partial(make_environment, traces=traces)
         result = run_campaign(
             study, spec.name, runs, store, workers=args.workers, make=make
         )
@@ -94,19 +95,6 @@ def run(args: argparse.Namespace) -> int:
         print('interrupted: what was measured is kept; the same command goes on')
         return INTERRUPTED
     return 0
-
-
-def _tracing(folder: Path) -> Callable[..., Environment]:
-    """Return a maker of environments that keep their traces, where they have any."""
-
-    def make(study: Study, name: str, *, worker: int = 0) -> Environment:
-        if study.environment(name).kind != 'stack':
-            return make_environment(study, name, worker=worker)
-        from tl_adapt.environments.stack import StackEnvironment
-
-        return StackEnvironment(study, name, worker=worker, traces=folder)
-
-    return make
 
 
 def _measured(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_adapt.cli import INTERRUPTED
+from tl_adapt.database import take_lock
 from tl_adapt.demo import adaptation_run
 from tl_adapt.demo import job as steps
 from tl_adapt.errors import InputError
@@ -51,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output / 'demo'
     path = folder / 'measurements.sqlite'
     if args.fresh:
-        for suffix in ('', '-wal', '-shm'):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        with take_lock(path):  # nobody may be writing to what goes
+            for suffix in ('', '-wal', '-shm'):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
     begin = time.monotonic()
     with Store(path, study=study) as store:
         seeds = args.seeds or study.budget.evaluation

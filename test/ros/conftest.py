@@ -96,7 +96,7 @@ def stack_study():
             'start': [0.25, 0.0, 0.0],
             'goals': [[2.0, 0.0, 0.0]],
             'timeout': 30.0,
-            'wall_timeout': 4.0,
+            'wall_timeout': 10.0,
             'initialpose_topic': 'initialpose',
             'result_topic': 'driver/result',
             'fail_when': [

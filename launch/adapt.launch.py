@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep the parameters of a running robot adapted, with a model that was transferred before."""
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchDescription
 
 
 def generate_launch_description():

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure a study's configuration space in one environment, in parallel and resumable."""
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
 from launch.substitutions import FindExecutable, LaunchConfiguration
-
-from launch import LaunchDescription
 
 
 def generate_launch_description():

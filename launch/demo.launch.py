@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the whole demo: campaign, transfer, comparison and adaptation on a stand-in robot."""
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
 from launch.substitutions import FindExecutable, LaunchConfiguration
-
-from launch import LaunchDescription
 
 
 def generate_launch_description():

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spend a handful of measurements on the target, one by one, and choose a configuration."""
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
 from launch.substitutions import FindExecutable, LaunchConfiguration
-
-from launch import LaunchDescription
 
 
 def generate_launch_description():

@@ -88,6 +88,16 @@ def test_it_is_deterministic(source):
                                      environment).target]
 
 
+def test_a_longer_run_begins_like_the_studys_own():
+    environment = target_of()
+    own, longer = (Tuner(STUDY, seed=4, budget=budget) for budget in (8, 24))
+    for number in range(6):
+        asked, same = own.ask()[0], longer.ask()[0]
+        assert asked == same
+        for tuner in (own, longer):
+            tuner.tell(environment.measure(asked, number))
+
+
 def test_it_resumes_from_measurements_that_were_told(source):
     environment = target_of()
     first = tune(Tuner(STUDY, source=source, seed=4, budget=4), environment)

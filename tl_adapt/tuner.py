@@ -205,10 +205,15 @@ class Tuner:
         return Choice(dict(configurations[index]), mean, std, why), feasible
 
     def _initial(self) -> int:
-        """Return how many measurements are taken by design before the model chooses."""
+        """
+        Return how many measurements are taken by design before the model chooses.
+
+        A budget beyond the study's makes it no larger, so that a longer run begins like the
+        study's own and its choices on the way are those of a run that ended there.
+        """
         if self.source:
             return 0
-        total = self.budget or 2 * self.space.dim
+        total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
         return max(2, min(total // 2, self.space.dim + 1))
 
     def _next(self) -> tuple[Configuration, float | None]:

@@ -64,6 +64,18 @@ def test_differences_are_paired_by_seed(study):
     assert comparison.rows['ours']['difference'] == {}
 
 
+@pytest.mark.parametrize(
+    'pairs, verdict', [(1, 'inconclusive'), (5, 'inconclusive'), (6, 'higher')]
+)
+def test_a_few_pairs_conclude_nothing(study, pairs, verdict):
+    runs = {
+        'ours': [run(0.1, seed) for seed in range(pairs)],
+        'default': [run(0.2, seed, time=13.0) for seed in range(pairs)],
+    }
+    difference = compare(study, runs, 'ours').rows['default']['difference']['time']
+    assert (difference['pairs'], difference['verdict']) == (pairs, verdict)
+
+
 def test_failures_and_broken_limits_are_counted(study):
     runs = {
         'ours': [run(0.1, 1), run(0.1, 2)],

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
+from scipy.stats import t as student
 
 from tl_adapt.statistics import bootstrap_mean, rank_correlation, wilson
 
@@ -20,6 +22,15 @@ def test_bootstrap_interval_holds_its_estimate(values):
 def test_bootstrap_is_conclusive_only_when_zero_is_outside():
     assert bootstrap_mean([1.0, 1.1, 0.9, 1.2]).conclusive
     assert not bootstrap_mean([1.0, -1.1, 0.9, -1.2]).conclusive
+
+
+@pytest.mark.parametrize('n', [6, 10, 20])
+def test_bootstrap_is_as_wide_as_students_interval_for_normal_data(n):
+    values = norm.ppf((np.arange(n) + 0.5) / n)
+    interval = bootstrap_mean(values)
+    half = student.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)
+    assert interval.high == pytest.approx(half, rel=0.1)
+    assert interval.low == pytest.approx(-half, rel=0.1)
 
 
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 OBJECTIVE = 'objective'
+#: Fewer pairs conclude nothing: even if all agree, a sign test would not at 5 %.
+FEWEST_PAIRS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _difference(
         return {'pairs': 0, 'verdict': 'no pairs'}
     interval = bootstrap_mean(pairs)
     verdict = 'inconclusive'
-    if interval.conclusive:
+    if interval.conclusive and len(pairs) >= FEWEST_PAIRS:
         verdict = 'higher' if interval.low > 0 else 'lower'
     return {'pairs': len(pairs), **interval.to_dict(), 'verdict': verdict}
 

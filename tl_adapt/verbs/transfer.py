@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
                 f'{store_path} has no measurements of {study.source.name}: '
                 f'run `tl_adapt campaign {args.study}` first'
             )
-        environment = make_environment(study, study.target.name)
+        # A run on the robot is dear: its trace lets metrics be computed anew later.
+        environment = make_environment(
+            study, study.target.name, traces=args.output / 'traces'
+        )
         try:
             result = run_transfer(
                 study, store, environment, method=args.method, budget=budget, seed=seed,

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
+from tl_adapt.models import persistence
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import study_from_dict
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
@@ -203,6 +204,12 @@ def test_foreign_and_corrupt_files_are_refused(models, tmp_path):
     refused('corrupt')
     (folder / 'model.npz').unlink()
     refused('can not be read')
+
+
+def test_the_file_holds_the_arrays_and_nothing_else(tmp_path):
+    persistence.save(tmp_path, {'a': 1}, {'x': np.arange(3.0)})
+    meta, arrays = persistence.load(tmp_path)
+    assert (meta['a'], list(arrays)) == (1, ['x'])
 
 
 def test_no_pickle_is_ever_loaded(models, tmp_path):

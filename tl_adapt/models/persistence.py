@@ -33,7 +33,9 @@ def save(folder: str | Path, meta: Mapping[str, Any], arrays: Mapping[str, Array
     the old or the new one. Raises InputError if the folder can't be written.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    # Numbers are never pickled. Before NumPy 2.1 `allow_pickle` would be the name of an array.
+    numbers = {name: np.asarray(a, dtype=np.float64) for name, a in arrays.items()}
+    np.savez_compressed(buffer, **numbers)  # type: ignore[arg-type]
     data = buffer.getvalue()
     head = {'format': FORMAT, 'version': VERSION, 'sha256': hashlib.sha256(data).hexdigest()}
     text = json.dumps({**head, **meta}, indent=2, sort_keys=True) + '\n'

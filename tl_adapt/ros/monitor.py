@@ -108,7 +108,8 @@ class Monitor:
         self._open = False
         self._start = 0  # of a window of sim time, in ns
         self._fresh = False  # a window was opened by a callback and poll has not seen it
-        self._lost = 0  # windows that ended because another goal came
+        self._finishing = False  # a window has ended and is being reduced
+        self._lost: list[str] = []  # why there is no window of a mission, for each of these
         self._goals = _Goals()
         self._active: set[bytes] = set()
         self._known: set[bytes] = set()
@@ -178,8 +179,7 @@ class Monitor:
         """Return the window that has just ended, or None; raises MeasurementError."""
         with self._lock:
             if self._lost:
-                self._lost -= 1
-                return Window({}, 'another goal took its place')
+                return Window({}, self._lost.pop(0))
         if self._length is not None:
             return self._poll_length(self._length)
         return self._poll_mission()
@@ -227,6 +227,7 @@ class Monitor:
             return None
         end, outcome = found
         with self._lock:
+            self._finishing = True
             if self._active:
                 self._over |= self._active
         return self._finish(start, end, '' if outcome == SUCCEEDED else outcome)
@@ -275,7 +276,7 @@ class Monitor:
             sampler.stop()
         with self._lock:
             # Only now: a callback that opens the next window must find this one closed.
-            self._open = False
+            self._open = self._finishing = False
             configuration = self._in_force if self._whole else None
         try:
             trace = self._recorder.stop()
@@ -345,10 +346,24 @@ class Monitor:
                 self._goals.goal, self._goals.ended = goal, None
                 self._goals.done += 1
                 return
-            self._lost += self._open
+            if self._finishing or (self._open and self._succeeded(count)):
+                # What was recorded of the last mission is still needed.
+                self._lost.append('began before the last mission was evaluated')
+                return
+            if self._open:
+                self._lost.append('another goal took its place')
         self._begin(sent)
         with self._lock:
             self._goals.goal = goal
+
+    def _succeeded(self, count: int) -> bool:
+        """Tell, with the lock held, whether the present mission of `count` goals is done."""
+        goals = self._goals
+        found = [what for sent, _, what in self._results if sent >= goals.begun]
+        if len(found) >= count and all(what == SUCCEEDED for what in found):
+            return True
+        outcome = None if goals.ended is None else goals.ended[1]
+        return outcome == SUCCEEDED and goals.done + 1 >= count
 
     def _on_result(self, message: Header, info: Any) -> None:
         with self._lock:

@@ -1,0 +1,124 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for the windows that the monitor makes of goals, without any message being sent."""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip('rclpy')
+
+from action_msgs.msg import GoalStatus, GoalStatusArray  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from tl_adapt.ros.monitor import Monitor  # noqa: E402
+from tl_adapt.study import load_study  # noqa: E402
+
+IN_FORCE = {'max_vel_x': 0.3}
+SECOND = 1_000_000_000
+
+
+class NoNode:
+    """A node in a graph where nobody publishes anything."""
+
+    def create_subscription(self, *args, **options):
+        return object()
+
+    def destroy_subscription(self, subscription):
+        pass
+
+    def get_publishers_info_by_topic(self, topic):
+        return []
+
+    def count_publishers(self, topic):
+        return 0
+
+
+class Watched:
+    """A monitor, and a clock of our own for what it is told."""
+
+    def __init__(self):
+        self.monitor = Monitor(NoNode(), load_study('demo'))
+        self.monitor.in_force(IN_FORCE)
+        self.now = time.time_ns()
+        self.monitor.clock.now = lambda: self.now
+
+    def status(self, number, code):
+        self.now += SECOND
+        status = GoalStatus(status=code)
+        status.goal_info.goal_id.uuid = [number] * 16
+        message = GoalStatusArray(status_list=[status])
+        self.monitor._on_status(message, {'source_timestamp': self.now})
+
+    def begin(self, number):
+        self.status(number, GoalStatus.STATUS_EXECUTING)
+
+    def succeed(self, number):
+        self.now += SECOND
+        message = Header(frame_id='succeeded')
+        message.stamp.sec, message.stamp.nanosec = divmod(self.now, SECOND)
+        self.monitor._on_result(message, {'source_timestamp': self.now})
+        self.status(number, GoalStatus.STATUS_SUCCEEDED)
+
+    def windows(self):
+        found = []
+        while (window := self.monitor.poll()) is not None:
+            found.append(window)
+        return found
+
+
+@pytest.fixture
+def watched():
+    watched = Watched()
+    yield watched
+    watched.monitor.close()
+
+
+def outcomes(windows):
+    return sorted((w.outcome, w.configuration == IN_FORCE) for w in windows)
+
+
+SKIPPED = ('began before the last mission was evaluated', False)
+
+
+def test_a_mission_is_a_window(watched):
+    watched.begin(1)
+    assert watched.windows() == []
+    watched.succeed(1)
+    (window,) = watched.windows()
+    assert (window.outcome, window.configuration) == ('', IN_FORCE)
+    assert window.metrics == {'mission_time': 1.0, 'success': 1.0}
+
+
+def test_the_next_goal_does_not_cost_a_mission_that_has_just_succeeded(watched):
+    watched.begin(1)
+    watched.succeed(1)
+    watched.begin(2)
+    assert outcomes(watched.windows()) == [('', True), SKIPPED]
+    watched.succeed(2)
+    assert watched.windows() == []
+    watched.begin(3)
+    watched.succeed(3)
+    assert outcomes(watched.windows()) == [('', True)]
+
+
+def test_the_next_goal_may_come_while_the_last_mission_is_evaluated(watched, monkeypatch):
+    recorder = watched.monitor._recorder
+    monkeypatch.setattr(recorder, 'drain', lambda end: watched.begin(2))
+    watched.begin(1)
+    watched.succeed(1)
+    assert outcomes(watched.windows()) == [('', True), SKIPPED]
+    monkeypatch.undo()
+    watched.begin(3)
+    watched.succeed(3)
+    assert outcomes(watched.windows()) == [('', True)]
+
+
+def test_a_goal_that_is_replaced_is_no_failure(watched):
+    watched.begin(1)
+    watched.status(1, GoalStatus.STATUS_ABORTED)
+    watched.begin(2)
+    assert outcomes(watched.windows()) == [('another goal took its place', False)]
+    watched.succeed(2)
+    assert outcomes(watched.windows()) == [('', True)]

@@ -54,13 +54,10 @@ class Localizer(SoftwareNode):
         self._start: Pose = (float(world.start[0]), float(world.start[1]), float(world.start[2]))
         self._scans = ScanReader()
         self._matcher = StampMatcher(('scan', 'odom'))
-        self._pose = self.create_publisher(PoseWithCovarianceStamped, 'pose', 10)
+        self._pose = self.publisher(PoseWithCovarianceStamped, 'pose')
         self._restart()
-        self.create_subscription(LaserScan, 'scan', lambda m: self._take('scan', m), 10)
-        self.create_subscription(Odometry, 'odom', lambda m: self._take('odom', m), 10)
-        self.create_subscription(
-            PoseWithCovarianceStamped, 'initialpose', self._on_initialpose, 10
-        )
+        self.gather({'odom': Odometry, 'scan': LaserScan}, self._take)
+        self.listen(PoseWithCovarianceStamped, 'initialpose', self._on_initialpose)
 
     def check(self, name: str, value: Any) -> str | None:
         """Refuse negative seeds."""
@@ -92,13 +89,14 @@ class Localizer(SoftwareNode):
         self._restart()
         self._publish(message.header.stamp, self._filter.estimate())
 
-    def _take(self, topic: str, message: Any) -> None:
+    def _take(self, topic: str, message: Any) -> bool:
         stamp = nanoseconds(message.header.stamp)
         if self._matcher.went_back(topic, stamp):
             self._restart()
         complete, _ = self._matcher.add(topic, stamp, message)
         if complete is not None:
             self._update(complete['scan'], complete['odom'])
+        return complete is not None
 
     def _update(self, scan: LaserScan, odom: Odometry) -> None:
         started = time.thread_time()

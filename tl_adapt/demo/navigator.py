@@ -69,18 +69,16 @@ class Navigator(SoftwareNode):
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,
         )
-        self._cmd_vel = self.create_publisher(TwistStamped, 'cmd_vel', 10)
-        self._plan = self.create_publisher(Path, 'plan', 10)
-        self._result = self.create_publisher(Header, 'navigator/result', 10)
-        self._statuses = self.create_publisher(
+        self._cmd_vel = self.publisher(TwistStamped, 'cmd_vel')
+        self._plan = self.publisher(Path, 'plan')
+        self._result = self.publisher(Header, 'navigator/result')
+        self._statuses = self.publisher(
             GoalStatusArray, 'navigate_to_pose/_action/status', latched
         )
-        self.create_subscription(LaserScan, 'scan', lambda m: self._take('scan', m), 10)
-        self.create_subscription(Odometry, 'odom', lambda m: self._take('odom', m), 10)
-        self.create_subscription(
-            PoseWithCovarianceStamped, 'pose', lambda m: self._take('pose', m), 10
+        self.gather(
+            {'odom': Odometry, 'scan': LaserScan, 'pose': PoseWithCovarianceStamped}, self._take
         )
-        self.create_subscription(PoseStamped, 'goal_pose', self._on_goal, 10)
+        self.listen(PoseStamped, 'goal_pose', self._on_goal)
 
     def check(self, name: str, value: Any) -> str | None:
         """Refuse goal tolerances out of range."""
@@ -126,7 +124,7 @@ class Navigator(SoftwareNode):
         self._status.status = code
         self._statuses.publish(GoalStatusArray(status_list=[self._status]))
 
-    def _take(self, topic: str, message: Any) -> None:
+    def _take(self, topic: str, message: Any) -> bool:
         stamp = nanoseconds(message.header.stamp)
         if self._matcher.went_back(topic, stamp):
             self._on_time_back()
@@ -137,6 +135,7 @@ class Navigator(SoftwareNode):
                           self._last.twist.angular.z)
         if complete is not None:
             self._step(complete['scan'], complete['odom'], complete['pose'])
+        return complete is not None
 
     def _on_time_back(self) -> None:
         """Forget everything but a goal that has been given since the last scan."""

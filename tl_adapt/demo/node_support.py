@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import sys
@@ -23,10 +24,13 @@ from rcl_interfaces.msg import (
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import LaserScan, TimeReference
 
 from tl_adapt.demo.settings import Tunable
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 
 COMPUTE_TIME_MODES = ('modelled', 'measured')
 
@@ -137,11 +141,40 @@ class SoftwareNode(Node):
         if reason:
             raise TlAdaptError(reason)
         self.add_on_set_parameters_callback(self._on_set)
-        self._compute_time = self.create_publisher(TimeReference, 'compute_time', 10)
+        self._compute_time = self.publisher(TimeReference, 'compute_time')
 
     def check(self, name: str, value: Any) -> str | None:
         """Return why a parameter that is not tuned is refused, or None."""
         return None
+
+    def publisher(self, kind: Any, topic: str, qos: QoSProfile | int = 10) -> Publisher:
+        """Return a publisher without events for the executor to wait for."""
+        return self.create_publisher(kind, topic, qos, event_callbacks=PUBLISHER_EVENTS)
+
+    def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        """Subscribe without events for the executor to wait for."""
+        self.create_subscription(kind, topic, callback, 10, event_callbacks=SUBSCRIPTION_EVENTS)
+
+    def gather(self, topics: Mapping[str, Any], take: Callable[[str, Any], bool]) -> None:
+        """
+        Subscribe to topics (name -> type) that come together, as a rule in this order.
+
+        `take` gets topic and message, and returns whether that made a set complete. Only the last
+        topic wakes the node; while something is missing then, all of them do.
+        """
+        inbox = Inbox(self)
+        *others, last = topics
+
+        def on_message(topic: str, message: Any, _: object = None) -> None:
+            if topic == last:
+                inbox.take()
+            complete = take(topic, message)
+            if complete or topic == last:
+                inbox.open = not complete
+
+        for topic in others:
+            inbox.subscribe(topics[topic], topic, functools.partial(on_message, topic), 10)
+        self.listen(topics[last], last, lambda message: on_message(last, message))
 
     def values(self) -> dict[str, Any] | None:
         """Return the tunable parameters' values if any was set since the last call, else None."""

@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate, needed_fields, process_topic
+from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission import Ending, MissionRunner
 from tl_adapt.ros.parameters import (
     Assignment,
@@ -171,7 +172,7 @@ class LiveStack:
         graph.runner.initialise_pose()
         graph.recorder.prepare(alive=self.bringup.check)
         pids = {process_topic(node): self.bringup.pids(node) for node in self._measured_nodes()}
-        sampler = Sampler(pids, graph.clock.now)
+        sampler = Sampler(pids, graph.now)
         graph.recorder.start()
         ready = time.monotonic()
         try:
@@ -311,10 +312,11 @@ class _Graph:
         mission = stack.study.mission
         if mission is None:
             raise MeasurementError('the study has no mission')
-        self.clock = SimClock(self.node)
+        self._inbox = Inbox(self.node)
+        self.clock = SimClock(self.node, self._inbox)
         self.parameters = ParameterClient(self.node)
         self.recorder = Recorder(
-            self.node, needed_fields(stack.study.metrics.values()), self.clock
+            self.node, needed_fields(stack.study.metrics.values()), self.clock, self._inbox
         )
         simulator = stack.spec.options.get('simulator')
         self.runner = MissionRunner(
@@ -323,6 +325,7 @@ class _Graph:
             simulator,
             self.clock,
             stack.bringup.check,
+            self._inbox,
             deadline=min(_STEP, mission.wall_timeout),
         )
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -331,6 +334,11 @@ class _Graph:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
+
+    def now(self) -> int:
+        """Return the present sim time in ns."""
+        self._inbox.take()
+        return self.clock.now()
 
     def refuse_strangers(self, seconds: float = 0.3) -> None:
         """Raise MeasurementError if nodes are on this domain before the stack is brought up."""

@@ -28,6 +28,7 @@ from std_srvs.srv import Empty
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.expressions import Expression
 from tl_adapt.ros.calls import Call
+from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.trace import extract
 
@@ -48,6 +49,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 # The pose where a localizer answers an initial pose: the demo's and Nav2's.
 _POSE_TOPICS = ('pose', 'amcl_pose')
 _WARM = 5  # clock messages
+_TAKE = 0.05  # s between two looks into the inbox while the mission runs ...
+_TAKE_SOON = 0.005  # ... and while a step of its start is waited for
 _LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -76,6 +79,7 @@ class MissionRunner:
         simulator: Mapping[str, str] | None,
         clock: SimClock,
         alive: Callable[[], None],
+        inbox: Inbox,
         *,
         deadline: float = 10.0,
     ) -> None:
@@ -84,12 +88,14 @@ class MissionRunner:
 
         `simulator` names the services pause, unpause and reset; None or a missing name means
         that there is none, as on a robot. `alive` raises MeasurementError if a process died.
+        What comes with every scan goes through the `inbox`, as the clock does.
         `deadline` [s, wall] bounds each single step.
         """
         self._node = node
         self._mission = mission
         self._clock = clock
         self._alive = alive
+        self._inbox = inbox
         self._deadline = deadline
         self._changed = threading.Condition()
         self._statuses: dict[bytes, int] = {}
@@ -105,17 +111,34 @@ class MissionRunner:
             for verb, name in (simulator or {}).items()
             if verb in ('pause', 'unpause', 'reset')
         }
-        self._goals = node.create_publisher(PoseStamped, mission.goal_topic, 10)
-        node.create_subscription(GoalStatusArray, mission.outcome_topic, self._on_status, _LATCHED)
+        self._goals = node.create_publisher(
+            PoseStamped, mission.goal_topic, 10, event_callbacks=PUBLISHER_EVENTS
+        )
+        node.create_subscription(
+            GoalStatusArray,
+            mission.outcome_topic,
+            self._on_status,
+            _LATCHED,
+            event_callbacks=SUBSCRIPTION_EVENTS,
+        )
         if mission.result_topic:
-            node.create_subscription(Header, mission.result_topic, self._on_result, 10)
+            node.create_subscription(
+                Header,
+                mission.result_topic,
+                self._on_result,
+                10,
+                event_callbacks=SUBSCRIPTION_EVENTS,
+            )
         self._initial: Any = None
         if mission.initialpose_topic:
             self._initial = node.create_publisher(
-                PoseWithCovarianceStamped, mission.initialpose_topic, 10
+                PoseWithCovarianceStamped,
+                mission.initialpose_topic,
+                10,
+                event_callbacks=PUBLISHER_EVENTS,
             )
             for topic in _POSE_TOPICS:
-                node.create_subscription(PoseWithCovarianceStamped, topic, self._on_pose, 10)
+                inbox.subscribe(PoseWithCovarianceStamped, topic, self._on_pose, 10)
         clock.changed = self._wake
 
     def wait_until_ready(self) -> None:
@@ -164,6 +187,7 @@ class MissionRunner:
         """Tell the localizer where the mission starts, and wait for the pose that it answers."""
         if self._initial is None or self._mission.start is None:
             return
+        self._inbox.take()
         stamp = self._clock.now() if self._clock.running else 0
         message = PoseWithCovarianceStamped()
         message.header.frame_id = self._mission.frame
@@ -201,6 +225,7 @@ class MissionRunner:
             self._results.clear()
             self._failures.clear()
         simulated = 'unpause' in self._services
+        self._inbox.take()
         before = self._clock.now()
         goal = self._send_goal(mission.goals[0])
         if simulated:
@@ -241,6 +266,7 @@ class MissionRunner:
 
     def _settle(self, seconds: float) -> None:
         """Let the stack run without a goal."""
+        self._inbox.take()
         begin = self._clock.now()
         self._call('unpause')
         self._wait(
@@ -272,6 +298,7 @@ class MissionRunner:
         """Wait until one goal is reached, the mission has failed, or time is up."""
         limit = start + round(self._mission.timeout * 1e9)
         while True:
+            self._inbox.take()
             # Read what happened before what did not: the clock runs on.
             ending = self._look(start, limit, goal, number)
             if ending is not None:
@@ -284,7 +311,7 @@ class MissionRunner:
             except MeasurementError as error:
                 return Ending(error.reason, start, max(self._clock.now(), start), broken=True)
             with self._changed:
-                self._changed.wait(0.1)
+                self._changed.wait(_TAKE)
 
     def _look(self, start: int, limit: int, goal: bytes, number: int) -> Ending | None:
         """Return how the mission ended, None if it goes on."""
@@ -316,7 +343,7 @@ class MissionRunner:
         find = functools.partial(self._node.get_publishers_info_by_topic, rule.topic)
         self._wait(lambda: bool(find()), f'no publisher on topic {rule.topic}', poll=0.01)
         rules = [other for other in self._mission.fail_when if other.topic == rule.topic]
-        self._watched[rule.topic] = self._node.create_subscription(
+        self._watched[rule.topic] = self._inbox.subscribe(
             message_type(find()[0].topic_type),
             rule.topic,
             lambda message, info: self._on_watched(rules, message, info),
@@ -368,13 +395,14 @@ class MissionRunner:
         done: Callable[[], bool],
         problem: str,
         *,
-        poll: float = 0.1,
+        poll: float = _TAKE_SOON,
         deadline: float | None = None,
     ) -> None:
         """Wait for `done`; raises MeasurementError with `problem` when the deadline is over."""
         seconds = self._deadline if deadline is None else deadline
         end = time.monotonic() + seconds
         while True:
+            self._inbox.take()
             with self._changed:
                 if done():
                     return

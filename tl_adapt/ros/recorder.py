@@ -3,8 +3,9 @@
 """
 Module for recording topics of a live graph into a trace.
 
-Callbacks only keep the serialised messages: in lock-step the recorder runs while the robot's
-software computes, and must not slow it down. They are taken apart after the mission.
+Only the serialised messages are kept, and taken out of the middleware's queues now and then: in
+lock-step the recorder runs while the robot's software computes, and must not slow it down. They
+are taken apart after the mission.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 
 from tl_adapt.errors import MeasurementError
+from tl_adapt.ros.inbox import Inbox
 from tl_adapt.trace import POSITION, Topic, Trace, extract, make_topic
 
 _DEPTH = 1000
@@ -79,12 +81,13 @@ def stamp_of(message: Any) -> int | None:
 class SimClock:
     """Follow `/clock`, and turn sending times into sim time; wall time where there is no clock."""
 
-    def __init__(self, node: Node) -> None:
-        """Subscribe on `node`, which another thread spins."""
+    def __init__(self, node: Node, inbox: Inbox | None = None) -> None:
+        """Subscribe on `node`, which another thread spins, or through an inbox of it."""
+        self._inbox = inbox or Inbox(node, open=True)
         self._lock = threading.Lock()
         self._sent: list[int] = []
         self._time: list[int] = []
-        self._subscription = node.create_subscription(
+        self._inbox.subscribe(
             Clock, '/clock', self._on_clock, QoSProfile(depth=_DEPTH), raw=True
         )
         self.changed: Callable[[], None] = lambda: None
@@ -101,6 +104,7 @@ class SimClock:
 
     def restart(self) -> None:
         """Forget the past: the simulation is reset."""
+        self._inbox.take()
         with self._lock:
             self._sent.clear()
             self._time.clear()
@@ -164,9 +168,20 @@ class _Channel:
 class Recorder:
     """Record the given fields of topics, over one mission after the other."""
 
-    def __init__(self, node: Node, topics: Mapping[str, Iterable[str]], clock: SimClock) -> None:
-        """Record `topics` (topic -> dotted paths) through `node`, which another thread spins."""
+    def __init__(
+        self,
+        node: Node,
+        topics: Mapping[str, Iterable[str]],
+        clock: SimClock,
+        inbox: Inbox | None = None,
+    ) -> None:
+        """
+        Record `topics` (topic -> dotted paths) through `node`, which another thread spins.
+
+        What comes into an `inbox` has to be taken while a trace is recorded.
+        """
         self._node = node
+        self._inbox = inbox or Inbox(node, open=True)
         self._clock = clock
         self._channels = [_Channel(topic, fields) for topic, fields in topics.items()]
         self._missing: set[str] = set()
@@ -212,7 +227,7 @@ class Recorder:
             channel.type = message_type(types.pop())
             slots = list(channel.type.get_fields_and_field_types().items())
             channel.has_header = bool(slots) and slots[0] == ('header', 'std_msgs/Header')
-            channel.subscription = self._node.create_subscription(
+            channel.subscription = self._inbox.subscribe(
                 channel.type,
                 channel.topic,
                 channel.on_message,
@@ -238,6 +253,7 @@ class Recorder:
         waiting = [c for c in self._channels if c.has_header and c.messages]
         begun = time.monotonic()
         while waiting and time.monotonic() < end:
+            self._inbox.take()
             waiting = [c for c in waiting if c.newest() < end_ns]
             if time.monotonic() - max([begun, *(c.last for c in waiting)]) > quiet:
                 break
@@ -249,6 +265,7 @@ class Recorder:
 
         Raises TraceError if a message type lacks a field that a metric needs.
         """
+        self._inbox.take()
         trace = Trace()
         for channel in self._channels:
             channel.recording = False
@@ -283,7 +300,7 @@ class Recorder:
         for channel in self._channels:
             channel.recording = False
             if channel.subscription is not None:
-                self._node.destroy_subscription(channel.subscription)
+                self._inbox.unsubscribe(channel.subscription)
                 channel.subscription = None
 
 

@@ -17,12 +17,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, LaserScan
 from std_msgs.msg import Bool
 
+from tl_adapt.ros.inbox import PUBLISHER_EVENTS
 from tl_adapt.simulators.base import Sample
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # the name in Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 try:
     from geometry_msgs.msg import TransformStamped
@@ -31,10 +27,6 @@ except ImportError:  # tf2_msgs is not in every installation
     TFMessage = None
 
 QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-
-# Each event callback is one more thing to wait for in every turn of the executor.
-PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
-SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 class SensorPublisher:

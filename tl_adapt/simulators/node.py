@@ -24,10 +24,11 @@ from std_srvs.srv import Empty
 
 from tl_adapt.demo.world import load_world
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.ros.inbox import SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.simulators import options as parameters
 from tl_adapt.simulators.base import Sample, SimulatorError
 from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
-from tl_adapt.simulators.messages import QOS, SUBSCRIPTION_EVENTS, SensorPublisher
+from tl_adapt.simulators.messages import QOS, SensorPublisher
 from tl_adapt.simulators.mujoco_sim import MujocoSimulator
 
 _WAKE = 0.05  # s; how late a deadline may be noticed
@@ -63,10 +64,12 @@ class SimulatorNode(Node):
         self._published_ns = 0
         self._gather_until: float | None = time.monotonic() + self.options.answer_timeout
         self._reset(keep_battery=False, time_ns=0)
+        # A compute time alone is no answer: it may wait until the command has come.
+        self._compute_times = Inbox(self)
+        self._compute_times.subscribe(TimeReference, 'compute_time', self._on_compute_time, QOS)
         for kind, topic, heard in (
             (TwistStamped, 'cmd_vel', self._on_stamped),
             (Twist, 'cmd_vel_unstamped', self._on_twist),
-            (TimeReference, 'compute_time', self._on_compute_time),
         ):
             self.create_subscription(kind, topic, heard, QOS, event_callbacks=SUBSCRIPTION_EVENTS)
         for name, callback in (
@@ -149,6 +152,7 @@ class SimulatorNode(Node):
         if answer is None:
             return
         executor.spin_once(timeout_sec=_WAKE)
+        self._compute_times.take()
         if self._pending is not answer or self.paused:
             return
         if answer.complete(self.options.compute_time_sources):
@@ -164,8 +168,10 @@ class SimulatorNode(Node):
             )
             self._schedule(answer)
         else:
+            self._compute_times.open = answer.answered
             return
         self._pending = None
+        self._compute_times.open = False
 
     def _schedule(self, answer: Answer) -> None:
         """Put the command of an answer into the queue, to take effect when it would be there."""
@@ -192,6 +198,7 @@ class SimulatorNode(Node):
         # A period that could not be kept is not caught up with: that would be faster than real.
         late = wait < -self.options.period_ns / 1e9 / self.options.real_time_factor
         self._wall_start = time.monotonic() + (0.0 if late else wait)
+        self._compute_times.take()
         for answer in self._answers.values():
             if answer.answered:
                 self._schedule(answer)
@@ -226,7 +233,7 @@ class SimulatorNode(Node):
                 throttle_duration_sec=1.0,
             )
 
-    def _on_compute_time(self, message: TimeReference) -> None:
+    def _on_compute_time(self, message: TimeReference, _: object) -> None:
         stamp = message.header.stamp
         answer = self._answers.get(stamp.sec * 1_000_000_000 + stamp.nanosec)
         if answer is not None and message.source in self.options.compute_time_sources:

@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import os
 import re
 import sys
 
@@ -73,6 +74,10 @@ def test_missing_files(tmp_path, monkeypatch):
             f'{name}: no such file, and no study of that name is shipped'
         )
     assert 'is a folder, not a study file' in error_of(load_study, tmp_path)
+    assert error_of(load_study, os.devnull) == f'{os.devnull}: is no regular file'
+    assert error_of(load_study, '').startswith('STUDY: must name a study file')
+    for name in ('n' * 5000, 'null\0byte.yaml', '~no_such_user/study.yaml'):
+        assert error_of(load_study, name).startswith(name)
     (tmp_path / 'demo').mkdir()
     assert load_study('demo').name == 'demo'  # a folder of that name is no study
 

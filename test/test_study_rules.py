@@ -28,6 +28,8 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         ((*SIM, 'file'), 'a.csv', 'environments.sim.file: unknown key'),
         (('version',), 2, 'version: must be 1, got 2'),
         (('name',), 'a name', 'name: must be a plain name'),
+        (('name',), 'n' * 101, 'name: must have at most 100 characters'),
+        (('budget',), {'source': 10**20}, 'budget.source: must be <= 100000'),
         (('parameters',), [], 'parameters: must be a mapping, got []'),
         (('parameters',), {}, 'parameters: must have at least 1 element, got {}'),
         ((*V, 'type'), 'float', 'parameters.v.type: must be one of bool, int, double, string'),

@@ -59,16 +59,26 @@ def shipped_file(relative: str) -> Path | None:
 
 def find_study(path: str | Path) -> Path:
     """Return the path of a study file, or of the shipped study of that name."""
-    found = Path(path).expanduser()
-    if found.is_file():
-        return found
     bare = str(path)
+    if not bare:
+        raise InputError('must name a study file or a shipped study', key='STUDY', value=bare)
+    try:
+        found = Path(path).expanduser()
+        is_file, is_folder, exists = found.is_file(), found.is_dir(), found.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        # A name that is too long, a null byte in it, `~` of an unknown user.
+        reason = getattr(error, 'strerror', None) or error
+        raise InputError(f'can not be read ({reason})', file=path) from None
+    if is_file:
+        return found
     if re.fullmatch(r'[A-Za-z0-9_-]+(\.yaml)?', bare):
         shipped = shipped_file(bare if bare.endswith('.yaml') else f'{bare}.yaml')
         if shipped is not None:
             return shipped
-    if found.is_dir():
+    if is_folder:
         raise InputError('is a folder, not a study file', file=path)
+    if exists:
+        raise InputError('is no regular file', file=path)
     raise InputError('no such file, and no study of that name is shipped', file=path)
 
 
@@ -243,6 +253,8 @@ def _explain(error: Any, path: Path) -> None:
     elif rule_name in ('minimum', 'exclusiveMinimum', 'maximum'):
         sign = {'minimum': '>=', 'exclusiveMinimum': '>', 'maximum': '<='}[rule_name]
         rule = f'must be {sign} {limit}'
+    elif rule_name == 'maxLength':
+        rule = f'must have at most {limit} characters'
     elif rule_name in ('pattern', 'propertyNames', 'minLength', 'uniqueItems'):
         rule = {
             'minLength': 'must not be empty',

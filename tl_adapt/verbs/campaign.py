@@ -20,6 +20,11 @@ from tl_adapt.store import Store
 from tl_adapt.study import Study, load_study
 
 _REASONS = 5
+#: Argument, lowest and highest value: a typing error must not plan for hours or fill the memory.
+_BOUNDS = (
+    ('configurations', 0, 100_000), ('workers', 1, 1_000), ('repeats', 0, 1_000),
+    ('seed', 0, None),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run or resume the campaign and return the exit code: 0, or 130 after ctrl-C."""
-    for name, low in (('configurations', 0), ('workers', 1), ('repeats', 0), ('seed', 0)):
+    for name, low, high in _BOUNDS:
         value = getattr(args, name)
         if value is not None and value < low:
             raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
+        if value is not None and high is not None and value > high:
+            raise InputError(f'must be at most {high}', key=f'--{name}', value=value)
     study = load_study(args.study)
     spec = study.environment(args.environment) if args.environment else study.source
     budget = study.budget.target if spec.role == 'target' else study.budget.source

@@ -42,6 +42,13 @@ def to_child(pose: Pose, points: np.ndarray) -> np.ndarray:
     return np.column_stack((c * x + s * y, c * y - s * x))
 
 
+def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the squared distances (n, m) of points (n, 2) to others (m, 2)."""
+    dx = points[:, 0:1] - others[:, 0]
+    dy = points[:, 1:2] - others[:, 1]
+    return dx * dx + dy * dy
+
+
 def scan_points(angles: np.ndarray, ranges: np.ndarray, max_range: float = math.inf) -> np.ndarray:
     """Return the hits (k, 2) of a scan in the lidar's frame, without readings of no hit."""
     with np.errstate(invalid='ignore'):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from tl_adapt.demo.geometry import squared_distances
 from tl_adapt.demo.planner import ROBOT_RADIUS, closeness_cost
 from tl_adapt.demo.settings import NavigatorSettings
 
@@ -105,8 +106,7 @@ class DynamicWindow:
         to_goal = np.hypot(end[:, 0] - goal[0], end[:, 1] - goal[1])
         if final:
             to_goal = np.hypot(point_x - goal[0], point_y - goal[1]).min(axis=1)
-        offset = end[:, None, :] - path[None, :, :]
-        to_path = np.sqrt(np.square(offset).sum(axis=2).min(axis=1))
+        to_path = np.sqrt(squared_distances(end, path).min(axis=1))
         closeness = closeness_cost(closest, s.inflation_radius, s.cost_scaling_factor)
         score = (
             (0.0 if leave_path else s.path_weight) * to_path
@@ -166,5 +166,7 @@ class DynamicWindow:
         if not len(near):
             return np.full(x.shape, math.inf)
         states = np.column_stack((x.ravel(), y.ravel()))
-        distance, _ = cKDTree(near).query(states, distance_upper_bound=bound)
+        # A tree is asked once only: building a better one costs more than it saves.
+        tree = cKDTree(near, compact_nodes=False, balanced_tree=False)
+        distance, _ = tree.query(states, distance_upper_bound=bound)
         return distance.reshape(x.shape) - ROBOT_RADIUS

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tl_adapt.demo.geometry import Pose, scan_points, to_child, to_parent, wrap
+from tl_adapt.demo.geometry import Pose, scan_points, squared_distances, to_child, to_parent, wrap
 from tl_adapt.demo.local_control import DynamicWindow
 from tl_adapt.demo.planner import ROBOT_RADIUS, SPACING, GridPlanner
 from tl_adapt.demo.settings import NavigatorSettings
@@ -190,7 +190,7 @@ class Navigation:
         return True
 
     def _nearest(self, path: np.ndarray, pose: Pose) -> int:
-        return int(np.argmin(np.square(path - np.asarray(pose[:2])).sum(axis=1)))
+        return int(np.argmin(squared_distances(np.array([pose[:2]]), path)))
 
     def _blocked(self, mission: _Mission, pose: Pose, points: np.ndarray) -> bool:
         """Return whether lidar points lie on the next metre of the path."""
@@ -201,8 +201,7 @@ class Navigation:
         near = to_parent(pose, points[np.hypot(*points.T) < 1.3])
         if not len(near):
             return False
-        offset = ahead[:, None, :] - near[None, :, :]
-        return bool(np.square(offset).sum(axis=2).min() < ROBOT_RADIUS**2)
+        return bool(squared_distances(ahead, near).min() < ROBOT_RADIUS**2)
 
     def _recover(self, mission: _Mission, pose: Pose, points: np.ndarray) -> None:
         """Turn towards the path or, if there is room behind, back off; by turns."""

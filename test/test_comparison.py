@@ -6,7 +6,7 @@ import pytest
 
 from tl_adapt.comparison import compare, counted_metrics, objective_values, worst_values
 from tl_adapt.environments.base import Measurement
-from tl_adapt.study import study_from_dict
+from tl_adapt.study import load_study, study_from_dict
 
 
 @pytest.fixture
@@ -92,3 +92,19 @@ def test_failures_and_broken_limits_are_counted(study):
 def test_an_unknown_baseline_is_refused(study):
     with pytest.raises(KeyError):
         compare(study, {'ours': [run(0.1, 1)]}, 'nobody')
+
+
+def test_a_busy_host_explains_a_difference_in_cpu_time():
+    study = load_study('demo')
+
+    def row(seed, cpu, busy):
+        return Measurement(
+            'simulation', {}, seed, {'cpu': cpu, 'mission_time': 1.0},
+            provenance={'reference_loop': busy},
+        )
+
+    quiet = [row(seed, 0.10 + 0.001 * seed, 0.010) for seed in range(10)]
+    for cpu, busy, verdict in ((0.2, 0.020, 'inconclusive'), (0.2, 0.010, 'higher')):
+        other = [row(seed, cpu + 0.002 * (seed % 3), busy) for seed in range(10)]
+        rows = compare(study, {'ours': quiet, 'other': other}, 'ours').rows
+        assert rows['other']['difference']['cpu']['verdict'] == verdict

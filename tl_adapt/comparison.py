@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_adapt.environments.base import Measurement
-from tl_adapt.statistics import bootstrap_mean, wilson
+from tl_adapt.statistics import Interval, bootstrap_mean, wilson
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 OBJECTIVE = 'objective'
+INCONCLUSIVE = 'inconclusive'
+_LEVELLED = 'levelled '  # a metric divided by how busy the host was
 #: Fewer pairs conclude nothing: even if all agree, a sign test would not at 5 %.
 FEWEST_PAIRS = 6
 
@@ -91,7 +93,9 @@ def compare(
     """
     Compare configurations, each given by its measurements, against the one called `baseline`.
 
-    A pair is two measurements with the same seed. Raises KeyError for an unknown baseline.
+    A pair is two measurements with the same seed. A difference in CPU time is claimed only if it
+    stands with and without dividing by the time of the reference loop that ran before each
+    measurement. Raises KeyError for an unknown baseline.
     """
     everything = [m for rows in measurements.values() for m in rows]
     worst = worst_values(study, everything)
@@ -131,11 +135,12 @@ def _by_seed(
     objectives = objective_values(study, runs, worst)
     table = {}
     for run, objective in zip(runs, objectives):
-        counted = dict(run.metrics) if run.valid else {
-            name: float(metric.failed)
-            for name, metric in study.metrics.items()
-            if metric.failed != 'exclude'
-        }
+        counted = counted_metrics(study, run, {})
+        # CPU time grows with how busy the host is; so does the fixed loop before each run.
+        busy = run.provenance.get('reference_loop', math.nan)
+        for name, metric in study.metrics.items():
+            if metric.reduction == 'cpu' and name in counted and busy > 0.0:
+                counted[_LEVELLED + name] = counted[name] / busy
         table[run.seed] = {**counted, OBJECTIVE: float(objective)}
     return table
 
@@ -143,19 +148,31 @@ def _by_seed(
 def _difference(
     own: Mapping[int, Mapping[str, float]], other: Mapping[int, Mapping[str, float]], name: str
 ) -> dict[str, Any]:
-    pairs = [
-        own[seed][name] - other[seed][name]
-        for seed in sorted(set(own) & set(other))
-        if not math.isnan(own[seed].get(name, math.nan))
-        and not math.isnan(other[seed].get(name, math.nan))
-    ]
+    pairs = _pairs(own, other, name)
     if not pairs:
         return {'pairs': 0, 'verdict': 'no pairs'}
     interval = bootstrap_mean(pairs)
-    verdict = 'inconclusive'
-    if interval.conclusive and len(pairs) >= FEWEST_PAIRS:
-        verdict = 'higher' if interval.low > 0 else 'lower'
+    verdict = _verdict(interval, len(pairs))
+    levelled = _pairs(own, other, _LEVELLED + name)
+    if levelled and _verdict(bootstrap_mean(levelled), len(levelled)) != verdict:
+        verdict = INCONCLUSIVE
     return {'pairs': len(pairs), **interval.to_dict(), 'verdict': verdict}
+
+
+def _pairs(
+    own: Mapping[int, Mapping[str, float]], other: Mapping[int, Mapping[str, float]], name: str
+) -> list[float]:
+    both = [
+        (own[seed].get(name, math.nan), other[seed].get(name, math.nan))
+        for seed in sorted(set(own) & set(other))
+    ]
+    return [a - b for a, b in both if not math.isnan(a) and not math.isnan(b)]
+
+
+def _verdict(interval: Interval, pairs: int) -> str:
+    if not interval.conclusive or pairs < FEWEST_PAIRS:
+        return INCONCLUSIVE
+    return 'higher' if interval.low > 0 else 'lower'
 
 
 def _reasons(runs: Sequence[Measurement]) -> dict[str, int]:

@@ -207,6 +207,7 @@ class GaussianProcess:
         }
 
     @classmethod
+    @single_thread
     def from_arrays(cls, arrays: Mapping[str, Array], seed: int = 0) -> GaussianProcess:
         """Make the model that `to_arrays` described; raises KeyError or ValueError if broken."""
         log = bool(arrays['log_scale'])

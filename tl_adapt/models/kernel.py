@@ -106,8 +106,3 @@ def correlation(A: Array, B: Array, owner: NDArray[np.int_], log_lengths: Array)
     """Return the correlations (n, m) of features A (n, D), B (m, D), log length scales (d,)."""
     weight = np.exp(-log_lengths)[owner]
     return matern(squared_distance(A * weight, B * weight))
-
-
-def diagonal_noise(n: int, variance: float) -> Array:
-    """Return variance * identity of shape (n, n)."""
-    return np.diag(np.full(n, variance))

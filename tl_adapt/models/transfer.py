@@ -263,6 +263,7 @@ class TransferModel:
         return arrays
 
     @classmethod
+    @single_thread
     def from_arrays(cls, arrays: Mapping[str, Array]) -> TransferModel:
         """Make the model that `to_arrays` described; raises KeyError or ValueError if broken."""
         log, seed = bool(arrays['log_scale']), int(arrays['seed'])

@@ -164,6 +164,7 @@ class ValidityModel:
         return arrays
 
     @classmethod
+    @single_thread
     def from_arrays(cls, arrays: Mapping[str, Array]) -> ValidityModel:
         """Make the model that `to_arrays` described; raises KeyError or ValueError if broken."""
         mask = arrays['categorical'].astype(bool)

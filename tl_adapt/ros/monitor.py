@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from tl_adapt.adaptation.events import Configuration, Window
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate, needed_fields
+from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.mission import SUCCEEDED, applies
 from tl_adapt.ros.processes import Sampler
 from tl_adapt.ros.recorder import (
@@ -123,11 +124,12 @@ class Monitor:
         self._subscriptions: list[Any] = []
         if self._mission is not None:
             self._subscriptions.append(node.create_subscription(
-                GoalStatusArray, self._mission.outcome_topic, self._on_status, _LATCHED
+                GoalStatusArray, self._mission.outcome_topic, with_info(self._on_status),
+                _LATCHED
             ))
             if self._mission.result_topic:
                 self._subscriptions.append(node.create_subscription(
-                    Header, self._mission.result_topic, self._on_result, 10
+                    Header, self._mission.result_topic, with_info(self._on_result), 10
                 ))
 
     # --- what the adapter's thread calls -----------------------------------------------------
@@ -382,7 +384,7 @@ class Monitor:
         self._watched[rule.topic] = self._node.create_subscription(
             message_type(infos[0].topic_type),
             rule.topic,
-            functools.partial(self._on_watched, rules),
+            with_info(functools.partial(self._on_watched, rules)),
             matching_qos(self._node, rule.topic),
         )
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tl_adapt.demo.closed_loop import make_planner
 from tl_adapt.demo.local_control import DynamicWindow
 from tl_adapt.demo.navigation import PROGRESS_TIME, Navigation
+from tl_adapt.demo.planner import make_planner
 from tl_adapt.demo.settings import LocalizerSettings, NavigatorSettings, pick, tunables
 from tl_adapt.demo.world import load_world
 from tl_adapt.testing.kinematic import cast_rays

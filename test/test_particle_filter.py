@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from tl_adapt.demo.closed_loop import closed_loop, make_filter
+from tl_adapt.demo.closed_loop import closed_loop
 from tl_adapt.demo.compute_time import localizer_time, navigator_time
-from tl_adapt.demo.particle_filter import ParticleFilter
+from tl_adapt.demo.particle_filter import ParticleFilter, make_filter
 from tl_adapt.demo.settings import LocalizerSettings
 from tl_adapt.demo.world import load_world
 from tl_adapt.simulators.base import Physics

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tl_adapt.demo.closed_loop import make_planner
-from tl_adapt.demo.planner import ROBOT_RADIUS, GridPlanner, closeness_cost
+from tl_adapt.demo.planner import ROBOT_RADIUS, GridPlanner, closeness_cost, make_planner
 from tl_adapt.demo.world import load_world
 from tl_adapt.testing.kinematic import cast_rays
 

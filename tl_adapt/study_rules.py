@@ -57,7 +57,8 @@ def build_space(data: Mapping[str, Any]) -> Space:
         with _at(f'constraints[{number}]'):
             constraints.append(Expression(text, names))
     space = Space(parameters, constraints)
-    space.sample(1, seed=0)  # raises InputError if the constraints can't be satisfied
+    # Raises InputError if the constraints can't be satisfied. Other methods import scipy.stats.
+    space.sample(1, seed=0, method='random')
     default = space.default()
     for number, constraint in enumerate(constraints):
         if not Space(parameters, [constraint]).satisfied(default):

@@ -20,31 +20,12 @@ import numpy as np
 from tl_adapt.demo.compute_time import localizer_time, navigator_time
 from tl_adapt.demo.geometry import Pose
 from tl_adapt.demo.navigation import Navigation
-from tl_adapt.demo.particle_filter import ParticleFilter
-from tl_adapt.demo.planner import ROBOT_RADIUS, GridPlanner
+from tl_adapt.demo.particle_filter import make_filter
+from tl_adapt.demo.planner import ROBOT_RADIUS, make_planner
 from tl_adapt.demo.settings import LocalizerSettings, NavigatorSettings, pick
 from tl_adapt.demo.world import World
 from tl_adapt.simulators.base import Command, Simulator
 from tl_adapt.simulators.latency import CommandQueue, LatencyModel
-
-MAP_RESOLUTION = 0.05  # m: cells of the planner's map
-FIELD_RESOLUTION = 0.025  # m: cells of the localizer's likelihood field
-
-
-def make_planner(world: World) -> GridPlanner:
-    """Return a planner on the mapped part of a world."""
-    grid = world.occupancy(MAP_RESOLUTION, mapped_only=True)
-    return GridPlanner(grid.data, grid.resolution, grid.origin)
-
-
-def make_filter(
-    world: World, settings: LocalizerSettings | None = None, *, seed: int = 0
-) -> ParticleFilter:
-    """Return a particle filter on the mapped part of a world."""
-    grid = world.occupancy(FIELD_RESOLUTION, mapped_only=True)
-    centres = grid.centres(np.indices(grid.data.shape).reshape(2, -1).T)
-    distance = np.abs(world.distance(centres, mapped_only=True)).reshape(grid.data.shape)
-    return ParticleFilter(distance, grid.resolution, grid.origin, settings, seed=seed)
 
 
 @dataclass

@@ -13,7 +13,6 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 from sensor_msgs.msg import LaserScan
 
-from tl_adapt.demo.closed_loop import make_filter
 from tl_adapt.demo.compute_time import localizer_time
 from tl_adapt.demo.geometry import Pose, quaternion_of, yaw_of
 from tl_adapt.demo.node_support import (
@@ -23,7 +22,7 @@ from tl_adapt.demo.node_support import (
     nanoseconds,
     run_node,
 )
-from tl_adapt.demo.particle_filter import Estimate
+from tl_adapt.demo.particle_filter import Estimate, make_filter
 from tl_adapt.demo.settings import LocalizerSettings, pick, tunables
 from tl_adapt.demo.world import load_world
 

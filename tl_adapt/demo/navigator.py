@@ -17,7 +17,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
-from tl_adapt.demo.closed_loop import make_planner
 from tl_adapt.demo.compute_time import navigator_time
 from tl_adapt.demo.geometry import yaw_of
 from tl_adapt.demo.navigation import Decision, Navigation
@@ -28,6 +27,7 @@ from tl_adapt.demo.node_support import (
     nanoseconds,
     run_node,
 )
+from tl_adapt.demo.planner import make_planner
 from tl_adapt.demo.settings import NavigatorSettings, pick, tunables
 from tl_adapt.demo.world import load_world
 

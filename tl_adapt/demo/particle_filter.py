@@ -17,6 +17,7 @@ import numpy as np
 
 from tl_adapt.demo.geometry import Pose, relative, wrap_array
 from tl_adapt.demo.settings import LocalizerSettings
+from tl_adapt.demo.world import World
 
 RANGE_SCALE = 8.0  # m: a random reading is spread evenly over the lidar's reach
 FLOOR_TRANS = 0.002  # m per update: keeps copies of one particle apart while the robot stands
@@ -26,6 +27,7 @@ REFINED_SHARE = 0.1  # share of the particles, the best ones, that are refined
 STEP_TRANS = 0.05  # m
 STEP_ROT = 0.05  # rad
 MAX_STEP = 0.1  # m or rad: a longer step would leave the region where the field is smooth
+RESOLUTION = 0.025  # m: cells of the likelihood field
 
 
 @dataclass(frozen=True)
@@ -225,3 +227,13 @@ class ParticleFilter:
         index = np.searchsorted(np.cumsum(weights), positions)
         self.particles = self.particles[np.minimum(index, len(weights) - 1)]
         self._log_weights = np.zeros(n)
+
+
+def make_filter(
+    world: World, settings: LocalizerSettings | None = None, *, seed: int = 0
+) -> ParticleFilter:
+    """Return a particle filter on the mapped part of a world."""
+    grid = world.occupancy(RESOLUTION, mapped_only=True)
+    centres = grid.centres(np.indices(grid.data.shape).reshape(2, -1).T)
+    distance = np.abs(world.distance(centres, mapped_only=True)).reshape(grid.data.shape)
+    return ParticleFilter(distance, grid.resolution, grid.origin, settings, seed=seed)

@@ -17,6 +17,7 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
 from tl_adapt.demo.geometry import Pose, to_parent, wrap_array
+from tl_adapt.demo.world import World
 
 ROBOT_RADIUS = 0.105  # m
 COST_FACTOR = 6.0  # a metre beside an obstacle costs as much as 1 + this many metres in the open
@@ -26,6 +27,7 @@ MOST_MARKS = 8.0  # so that one that has gone is forgotten again
 MAPPED_WITHIN = 0.15  # m: hits this close to the map's obstacles are those
 SIGHT = 3.0  # m: how far hits are trusted to mark obstacles
 SPACING = 0.05  # m between the points of a path
+RESOLUTION = 0.05  # m: cells of the map
 
 
 def closeness_cost(
@@ -169,6 +171,12 @@ class GridPlanner:
             (self._length.copy(), columns[order].astype(np.int32), indptr.astype(np.int32)),
             shape=(size, size),
         )
+
+
+def make_planner(world: World) -> GridPlanner:
+    """Return a planner on the mapped part of a world."""
+    grid = world.occupancy(RESOLUTION, mapped_only=True)
+    return GridPlanner(grid.data, grid.resolution, grid.origin)
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from scipy import ndimage
 
 from tl_adapt.errors import InputError
 
@@ -92,6 +91,8 @@ class OccupancyGrid:
         """
         if not self.data.any():
             return np.full(self.data.shape, np.inf)
+        from scipy import ndimage  # slow to import; neither simulator nor localizer needs it
+
         return ndimage.distance_transform_edt(~self.data) * self.resolution
 
 

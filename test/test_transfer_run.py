@@ -5,6 +5,7 @@ import threading
 import pytest
 import yaml
 
+from tl_adapt.errors import StoreError
 from tl_adapt.parameter_file import parameter_tree, write_parameter_file
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
@@ -57,6 +58,18 @@ def test_methods_are_kept_apart(study, source, tmp_path):
         stored = store.get(purpose='target-only')[0]
     assert stored.provenance['versions']['tl_adapt']
     assert stored.configuration == study.space.default()
+
+
+def test_measurements_for_another_aim_are_not_taken_for_ours(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        run_transfer(study, store, target, budget=2, seed=5, source=source)
+        with pytest.raises(StoreError, match='holds 2 measurements .* another seed'):
+            run_transfer(study, store, target, budget=2, seed=6, source=source)
+        again = run_transfer(study, store, target, budget=1, seed=6, source=source, reuse=True)
+        assert len(again.measurements) == 1
+        assert len(again.tuner.target) == 3
+        assert store.count(purpose='transfer') == 3
 
 
 def test_the_operator_can_end_it(study, source, tmp_path):

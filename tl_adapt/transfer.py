@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.environments.base import Environment, Measurement
+from tl_adapt.errors import StoreError
 from tl_adapt.keeper import Keeper
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
@@ -49,6 +52,15 @@ def make_tuner(
     )
 
 
+def aim_digest(study: Study, seed: int) -> str:
+    """Return a digest of what a tuning run aims at, to tell a resumed run from another one."""
+    parts = [
+        seed, [dataclasses.astuple(one) for one in study.objectives],
+        [limit.text for limit in study.limits],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
 def run_transfer(
     study: Study,
     store: Store,
@@ -62,6 +74,7 @@ def run_transfer(
     on_measurement: Callable[[int, Measurement, Tuner], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
+    reuse: bool = False,
 ) -> TransferResult:
     """
     Measure on the target until the budget is spent or more is not worth it.
@@ -70,13 +83,25 @@ def run_transfer(
     run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
     is asked before each run; False ends the tuning. `lock` guards the store if other threads
     write to it too.
+
+    Raises StoreError if the store holds measurements that this method took for another aim (seed,
+    objectives or limits), unless `reuse`: then they are learnt from and not charged to the budget.
     """
     lock = lock or threading.Lock()
+    aim = aim_digest(study, seed)
     keeper = Keeper(study, environment.name, store)
-    tuner = make_tuner(study, method, source, budget, seed)
     with lock:
-        known = store.get(environment=environment.name, purpose=method)[:budget]
-    for measurement in known:
+        stored = store.get(environment=environment.name, purpose=method)
+    known = [m for m in stored if m.provenance.get('aim') == aim][:budget]
+    others = [m for m in stored if m.provenance.get('aim') != aim]
+    if others and not reuse:
+        raise StoreError(
+            f'{store.name} holds {len(others)} measurements of {environment.name} that were '
+            f'chosen by {method} for another seed, other objectives or other limits: learn from '
+            'them with --reuse, name another store, or begin anew'
+        )
+    tuner = make_tuner(study, method, source, budget + len(others), seed)
+    for measurement in [*others, *known]:
         tuner.tell(measurement)
     measurements = list(known)
     stopped = ''
@@ -99,6 +124,7 @@ def run_transfer(
             # Its processes may have been ended under it: not a result.
             stopped = 'interrupted'
             break
+        measurement.provenance['aim'] = aim
         key = keeper.key(configuration, run_seed, method)
         with lock:
             keeper.keep(key, configuration, run_seed, method, measurement)

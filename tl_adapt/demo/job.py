@@ -12,26 +12,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tl_adapt import __version__
 from tl_adapt.campaign import Run, campaign_runs, run_campaign
-from tl_adapt.comparison import OBJECTIVE, Comparison, compare, objective_values, worst_values
+from tl_adapt.comparison import Comparison, compare
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.models.influence import influences
-from tl_adapt.models.model_set import ModelSet
 from tl_adapt.report.tables import difference_rows, format_table, mean_rows
 from tl_adapt.space import Configuration
-from tl_adapt.statistics import rank_correlation
 from tl_adapt.store import Store
 from tl_adapt.study import Study
 from tl_adapt.transfer import TransferResult, make_tuner, run_transfer
@@ -56,13 +49,14 @@ class Job:
     workers: int
     seeds: int
     say: Callable[[str], None]
+    maker: Callable[..., Environment] = make_environment
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def make(self, study: Study, name: str, *, worker: int = 0) -> Environment:
         """Make an environment that keeps its traces in the output folder."""
-        return make_environment(study, name, worker=worker, traces=self.output / 'traces')
+        return self.maker(study, name, worker=worker, traces=self.output / 'traces')
 
     @property
     def source(self) -> str:
@@ -170,12 +164,15 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
     with ThreadPoolExecutor(len(plans)) as pool:
         futures = [pool.submit(stream, *pair) for pair in zip(environments, plans)]
         try:
+            wait(futures, return_when=FIRST_EXCEPTION)
             results = {k: v for future in futures for k, v in future.result().items()}
-        except KeyboardInterrupt:
+        except BaseException as error:
             job.stop.set()
             for environment in environments:
                 environment.close()
-            raise Interrupted from None
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted from None
+            raise
     if job.stop.is_set():
         raise Interrupted
     for method, result in results.items():
@@ -217,142 +214,6 @@ def evaluate_in(
     }
 
 
-def audit(job: Job, results: Mapping[str, TransferResult], most: int) -> dict[str, Any]:
-    """
-    Measure configurations of the target also in simulation: how like are the two?
-
-    It is done after tuning and nothing is chosen by it.
-    """
-    target = [
-        m for method in ('random', 'target-only', 'transfer')
-        for m in results[method].measurements if m.valid
-    ][:most]
-    runs = [Run(m.configuration, m.seed, 'audit') for m in target]
-    source = job.measured(job.source, runs, 'audit')
-    pairs = [(s, t) for s, t in zip(source, target) if s.valid]
-    gap = {}
-    for name in [OBJECTIVE, *job.study.metrics]:
-        if name == 'success':
-            continue
-        a, b = zip(*((_value(job.study, s, name), _value(job.study, t, name)) for s, t in pairs))
-        value = rank_correlation(a, b)
-        gap[name] = {
-            'rank_correlation': None if math.isnan(value) else value, 'pairs': len(pairs),
-        }
-    job.say('Spearman rank correlation between simulation and robot, per metric:')
-    for name, entry in gap.items():
-        found = entry['rank_correlation']
-        shown = '-' if found is None else f'{found:+.2f}'
-        job.say(f'  {name:<20} {shown}  ({entry["pairs"]} pairs)')
-    return gap
-
-
-def saved(
-    job: Job, results: Mapping[str, TransferResult], evaluation: dict[str, list[Measurement]],
-    checkpoints: Sequence[int],
-) -> dict[str, Any]:
-    """
-    Tell how many target measurements target-only tuning needed for our result.
-
-    Its choice after each of `checkpoints` measurements is driven with half of the evaluation
-    seeds; the first whose mean objective over them is at most ours counts.
-    """
-    seeds = max(2, job.seeds // 2)
-    runs = results['target-only'].measurements
-    budget = job.study.budget.target
-    common = {label: runs[:seeds] for label, runs in evaluation.items()}
-    ours = _mean_objective(job.study, common, OURS)
-    tried = {}
-    needed = None
-    for count in [budget, *checkpoints]:
-        if count > len(runs):
-            break
-        label = f'target-only after {count}'
-        candidates = {label: choice_after(job, results['target-only'], count)}
-        found = {**common, **evaluate_in(job, job.target, candidates, seeds)}
-        tried[count] = _mean_objective(job.study, found, label)
-        if tried[count] <= ours:
-            needed = count
-            break
-    most = max(tried)
-    spent = len(results['transfer'].measurements)
-    aim = f'our mean objective ({ours:.3f}, {seeds} seeds)'
-    text = (
-        f'Target-only tuning reached {aim} after {needed} target measurements; we used {spent}.'
-        if needed is not None else
-        f'Target-only tuning had not reached {aim} after {most} target measurements '
-        f'(it had {tried[most]:.3f}); we used {spent}.'
-    )
-    job.say(text)
-    return {
-        'ours': ours, 'ours_measurements': spent,
-        'target_only': {str(k): v for k, v in tried.items()}, 'needed': needed,
-        'tried_up_to': most, 'text': text,
-    }
-
-
-def influence(job: Job, source: list[Measurement], model: ModelSet) -> dict[str, Any]:
-    """Tell how each parameter moves the objective, by the source's and the transferred model."""
-    def table(one: ModelSet) -> dict[str, Any]:
-        found = influences(job.study.space, lambda c: one.objective(c)[0])
-        return {i.parameter: {'span': i.span, 'change': i.change} for i in found}
-
-    return {'simulation': table(ModelSet(job.study).fit(source, [])), 'robot': table(model)}
-
-
-def summarise(
-    job: Job, results: Mapping[str, TransferResult], comparison: Comparison,
-    source: Sequence[Measurement], **parts: Any,
-) -> dict[str, Any]:
-    """Return everything that was learnt, as JSON's types."""
-    study = job.study
-    worst = worst_values(study, [m for r in results.values() for m in r.measurements])
-    curves = {}
-    groups = {'simulation': _front_points(source)}
-    for method, result in results.items():
-        values = objective_values(study, result.measurements, worst)
-        allowed = [
-            v if m.valid and not study.broken_limits(m.metrics) else math.inf
-            for v, m in zip(values, result.measurements)
-        ]
-        best = np.minimum.accumulate(allowed) if allowed else np.array([])
-        curves[method] = [None if math.isinf(v) else float(v) for v in best]
-        groups[method] = _front_points(result.measurements)
-    budget = study.budget
-    return {
-        'tl_adapt': __version__,
-        'study': study.name,
-        'digest': study.digest,
-        'summary': (
-            f'{len(source)} measurements in simulation, at most {budget.target} on the robot '
-            f'(a stand-in); {job.seeds} paired seeds in the comparison. Differences are to '
-            f'the row {OURS}, with paired bootstrap 95 % intervals; ~ marks an inconclusive one.'
-        ),
-        'seconds': job.seconds,
-        'units': {name: metric.unit for name, metric in study.metrics.items()},
-        'transfer': {
-            method: {
-                'stopped': result.stopped,
-                'choice': None if result.choice is None else {
-                    'configuration': result.choice.configuration, 'why': result.choice.why,
-                },
-                'measurements': [
-                    {
-                        'configuration': m.configuration, 'seed': m.seed, 'valid': m.valid,
-                        'reason': m.reason, 'metrics': m.metrics,
-                    }
-                    for m in result.measurements
-                ],
-            }
-            for method, result in results.items()
-        },
-        'comparison': comparison.to_dict(),
-        'curves': curves,
-        'pareto': {'axes': ['mission_time [s]', 'energy [J]'], 'groups': groups},
-        **parts,
-    }
-
-
 def compare_and_show(
     job: Job, evaluation: Mapping[str, list[Measurement]]
 ) -> Comparison:
@@ -379,30 +240,9 @@ def show_comparison(
             job.say(f'  {label}: failed missions: {row["failures"]}')
 
 
-def _front_points(measurements: Sequence[Measurement]) -> list[tuple[float, float]]:
-    return [
-        (m.metrics['mission_time'], m.metrics['energy'])
-        for m in measurements
-        if m.valid and {'mission_time', 'energy'} <= set(m.metrics)
-    ]
-
-
 def _distinct(configurations: Any) -> list[Configuration]:
     distinct: list[Configuration] = []
     for configuration in configurations:
         if configuration not in distinct:
             distinct.append(configuration)
     return distinct
-
-
-def _value(study: Study, measurement: Measurement, name: str) -> float:
-    if name == OBJECTIVE:
-        return study.objective(measurement.metrics)
-    return measurement.metrics[name]
-
-
-def _mean_objective(
-    study: Study, evaluation: Mapping[str, list[Measurement]], label: str
-) -> float:
-    worst = worst_values(study, [m for rows in evaluation.values() for m in rows])
-    return float(np.mean(objective_values(study, evaluation[label], worst)))

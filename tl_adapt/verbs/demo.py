@@ -7,14 +7,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.database import take_lock
-from tl_adapt.demo import adaptation_run
+from tl_adapt.demo import findings
 from tl_adapt.demo import job as steps
-from tl_adapt.errors import InputError
+from tl_adapt.errors import InputError, try_import
 from tl_adapt.parameter_file import write_text
 from tl_adapt.report.page import write_report
 from tl_adapt.store import Store
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value < low:
             raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
+    try_import('rclpy', 'ros')
+    from tl_adapt.demo.adaptation_run import adaptation as adapt
+
     study = load_study(args.study)
     folder = args.output / 'demo'
     path = folder / 'measurements.sqlite'
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         job = steps.Job(study, store, folder, args.workers, seeds, _say)
         _say(f'study {study.name}: {len(study.space.parameters)} parameters; results in {folder}')
         try:
-            result = _run_steps(job)
+            result = run_steps(job, adapt)
         except (steps.Interrupted, KeyboardInterrupt):
             _say(f'interrupted: {store.count()} measurements are kept; the same command goes on')
             return INTERRUPTED
@@ -75,7 +79,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_steps(job: steps.Job) -> dict[str, Any]:
+def run_steps(job: steps.Job, adapt: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """
+    Do the steps in their order and return the result; `adapt` is the last one.
+
+    Raises Interrupted after ctrl-C.
+    """
     study = job.study
     budget = study.budget.target
     longer = 3 * budget
@@ -96,15 +105,15 @@ def _run_steps(job: steps.Job) -> dict[str, Any]:
     evaluation = job.timed(title, steps.evaluate, candidates)
     comparison = steps.compare_and_show(job, evaluation)
     saved = job.timed(
-        '4. What the transfer saved', steps.saved, results, evaluation, (2 * budget, longer)
+        '4. What the transfer saved', findings.saved, results, evaluation,
+        (budget, 2 * budget, longer),
     )
-    gap = job.timed('5. How like simulation and robot are', steps.audit, results, 16)
-    adaptation = job.timed(
-        '6. The adapter meets a changed environment', adaptation_run.adaptation, ours
-    )
-    return steps.summarise(
+    gap = job.timed(f'5. How like {job.source} and {job.target} are', findings.audit, results, 16)
+    influence = findings.influence(job, source, ours.tuner.model)
+    adaptation = job.timed('6. The adapter meets a changed environment', adapt, ours)
+    return findings.summarise(
         job, results, comparison, source, saved=saved, gap=gap, adaptation=adaptation,
-        influence=steps.influence(job, source, ours.tuner.model),
+        influence=influence,
     )
 
 

@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output', type=Path, default=Path('output'), help='folder for the model (output)'
     )
     parser.add_argument(
+        '--reuse', action='store_true',
+        help='learn also from target measurements chosen for other objectives, limits or seeds',
+    )
+    parser.add_argument(
         '--confirm', action='store_true', help='ask the operator before each measurement'
     )
 
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             result = run_transfer(
                 study, store, environment, method=args.method, budget=budget, seed=seed,
-                source=source, confirm=_ask if args.confirm else None,
+                source=source, reuse=args.reuse, confirm=_ask if args.confirm else None,
                 on_measurement=lambda i, m, t: _show(study, i, budget, m, t),
             )
         finally:

@@ -208,19 +208,45 @@ def test_bad_input_is_refused(source):
         Tuner(STUDY).tell(measurement)
 
 
+def term(log, mean, variance, factor=1.0):
+    return acquisition.Term(factor, log, np.array(mean), np.array(variance))
+
+
 def test_expected_improvement_is_the_integral():
-    draws = norm(1.0, 0.5).rvs(400_000, random_state=0)
-    got = acquisition.expected_improvement(np.array([1.0]), np.array([0.5]), 0.8)
-    assert_allclose(got, np.maximum(0.8 - draws, 0).mean(), rtol=1e-2)
-    assert_allclose(
-        acquisition.expected_improvement(np.array([1.0, 0.5]), np.zeros(2), 0.8), [0.0, 0.3],
-        atol=1e-9,
-    )
+    got = acquisition.expected_improvement([term(False, [1.0, 0.5], [0.25, 0.0])], 0.8)
+    z = (0.8 - 1.0) / 0.5
+    assert_allclose(got, [0.5 * (z * norm.cdf(z) + norm.pdf(z)), 0.3], rtol=1e-2)
+
+
+def test_expected_improvement_of_a_log_normal_term():
+    # Black and Scholes' put, without interest.
+    best, middle, deviation = 1.0, 0.2, 0.6
+    z = (np.log(best) - middle) / deviation
+    expected = best * norm.cdf(z) - np.exp(middle + deviation**2 / 2) * norm.cdf(z - deviation)
+    got = acquisition.expected_improvement([term(True, [middle], [deviation**2])], best)
+    assert_allclose(got, expected, rtol=1e-2)
+
+
+def test_a_long_upper_tail_is_no_chance_of_improvement():
+    terms = [term(False, [1.0], [0.0]), term(True, [-2.0], [2.0])]
+    assert acquisition.expected_improvement(terms, 0.99)[0] == 0.0
+
+
+def test_the_sum_of_terms_has_all_their_variance():
+    one = term(False, [1.0] * 3, [0.04, 0.09, 0.0], factor=2.0)
+    other = term(False, [-1.0] * 3, [0.09, 0.04, 0.0])
+    got = acquisition.expected_improvement([one, other], 1.0)
+    std = np.sqrt([4 * 0.04 + 0.09, 4 * 0.09 + 0.04, 0.0])
+    assert_allclose(got, std * norm.pdf(0.0), rtol=2e-2, atol=1e-12)
+    joined = acquisition.expected_improvement([one.joined(one), other.joined(other)], 1.0)
+    assert_allclose(joined, np.concatenate([got, got]))
 
 
 def test_without_an_incumbent_feasibility_leads():
     mean, std = np.array([1.0, 2.0, 0.5]), np.ones(3)
-    worth = acquisition.constrained_improvement(mean, std, np.array([0.1, 0.9, 0.1]), None)
+    terms = [term(False, mean, std**2)]
+    feasible = np.array([0.1, 0.9, 0.1])
+    worth = acquisition.constrained_improvement(terms, mean, feasible, None)
     assert int(np.argmax(worth)) == 1
     assert acquisition.incumbent(mean, np.array([0.1, 0.2, 0.3])) is None
     assert acquisition.incumbent(mean, np.array([0.9, 0.9, 0.3])) == 0

@@ -237,7 +237,9 @@ class Tuner:
             return configurations[chosen], None
         best = self._incumbent(model)
         configurations, found = self._candidates(model, best, explore=True)
-        worth = acquisition.constrained_improvement(found.mean, found.std, found.feasible, best)
+        worth = acquisition.constrained_improvement(
+            found.terms, found.mean, found.feasible, best
+        )
         seen = self._seen()
         order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
@@ -311,7 +313,7 @@ class Tuner:
             ]
             if near:
                 configurations += near
-                found = _joined(found, model.assess(self.space.encode(near)))
+                found = found.joined(model.assess(self.space.encode(near)))
         return configurations, found
 
     def _good(self) -> list[Measurement]:
@@ -332,18 +334,9 @@ class Tuner:
         """Return the indices of those whose neighbours are worth a look."""
         if explore:
             worth = acquisition.constrained_improvement(
-                found.mean, found.std, found.feasible, best
+                found.terms, found.mean, found.feasible, best
             )
             return np.argsort(-worth, kind='stable')[:ANCHORS]
         enough = found.feasible >= min(0.8, 0.95 * float(found.feasible.max()))
         ranked = np.where(enough, found.mean, np.inf)
         return np.argsort(ranked, kind='stable')[:ANCHORS]
-
-
-def _joined(first: Assessment, second: Assessment) -> Assessment:
-    """Return two assessments as one."""
-    parts = (
-        np.concatenate([getattr(first, field.name), getattr(second, field.name)])
-        for field in dataclasses.fields(Assessment)
-    )
-    return Assessment(*parts)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr
 
+from tl_adapt.acquisition import Term
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.models import persistence, scale
@@ -45,13 +46,24 @@ class Assessment:
     Hold what decides between configurations, each of shape (n,).
 
     `mean` and `std` of the objective (the function behind the noise, to be minimised), `valid`
-    the probability of a valid run, `feasible` that of one which also keeps all limits.
+    the probability of a valid run, `feasible` that of one which also keeps all limits; `terms`
+    are the objective's addends.
     """
 
     mean: Array
     std: Array
     valid: Array
     feasible: Array
+    terms: tuple[Term, ...]
+
+    def joined(self, other: Assessment) -> Assessment:
+        """Return the assessment of the configurations of both."""
+        arrays = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ('mean', 'std', 'valid', 'feasible')
+        }
+        terms = tuple(a.joined(b) for a, b in zip(self.terms, other.terms))
+        return Assessment(terms=terms, **arrays)
 
 
 class ModelSet:
@@ -145,10 +157,13 @@ class ModelSet:
         needed |= {limit.metric for limit in self.study.limits} & set(self.models)
         latent = {name: self.models[name].latent(X, noise=False) for name in sorted(needed)}
         mean, var = np.zeros(len(X)), np.zeros(len(X))
+        terms = []
         for objective in self.study.objectives:
             name = objective.metric
             factor = objective.weight / objective.reference
-            middle, std = scale.mean_and_std(*latent[name], self.models[name].log_scale)
+            log = self.models[name].log_scale
+            middle, std = scale.mean_and_std(*latent[name], log)
+            terms.append(Term(self.study.metrics[name].sign * factor, log, *latent[name]))
             mean += self.study.metrics[name].sign * factor * middle
             var += (factor * std) ** 2
         valid = self.validity.probability(X)
@@ -156,7 +171,7 @@ class ModelSet:
         for limit in self.study.limits:
             if limit.metric in latent:
                 feasible *= _kept(limit, self.models[limit.metric], *latent[limit.metric])
-        return Assessment(mean, np.sqrt(var), valid, feasible)
+        return Assessment(mean, np.sqrt(var), valid, feasible, tuple(terms))
 
     def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
         """Return mean and standard deviation (n,) of the objective, without noise."""

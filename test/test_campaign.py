@@ -8,9 +8,16 @@ import threading
 
 import pytest
 
+from tl_adapt.apparatus import GIVE_UP, measure_with_retry
 from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError, MeasurementError, StoreError
+from tl_adapt.errors import (
+    ApparatusError,
+    InputError,
+    MeasurementError,
+    StoreError,
+    TlAdaptError,
+)
 from tl_adapt.progress import Progress, duration
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
@@ -163,6 +170,136 @@ def test_failures_are_kept_and_the_campaign_goes_on(study, store):
     assert found[2].metrics == {'seconds': 1.0}
     assert found[4].provenance['odd'] is None
     assert found[4].provenance['path'] == '/a'
+
+
+def failing(*seeds, times=2, reason='the worker died (SIGKILL)'):
+    """Fail to measure `seeds`, so many times each."""
+    left = dict.fromkeys(seeds, times)
+
+    def act(fake, m):
+        if left.get(m.seed, 0) > 0:
+            left[m.seed] -= 1
+            raise ApparatusError(reason)
+
+    return act
+
+
+def test_what_the_apparatus_spoils_is_tried_again(study, store):
+    result = run_campaign(
+        study, 'program', runs_of(study, 3), store, progress=False,
+        make=maker(failing(1, times=1)),
+    )
+    assert result == CampaignResult(done=3, skipped=0, invalid=0, interrupted=False)
+    found = store.get()
+    assert all(m.valid for m in found)
+    before = [m.provenance.get('failed_before') for m in found]
+    assert before == [None, 'the worker died (SIGKILL)', None]
+
+
+def test_what_can_not_be_measured_is_not_stored_but_told(study, store):
+    runs = runs_of(study, 6)
+    result = run_campaign(
+        study, 'program', runs, store, progress=False, make=maker(failing(0, 1, 3, 4)),
+    )
+    assert result == CampaignResult(
+        done=2, skipped=0, invalid=0, interrupted=False, unmeasured=4,
+        reasons=('the worker died (SIGKILL)',),
+    )
+    assert [m.seed for m in store.get()] == [2, 5]
+    again = run_campaign(study, 'program', runs, store, progress=False, make=maker())
+    assert again == CampaignResult(done=4, skipped=2, invalid=0, interrupted=False)
+
+
+def test_a_broken_apparatus_ends_the_campaign(study, store):
+    made = []
+    with pytest.raises(TlAdaptError) as caught:
+        run_campaign(
+            study, 'program', runs_of(study, 9), store, progress=False,
+            make=maker(failing(*range(2, 9), reason='no service /reset'), made),
+        )
+    assert str(caught.value) == (
+        'program/program: 3 runs in a row could not be measured, each tried twice: '
+        'no service /reset (what was measured before is kept; the same command goes on)'
+    )
+    assert caught.value.exit_code == 2
+    assert [m.seed for m in store.get()] == [0, 1]
+    assert all(fake.closed.is_set() for fake in made)
+
+
+def test_a_campaign_that_measured_nothing_is_an_error(study, store):
+    with pytest.raises(TlAdaptError, match='none of 2 runs could be measured'):
+        run_campaign(
+            study, 'program', runs_of(study, 2), store, progress=False,
+            make=maker(failing(0, 1)),
+        )
+    assert store.count() == 0
+
+
+class Unfit(MeasurementError):
+    mismatch = True
+
+
+def unfit(*seeds, reason=lambda seed: 'node /driver has no parameter wings'):
+    def act(fake, m):
+        if m.seed in seeds:
+            raise Unfit(reason(m.seed))
+
+    return act
+
+
+def test_a_study_that_does_not_fit_ends_the_campaign(study, store):
+    with pytest.raises(TlAdaptError) as caught:
+        run_campaign(
+            study, 'program', runs_of(study, 9), store, progress=False,
+            make=maker(unfit(*range(9))),
+        )
+    assert str(caught.value) == (
+        f'program/program: the study does not fit the stack, the first {GIVE_UP} measurements '
+        'all failed: node /driver has no parameter wings (they are not kept)'
+    )
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize(
+    'act',
+    [
+        unfit(0, 1, 3, 4, 5),
+        unfit(*range(9), reason=lambda seed: f'no message on topic {seed}'),
+        failing(),
+    ],
+)
+def test_misfits_of_some_runs_are_data(study, store, act):
+    result = run_campaign(
+        study, 'program', runs_of(study, 9), store, progress=False, make=maker(act)
+    )
+    assert result.done == 9
+    assert [m.seed for m in store.get()] == list(range(9))
+    # Not at the very beginning.
+    runs = [Run(run.configuration, run.seed + 20) for run in runs_of(study, 4)]
+    later = run_campaign(
+        study, 'program', runs, store, progress=False, make=maker(unfit(*range(20, 24)))
+    ) if store.count(valid=True) else None
+    assert later is None or later.done == 4
+
+
+def test_two_misfits_alone_are_kept(study, store):
+    result = run_campaign(
+        study, 'program', runs_of(study, 2), store, progress=False, make=maker(unfit(0, 1))
+    )
+    assert (result.done, result.invalid) == (2, 2)
+
+
+def test_measuring_again_gives_up_after_the_second_time(study):
+    asked = []
+
+    def act(fake, m):
+        asked.append(m.seed)
+        raise ApparatusError(f'broken {len(asked)}')
+
+    fake = Fake(study, 'program', act=act)
+    with pytest.raises(TlAdaptError, match='^broken 2$'):
+        measure_with_retry(fake, study.space.default(), 7)
+    assert asked == [7, 7]
 
 
 def test_bad_runs_are_refused_before_anything_is_measured(study, store):

@@ -10,13 +10,14 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tl_adapt.apparatus import Watch, measure_with_retry
 from tl_adapt.environments.base import Environment, Measurement, make_environment
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError
 from tl_adapt.keeper import Keeper
 from tl_adapt.progress import Progress
 from tl_adapt.store import Store
@@ -43,13 +44,20 @@ class CampaignResult:
     Count what a campaign did.
 
     `done` runs were measured and stored now, `invalid` of them gave an invalid measurement,
-    `skipped` were in the store already.
+    `skipped` were in the store already. `unmeasured` runs gave nothing, because what measures
+    failed, for the `reasons` (each once); the same campaign again tries them again.
     """
 
     done: int
     skipped: int
     invalid: int
     interrupted: bool
+    unmeasured: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+#: A run with its key, and its measurement or why there is none.
+_Result = tuple[str, Run, 'Measurement | ApparatusError']
 
 
 class ProgressLike(Protocol):
@@ -136,8 +144,13 @@ def run_campaign(
     worker=i)`. A first ctrl-C (or SIGTERM, or `stop`) ends the campaign at once: the runs under
     way are given up, all that have ended are kept. `progress` False shows nothing.
 
-    Raises InputError for a run outside of the space, before anything is measured; StoreError if
-    a measurement can't be stored; and what an environment raises, after storing what ended.
+    A run whose apparatus fails (ApparatusError) is tried once more and then left out of the
+    store.
+
+    Raises InputError for a run outside of the space, before anything is measured; TlAdaptError
+    if no run could be measured, or several in a row could not, or the first measurements show
+    that the study does not fit the stack (see Watch); StoreError if a measurement can't be
+    stored; and what an environment raises, after storing what ended.
     """
     if workers < 1:
         raise InputError('must be at least 1', key='workers', value=workers)
@@ -154,31 +167,64 @@ def run_campaign(
     skipped = len(runs) - len(pending)
     stop = threading.Event() if stop is None else stop
     shown = progress
+    label = f'{study.name}/{environment_name}'
     if isinstance(shown, bool):
-        label = f'{study.name}/{environment_name}'
         shown = Progress(label, len(runs), start=skipped) if shown and pending else _Silent()
+    proven = store.count(environment=environment_name, valid=True) > 0
+    book = _Book(keeper, shown, Watch(label, proven=proven))
     crew = _Crew(study, environment_name, pending, min(workers, len(pending)), make)
     try:
         with _interruptible(stop):
             try:
                 for item in crew.results(stop):
-                    _keep(keeper, shown, *item)
+                    book.take(*item)
             finally:
                 crew.stop()
-                for item in crew.leftover():
-                    _keep(keeper, shown, *item)
+                book.close(crew.leftover())
     finally:
         shown.finish()
+    reasons = book.watch.reasons
     interrupted = stop.is_set() and keeper.done < len(pending)
-    return CampaignResult(keeper.done, skipped, keeper.invalid, interrupted)
+    if reasons and not keeper.done and not interrupted:
+        raise book.watch.failure(f'none of {len(pending)} runs could be measured')
+    return CampaignResult(
+        keeper.done, skipped, keeper.invalid, interrupted, len(reasons),
+        tuple(dict.fromkeys(reasons)),
+    )
 
 
-def _keep(
-    keeper: Keeper, progress: ProgressLike, key: str, run: Run, measurement: Measurement
-) -> None:
-    m = keeper.keep(key, run.configuration, run.seed, run.purpose, measurement)
-    note = f'{keeper.invalid} invalid' if keeper.invalid else ''
-    progress.advance(note if m.valid else f'{note} (last: {m.reason})')
+class _Book:
+    """Keep what the crew brings."""
+
+    def __init__(self, keeper: Keeper, progress: ProgressLike, watch: Watch) -> None:
+        self._keeper = keeper
+        self._progress = progress
+        self.watch = watch
+
+    def take(self, key: str, run: Run, got: Measurement | ApparatusError) -> None:
+        """Store a measurement; raises TlAdaptError where going on makes no sense."""
+        if isinstance(got, ApparatusError):
+            self.watch.unmeasured(got.reason)
+            self._progress.advance(f'{len(self.watch.reasons)} not measured (last: {got.reason})')
+            return
+        for item in self.watch.measured(got, (key, run, got)):
+            self._keep(*item)
+
+    def close(self, left: Iterable[_Result]) -> None:
+        """Store what was held back and what is `left`, without judging it anew."""
+        for item in self.watch.release():
+            self._keep(*item)
+        for key, run, got in left:
+            if isinstance(got, ApparatusError):
+                self.watch.reasons.append(got.reason)
+            elif not self.watch.refuses(got):
+                self._keep(key, run, got)
+
+    def _keep(self, key: str, run: Run, measurement: Measurement) -> None:
+        keeper = self._keeper
+        m = keeper.keep(key, run.configuration, run.seed, run.purpose, measurement)
+        note = f'{keeper.invalid} invalid' if keeper.invalid else ''
+        self._progress.advance(note if m.valid else f'{note} (last: {m.reason})')
 
 
 class _Silent:
@@ -229,12 +275,16 @@ class _Crew:
                     key, run = self._todo.get_nowait()
                 except queue.Empty:
                     break
-                measurement = self._measure(environment, run)
+                got: Measurement | ApparatusError
+                try:
+                    got = measure_with_retry(environment, run.configuration, run.seed)
+                    got.provenance.setdefault('worker', worker)
+                except ApparatusError as error:
+                    got = error
                 if self._stopping.is_set():
                     # Its processes may have been ended under it: not a result.
                     break
-                measurement.provenance.setdefault('worker', worker)
-                self._results.put((key, run, measurement))
+                self._results.put((key, run, got))
         except BaseException as error:  # raised again in the main thread
             self._results.put(error)
         finally:
@@ -243,15 +293,7 @@ class _Crew:
                     environment.close()
             self._results.put(None)
 
-    def _measure(self, environment: Environment, run: Run) -> Measurement:
-        try:
-            return environment.measure(run.configuration, run.seed)
-        except MeasurementError as error:
-            return Measurement(
-                self._name, run.configuration, run.seed, valid=False, reason=error.reason
-            )
-
-    def results(self, stop: threading.Event) -> Iterator[tuple[str, Run, Measurement]]:
+    def results(self, stop: threading.Event) -> Iterator[_Result]:
         """Start the threads; give each result as it comes, until all is done or `stop`."""
         for thread in self._threads:
             thread.start()
@@ -282,7 +324,7 @@ class _Crew:
             if thread.is_alive():
                 thread.join(max(end - time.monotonic(), 0.0))
 
-    def leftover(self) -> Iterator[tuple[str, Run, Measurement]]:
+    def leftover(self) -> Iterator[_Result]:
         """Give the results that ended before the stop but were not taken yet."""
         while True:
             try:

@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run one verb and return the exit code.
 
-    0: done; 2: the input is wrong, said in one line on standard error; 130: ended by ctrl-C,
-    what was measured is kept. Any other exception is a defect of ours and keeps its traceback.
+    0: done; 2: the input is wrong, or something could not be measured, said in one line; 130:
+    ended by ctrl-C, what was measured is kept. Any other exception is a defect of ours and keeps
+    its traceback.
     """
     arguments = strip_ros_arguments(sys.argv[1:] if argv is None else argv)
     verb = next((argument for argument in arguments if not argument.startswith('-')), None)

@@ -53,10 +53,37 @@ class StoreError(TlAdaptError):
 class MeasurementError(TlAdaptError):
     """Say why a measurement is invalid; the campaign goes on."""
 
+    #: The study does not fit what is measured, whatever the configuration.
+    mismatch = False
+
     def __init__(self, reason: str) -> None:
         """Store the reason, which becomes the measurement's `reason`."""
         self.reason = reason
         super().__init__(reason)
+
+
+class ApparatusError(MeasurementError):
+    """
+    Say why nothing was measured: what failed is not what is measured, but what measures it.
+
+    A worker that dies, a stack that does not come up or a simulator that gives no answer tells
+    nothing about a configuration. So there is no measurement then, not even an invalid one.
+    """
+
+
+def import_ros(module: str, user: str) -> ModuleType:
+    """
+    Import a module of ours that needs rclpy.
+
+    Raises TlAdaptError, one line that says what `user` lacks, if ROS 2 can't be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TlAdaptError(
+            f'{user} needs ROS 2, which can not be imported ({error}); '
+            'source its setup file, or use the environment that `make demo` sets up'
+        ) from error
 
 
 def try_import(module: str, extra: str) -> ModuleType:

@@ -32,6 +32,12 @@ _ARRAYS: dict[str, Callable[[Samples], Samples]] = {
 }
 
 
+class MissingTopicError(MeasurementError):
+    """Say that a topic which a metric reads never came."""
+
+    mismatch = True
+
+
 def evaluate(
     metrics: Study | Iterable[Metric], trace: Trace, *, strict: bool = True
 ) -> dict[str, float]:
@@ -110,7 +116,7 @@ def _topic(metric: Metric, trace: Trace, name: str | None = None) -> Topic:
     wanted = name or metric.topic
     topic = trace.topics.get(str(wanted))
     if topic is None or not len(topic):
-        raise MeasurementError(f'metric {metric.name}: no message on topic {wanted}')
+        raise MissingTopicError(f'metric {metric.name}: no message on topic {wanted}')
     return topic
 
 

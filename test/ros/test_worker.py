@@ -12,11 +12,15 @@ import numpy as np
 import psutil
 import pytest
 
-pytest.importorskip('rclpy')
+rclpy = pytest.importorskip('rclpy')
 
+from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+
+from tl_adapt.apparatus import measure_with_retry  # noqa: E402
 from tl_adapt.environments.base import Environment, make_environment  # noqa: E402
 from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
-from tl_adapt.errors import InputError  # noqa: E402
+from tl_adapt.errors import ApparatusError, InputError, TlAdaptError  # noqa: E402
 from tl_adapt.metrics import evaluate  # noqa: E402
 from tl_adapt.trace import Trace  # noqa: E402
 
@@ -156,13 +160,55 @@ def test_two_nodes_of_one_name(run, stack, wait_until):
     wait_until(lambda: run().valid, deadline=20.0)
 
 
-def test_the_worker_is_killed(run, stack, wait_until):
+@pytest.fixture
+def kill_in_mid_mission(stack, run, wait_until, monkeypatch):
+    """Measure a mission that hangs half-way, and kill a process once it is there."""
+
+    def measure(word):
+        for name, value in stack.environment().items():
+            monkeypatch.setenv(name, value)
+        victim = next(p for p in descendants() if word in psutil.Process(p).cmdline())
+        half_way = threading.Event()
+        context = rclpy.Context()
+        with rclpy.init(context=context):
+            node = rclpy.create_node('observer', context=context, enable_rosout=False)
+
+            def look(message):
+                if message.pose.pose.position.x > 1.0:
+                    half_way.set()
+
+            node.create_subscription(Odometry, 'ground_truth', look, 10)
+            executor = SingleThreadedExecutor(context=context)
+            executor.add_node(node)
+
+            def kill():
+                wait_until(lambda: executor.spin_once(0.05) or half_way.is_set())
+                os.kill(victim, signal.SIGKILL)
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            try:
+                return run(behaviour='freeze')
+            finally:
+                killer.join()
+                executor.shutdown()
+                node.destroy_node()
+
+    return measure
+
+
+def test_a_node_is_killed_in_mid_mission(kill_in_mid_mission, run):
+    measurement = kill_in_mid_mission('driver')
+    assert (measurement.valid, measurement.reason) == (False, 'node /driver died (SIGKILL)')
+    again = run()
+    assert (again.valid, again.reason) == (True, '')
+
+
+def test_the_worker_is_killed_in_mid_mission(kill_in_mid_mission, run, stack, wait_until):
     stack.start()
     children = descendants()
-    worker = next(p for p in children if 'tl_adapt.ros.worker' in psutil.Process(p).cmdline())
-    threading.Timer(0.5, os.kill, (worker, signal.SIGKILL)).start()
-    measurement = run(behaviour='freeze')
-    assert (measurement.valid, measurement.reason) == (False, 'the worker died (SIGKILL)')
+    with pytest.raises(ApparatusError, match=r'^the worker died \(SIGKILL\)$'):
+        kill_in_mid_mission('tl_adapt.ros.worker')
     wait_until(lambda: all(gone(child) for child in children))
     assert run().valid
 
@@ -188,7 +234,7 @@ def test_close_in_mid_measurement(study, wait_until):
     wait_until(environment._lock.locked)
     environment.close()
     thread.join(10.0)
-    assert not results[0].valid
+    assert (results[0].valid, results[0].reason) == (False, 'the environment was closed')
     assert environment.measure(configuration, 1).reason == 'the environment was closed'
     wait_until(lambda: all(gone(child) for child in children))
 
@@ -221,7 +267,6 @@ def drop_program(content):
     [
         (add_ghost, 'metric ghost: no message on topic ghost'),
         (add_wings, 'node /driver has no parameter wings'),
-        (drop_program, 'the stack did not come up: world: /no/such/program does not start'),
     ],
 )
 def test_a_study_that_does_not_fit_the_stack(small_study, change, reason):
@@ -233,6 +278,54 @@ def test_a_study_that_does_not_fit_the_stack(small_study, change, reason):
         environment.close()
     assert not measurement.valid
     assert measurement.reason.startswith(reason)
+    assert measurement.provenance['mismatch'] is True
+
+
+def test_a_stack_that_does_not_come_up_measures_nothing(small_study):
+    study = small_study(drop_program)
+    environment = StackEnvironment(study, 'simulation')
+    reason = 'the stack did not come up: world: /no/such/program does not start'
+    try:
+        for act in (environment.start, lambda: environment.measure(study.space.default(), 1)):
+            with pytest.raises(ApparatusError, match=reason):
+                act()
+    finally:
+        environment.close()
+
+
+def test_a_simulator_that_does_not_answer_is_replaced(small_study):
+    study = small_study(lambda content: content['mission'].update(wall_timeout=3.0))
+    environment = StackEnvironment(study, 'simulation')
+    others = set(descendants())
+    try:
+        environment.start()
+        world = next(
+            pid for pid in set(descendants()) - others
+            if psutil.Process(pid).cmdline()[-1] == 'world'
+        )
+        os.kill(world, signal.SIGSTOP)
+        measurement = measure_with_retry(environment, study.space.default(), 1)
+    finally:
+        environment.close()
+    assert (measurement.valid, measurement.reason) == (True, '')
+    failed = measurement.provenance['failed_before']
+    assert failed == 'service pause_physics gave no answer within 3 s'
+    assert gone(world)
+
+
+def test_without_ros_there_is_one_clear_error(small_study, tmp_path, monkeypatch):
+    (tmp_path / 'rclpy.py').write_text("raise ImportError('it is not there')\n")
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path), prepend=os.pathsep)
+    study = small_study()
+    environment = StackEnvironment(study, 'simulation')
+    reason = 'environment simulation needs ROS 2, which can not be imported'
+    try:
+        for _ in range(2):
+            with pytest.raises(TlAdaptError, match=reason) as caught:
+                environment.measure(study.space.default(), 1)
+            assert not isinstance(caught.value, ApparatusError)
+    finally:
+        environment.close()
 
 
 def test_nothing_is_left_when_the_parent_is_killed(small_study, wait_until):

@@ -69,8 +69,9 @@ class Environment(Protocol):
         """
         Run one configuration.
 
-        Raises InputError if the configuration is outside of the study's space. A run that fails
-        is no error: it gives a measurement with `valid` False and a reason.
+        Raises InputError if the configuration is outside of the study's space, ApparatusError if
+        what measures failed. A run that fails because of what is measured is no error: it gives
+        a measurement with `valid` False and a reason.
         """
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.ros.isolation import child_preexec
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class CommandEnvironment:
                 measurement.wall_time = time.monotonic() - begin
                 self._judge_status(status, errors)
                 self._read_answer(measurement, output)
+            except ApparatusError:
+                raise
             except MeasurementError as error:
                 measurement.valid = False
                 measurement.reason = error.reason
@@ -160,7 +162,7 @@ class CommandEnvironment:
                         preexec_fn=child_preexec(),
                     )
                 except OSError as error:
-                    raise MeasurementError(f'the program can not start: {error}') from error
+                    raise ApparatusError(f'the program can not start: {error}') from error
                 self._process = process
         try:
             ended = _wait(process, self._options.timeout)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import tl_adapt
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError, MeasurementError, TlAdaptError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError, TlAdaptError
 from tl_adapt.ros.isolation import Domain, hold_domain, spawn
 from tl_adapt.ros.processes import kill_session
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _STARTUP = 60.0
 _MARGIN = 60.0  # s that a worker gets beyond the stack's start and the mission
 _END = 8.0  # s that a worker gets to end its stack
+_CLOSED = 'the environment was closed'
 
 
 class StackEnvironment:
@@ -73,7 +74,7 @@ class StackEnvironment:
         return {} if worker is None else dict(worker.variables)
 
     def start(self) -> None:
-        """Bring the stack up; raises MeasurementError if it does not come up."""
+        """Bring the stack up; raises ApparatusError if it does not come up."""
         with self._lock:
             worker = self._ready_worker()
             try:
@@ -92,7 +93,9 @@ class StackEnvironment:
         """
         Run one mission with a configuration; None leaves the parameters as they are.
 
-        Raises InputError if the configuration is outside of the study's space.
+        Raises InputError if the configuration is outside of the study's space; ApparatusError if
+        the worker dies, the stack does not come up or the simulator gives no answer. The next
+        measurement gets a new stack then. A measurement that `close` ends is invalid.
         """
         if configuration is not None:
             configuration = self._study.space.validate(configuration)
@@ -111,12 +114,14 @@ class StackEnvironment:
                 result = Measurement.from_dict(answer['measurement'])
             except MeasurementError as error:
                 self._discard()
+                if isinstance(error, ApparatusError) and not self._closed:
+                    raise
                 result = Measurement(
                     self.name,
                     dict(configuration or {}),
                     seed,
                     valid=False,
-                    reason=error.reason,
+                    reason=_CLOSED if self._closed else error.reason,
                     cost=self._spec.cost,
                     started=started.isoformat(),
                     wall_time=time.monotonic() - begun,
@@ -144,18 +149,26 @@ class StackEnvironment:
     def _ready_worker(self) -> _WorkerProcess:
         """Return a worker that lives; raises MeasurementError if the environment is closed."""
         if self._closed:
-            raise MeasurementError('the environment was closed')
+            raise MeasurementError(_CLOSED)
         if self._worker is not None and not self._worker.alive:
             self._discard()
         if self._worker is None:
             self._worker = _WorkerProcess(self._spec.options)
+            if self._closed:
+                # `close` came too early to see this worker.
+                self._discard()
+                raise MeasurementError(_CLOSED)
             head = {
                 'study': str(Path(self._study.path).absolute()),
                 'environment': self.name,
                 'digest': self._study.digest,
                 'folder': str(self._worker.folder),
             }
-            self._worker.ask(head, _STARTUP)
+            try:
+                self._worker.ask(head, _STARTUP)
+            except TlAdaptError:
+                self._discard()
+                raise
         return self._worker
 
     def _discard(self) -> None:
@@ -203,8 +216,8 @@ class _WorkerProcess:
         """
         Send one request and return its answer.
 
-        Raises MeasurementError if the worker dies or does not answer in time, or with the reason
-        that it gives; TlAdaptError if it refuses the request.
+        Raises ApparatusError if the worker dies, does not answer in time or could not measure;
+        MeasurementError with the reason that it gives; TlAdaptError if it refuses the request.
         """
         with contextlib.suppress(OSError, ValueError):  # it has died; the answer will tell
             _stream(self._process.stdin).write(json.dumps(request) + '\n')
@@ -212,12 +225,14 @@ class _WorkerProcess:
         try:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
-            raise MeasurementError(
+            raise ApparatusError(
                 f'wall time-out: the worker gave no answer within {seconds:g} s'
             ) from None
         if answer is None:
-            raise MeasurementError(f'the worker died ({self._end_of_life()})')
+            raise ApparatusError(f'the worker died ({self._end_of_life()})')
         if 'error' in answer:
+            if answer.get('kind') == 'apparatus':
+                raise ApparatusError(answer['error'])
             if answer.get('kind') == 'measurement':
                 raise MeasurementError(answer['error'])
             raise TlAdaptError(answer['error'])

@@ -18,8 +18,9 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from tl_adapt.apparatus import MISMATCH
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.metrics import evaluate, needed_fields, process_topic
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission import Ending, MissionRunner
@@ -45,8 +46,8 @@ _SEEDS = 2**31 - 1
 _START_POSE = 'start_pose'
 
 
-class BrokenStackError(MeasurementError):
-    """Say why the stack has to be brought up anew before anything else is measured."""
+class BrokenStackError(ApparatusError):
+    """Say why the stack is not up, so that it has to be brought up anew."""
 
 
 class LiveStack:
@@ -100,8 +101,9 @@ class LiveStack:
         """
         Run one mission; with `configuration` None the parameters stay as they are.
 
-        What goes wrong is in the measurement. `broken` then says whether the stack has to be
-        ended and brought up anew.
+        What goes wrong with the stack's software is in the measurement; raises ApparatusError if
+        nothing could be measured. `broken` then says whether the stack has to be ended and
+        brought up anew.
         """
         started = datetime.datetime.now(datetime.timezone.utc).isoformat()
         begun = time.monotonic()
@@ -112,11 +114,11 @@ class LiveStack:
         try:
             self.start()
             self._run(result, configuration, trace_path)
-        except BrokenStackError as error:
-            result.valid, result.reason = False, error.reason
+        except ApparatusError:
             self.broken = True
+            raise
         except MeasurementError as error:
-            result.valid, result.reason = False, error.reason
+            self._note(result, error)
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
             fine = isinstance(error, TraceError) or (
                 isinstance(error, ParameterError) and not self._ailing()
@@ -202,8 +204,15 @@ class LiveStack:
             try:
                 evaluate(self.study, trace)
             except MeasurementError as error:
-                result.valid, result.reason = False, error.reason
+                self._note(result, error)
         self.broken = ending.broken
+
+    @staticmethod
+    def _note(result: Measurement, error: MeasurementError) -> None:
+        """Call the measurement invalid."""
+        result.valid, result.reason = False, error.reason
+        if error.mismatch:
+            result.provenance[MISMATCH] = True
 
     def _finish(
         self, graph: _Graph, ending: Ending, sampler: Sampler, pids: Mapping[str, list[int]]

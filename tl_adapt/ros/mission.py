@@ -25,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import Empty
 
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.expressions import Expression
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
@@ -170,7 +170,7 @@ class MissionRunner:
             return
         self._clock.restart()
         self._call('unpause')
-        self._wait(lambda: self._clock.ticks >= _WARM, 'no message on topic /clock')
+        self._wait_for_clock(lambda: self._clock.ticks >= _WARM)
         self._call('pause')
 
     def pause(self) -> None:
@@ -233,7 +233,7 @@ class MissionRunner:
             self._clock.restart()
         started()
         self._call('unpause')
-        self._wait(lambda: self._clock.running or not simulated, 'no message on topic /clock')
+        self._wait_for_clock(lambda: self._clock.running or not simulated)
         start = self._clock.first() if simulated else before
         start = before if start is None else start
         ending = self._until_end(start, goal, 1, wall_end)
@@ -390,6 +390,10 @@ class MissionRunner:
         with self._changed:
             self._changed.notify_all()
 
+    def _wait_for_clock(self, done: Callable[[], bool]) -> None:
+        """Wait for the simulator's time to run; raises ApparatusError if it does not."""
+        self._wait(done, 'no message on topic /clock', error=ApparatusError)
+
     def _wait(
         self,
         done: Callable[[], bool],
@@ -397,8 +401,9 @@ class MissionRunner:
         *,
         poll: float = _TAKE_SOON,
         deadline: float | None = None,
+        error: type[MeasurementError] = MeasurementError,
     ) -> None:
-        """Wait for `done`; raises MeasurementError with `problem` when the deadline is over."""
+        """Wait for `done`; raises `error` with `problem` when the deadline is over."""
         seconds = self._deadline if deadline is None else deadline
         end = time.monotonic() + seconds
         while True:
@@ -408,7 +413,7 @@ class MissionRunner:
                     return
                 self._changed.wait(poll)
             if time.monotonic() > end:
-                raise MeasurementError(f'{problem} within {seconds:g} s')
+                raise error(f'{problem} within {seconds:g} s')
             self._alive()
 
     def _call(self, verb: str) -> None:
@@ -422,7 +427,7 @@ class MissionRunner:
             while not call.wait(0.1):
                 self._alive()
                 if time.monotonic() > end:
-                    raise MeasurementError(
+                    raise ApparatusError(
                         f'service {client.srv_name} gave no answer within {self._deadline:g} s'
                     )
         finally:

@@ -56,6 +56,12 @@ class ParameterError(MeasurementError):
         super().__init__(reason)
 
 
+class UnfitParameterError(ParameterError):
+    """Say that a node lacks a parameter, or has it with another type."""
+
+    mismatch = True
+
+
 class ParameterClient:
     """Read and set the parameters of other nodes, from any thread that does not spin."""
 
@@ -292,7 +298,7 @@ class ParameterClient:
                 else:
                     value = replaced(value, item.index, item.value)
             except TypeError as error:
-                raise ParameterError(node, f'{node} {item.name} {error}') from error
+                raise UnfitParameterError(node, f'{node} {item.name} {error}') from error
             after.setdefault(node, {})[item.name] = value
         return after, known
 
@@ -337,10 +343,12 @@ class ParameterClient:
                 call.forget()
 
     def _refuse_unknown(self, node: str, names: Sequence[str]) -> None:
-        """Raise ParameterError that names the parameters which the node lacks."""
+        """Raise UnfitParameterError that names the parameters which the node lacks."""
         lacking = [name for name in names if name not in set(self.names(node))]
         if lacking:
-            raise ParameterError(node, f'node {node} has no parameter {", ".join(lacking)}')
+            raise UnfitParameterError(
+                node, f'node {node} has no parameter {", ".join(lacking)}'
+            )
 
 
 def _listed(names: Sequence[str]) -> str:

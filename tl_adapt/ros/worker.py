@@ -23,9 +23,8 @@ from typing import IO, Any
 
 import psutil
 
-from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.errors import ApparatusError, MeasurementError, TlAdaptError, import_ros
 from tl_adapt.ros.isolation import adopt_orphans, die_with_parent
-from tl_adapt.ros.live_stack import LiveStack
 from tl_adapt.ros.processes import kill_session
 from tl_adapt.study import load_study
 
@@ -39,7 +38,7 @@ class Worker:
         self._answers = answers
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy = threading.Event()
-        self._stack: LiveStack | None = None
+        self._stack: Any = None  # a LiveStack
 
     def run(self) -> int:
         """Serve; return the exit code."""
@@ -51,6 +50,8 @@ class Worker:
             self._busy.set()
             try:
                 answer = self._serve(json.loads(line))
+            except ApparatusError as error:
+                answer = {'error': error.reason, 'kind': 'apparatus'}
             except MeasurementError as error:
                 answer = {'error': error.reason, 'kind': 'measurement'}
             except TlAdaptError as error:
@@ -90,7 +91,11 @@ class Worker:
             study = load_study(request['study'])
             if request.get('digest') not in (None, study.digest):
                 raise TlAdaptError(f'{study.path} was changed while it was in use')
-            self._stack = LiveStack(study, request['environment'], Path(request['folder']))
+            # Not before: without ROS there has to be an answer, too.
+            live = import_ros('tl_adapt.ros.live_stack', f'environment {request["environment"]}')
+            self._stack = live.LiveStack(
+                study, request['environment'], Path(request['folder'])
+            )
             self._stack.bringup.on_change = self._tell_sessions
             return {'started': False}
         if request.get('start'):

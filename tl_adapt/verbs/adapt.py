@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 
 from tl_adapt.adaptation.model_planner import load_choice
-from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.errors import InputError, import_ros
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import load_study
 
@@ -43,13 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('must be positive', key='--deadline', value=args.deadline)
     load_choice(args.model, study)
     ModelSet.load(args.model, study)
-    try:
-        module = importlib.import_module('tl_adapt.ros.nodes.adapter')
-    except ImportError as error:
-        raise TlAdaptError(
-            f'the adapter needs ROS 2, which can not be imported ({error}); '
-            'source its setup file, or use the environment that `make demo` sets up'
-        ) from error
+    module = import_ros('tl_adapt.ros.nodes.adapter', 'the adapter')
     return int(module.main(node_arguments(args)))
 
 

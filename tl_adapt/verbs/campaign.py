@@ -14,7 +14,7 @@ from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.digests import KeyMaker
 from tl_adapt.environments.base import Measurement, make_environment
-from tl_adapt.errors import InputError
+from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.progress import duration
 from tl_adapt.store import Store
 from tl_adapt.study import Study, load_study
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run or resume the campaign and return the exit code: 0, or 130 after ctrl-C."""
+    """Run or resume the campaign; return 0, 130 after ctrl-C, or 2 if runs are missing."""
     for name, low, high in _BOUNDS:
         value = getattr(args, name)
         if value is not None and value < low:
@@ -101,6 +101,12 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         print('interrupted: what was measured is kept; the same command goes on')
         return INTERRUPTED
+    if result.unmeasured:
+        print(
+            f'{result.unmeasured} runs could not be measured ({"; ".join(result.reasons)}); '
+            'the same command tries them again'
+        )
+        return TlAdaptError.exit_code
     return 0
 
 

@@ -149,7 +149,7 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         (('budget',), {'target': -1}, 'budget.target: must be >= 0, got -1'),
         (('budget',), {'source': 0}, 'budget.source: must be >= 1, got 0'),
         (('seeds',), {'campaign': -1}, 'seeds.campaign: must be >= 0, got -1'),
-        (('seeds',), {'evaluation': 2}, 'seeds.evaluation: must differ from seeds.tuning'),
+        (('seeds',), {'evaluation': 0.5}, 'seeds.evaluation: must be a whole number'),
         (('adaptation',), {'environment': 'mars'}, 'adaptation.environment: unknown environment'),
         (('adaptation',), {'window': 'day'}, "adaptation.window: must be mission, got 'day'"),
         (('adaptation',), {'window': -1}, 'adaptation.window: must be > 0, got -1'),

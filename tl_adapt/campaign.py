@@ -20,6 +20,7 @@ from tl_adapt.environments.base import Environment, Measurement, make_environmen
 from tl_adapt.errors import ApparatusError, InputError
 from tl_adapt.keeper import Keeper
 from tl_adapt.progress import Progress
+from tl_adapt.seeds import PURPOSES, run_seed
 from tl_adapt.store import Store
 
 if TYPE_CHECKING:
@@ -101,10 +102,9 @@ def campaign_runs(
         if n > 1:
             design = study.space.sample(n, seed=seed, method=method)
             configurations += [item for item in design if item != default][: n - 1]
-    first = [
-        int(np.random.SeedSequence([abs(seed), index]).generate_state(1)[0] >> 2)
-        for index in range(len(configurations))
-    ]
+    # Repeats count on from there: a table gives another of a configuration's rows for each.
+    stream = purpose if purpose in PURPOSES else 'campaign'
+    first = [run_seed(seed, stream, index) for index in range(len(configurations))]
     return [
         Run(configuration, first[index] + repeat, purpose)
         for repeat in range(repeats)

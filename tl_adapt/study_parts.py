@@ -149,7 +149,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Seeds:
-    """Seed the parts of a study; evaluation seeds must be ones that tuning never saw."""
+    """Seed the parts of a study; runs of two parts never share a seed, see tl_adapt.seeds."""
 
     campaign: int = 1
     tuning: int = 2

@@ -1,16 +1,21 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
 import time
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
+from action_msgs.msg import GoalStatus, GoalStatusArray  # noqa: E402
 from rclpy.subscription import Subscription  # noqa: E402
-from std_msgs.msg import Bool  # noqa: E402
+from std_msgs.msg import Bool, Header  # noqa: E402
 
+from tl_adapt.ros.inbox import Inbox  # noqa: E402
 from tl_adapt.ros.message_info import with_info  # noqa: E402
+from tl_adapt.ros.mission import MissionRunner  # noqa: E402
 from tl_adapt.ros.recorder import sent_ns  # noqa: E402
 
 
@@ -36,3 +41,41 @@ def test_without_info_the_message_counts_as_sent_now(monkeypatch):
     callback('message')
     assert heard[0][0] == 'message'
     assert begun <= heard[0][1] <= time.time_ns()
+
+
+class HumbleNode:
+    """Create nothing; deliver a message as Humble's executor does, without info."""
+
+    def __init__(self):
+        self.callbacks = {}
+
+    def create_subscription(self, kind, topic, callback, qos, **options):
+        self.callbacks[topic] = callback
+        return Mock()
+
+    def create_publisher(self, *arguments, **options):
+        return Mock()
+
+
+def test_an_open_inbox_gets_messages_without_info(monkeypatch):
+    monkeypatch.delattr(Subscription, 'CallbackType')
+    node, heard = HumbleNode(), []
+    inbox = Inbox(node, open=True)
+    inbox.subscribe(Bool, 'flag', lambda message, info: heard.append((message, info)), 10)
+    node.callbacks['flag']('message')
+    assert heard == [('message', {})]
+
+
+def test_a_mission_gets_messages_without_info(monkeypatch):
+    monkeypatch.delattr(Subscription, 'CallbackType')
+    node = HumbleNode()
+    mission = SimpleNamespace(
+        goal_topic='goal_pose', outcome_topic='status', result_topic='result',
+        initialpose_topic=None,
+    )
+    runner = MissionRunner(node, mission, None, Mock(), lambda: None, Mock())
+    status = GoalStatus(status=GoalStatus.STATUS_EXECUTING)
+    node.callbacks['status'](GoalStatusArray(status_list=[status]))
+    node.callbacks['result'](Header(frame_id='succeeded'))
+    assert runner._statuses == {bytes(16): GoalStatus.STATUS_EXECUTING}
+    assert [(at, what) for _, at, what in runner._results] == [(0, 'succeeded')]

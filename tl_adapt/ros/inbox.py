@@ -21,6 +21,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
+from tl_adapt.ros.message_info import with_info
+
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # the name in Humble
@@ -59,7 +61,7 @@ class Inbox(CallbackGroup):
         subscription = self._node.create_subscription(
             kind,
             topic,
-            callback,
+            with_info(callback),
             qos,
             raw=raw,
             callback_group=self,

@@ -29,6 +29,7 @@ from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.expressions import Expression
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
+from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.trace import extract
 
@@ -117,7 +118,7 @@ class MissionRunner:
         node.create_subscription(
             GoalStatusArray,
             mission.outcome_topic,
-            self._on_status,
+            with_info(self._on_status),
             _LATCHED,
             event_callbacks=SUBSCRIPTION_EVENTS,
         )
@@ -125,7 +126,7 @@ class MissionRunner:
             node.create_subscription(
                 Header,
                 mission.result_topic,
-                self._on_result,
+                with_info(self._on_result),
                 10,
                 event_callbacks=SUBSCRIPTION_EVENTS,
             )

@@ -239,6 +239,34 @@ def test_close_in_mid_measurement(study, wait_until):
     wait_until(lambda: all(gone(child) for child in children))
 
 
+def test_close_while_the_worker_is_being_started(study, monkeypatch):
+    environment = StackEnvironment(study, 'simulation')
+    made = []
+
+    class Late:
+        alive = True
+        folder = ''
+
+        def __init__(self, options):
+            made.append(self)
+            self.closed = False
+            # From another thread, which does not get past the lock that the measurement holds.
+            closing = threading.Thread(target=environment.close, daemon=True)
+            closing.start()
+            closing.join(0.1)
+
+        def ask(self, request, seconds):
+            raise AssertionError('nothing may be asked after close')
+
+        def close(self, *, gently):
+            self.closed = True
+
+    monkeypatch.setattr('tl_adapt.environments.stack._WorkerProcess', Late)
+    measurement = environment.measure(study.space.default(), 1)
+    assert (measurement.valid, measurement.reason) == (False, 'the environment was closed')
+    assert [worker.closed for worker in made] == [True]
+
+
 def edit(content, **changes):
     """Change a study's only environment."""
     content['environments']['simulation'].update(changes)

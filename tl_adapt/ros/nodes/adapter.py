@@ -66,6 +66,7 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'dry_run': (False, 'only advise: nothing is ever sent'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
+_LEAVE = 0.05  # s between looks whether the engine has ended
 
 
 class Adapter(LifecycleNode):
@@ -127,9 +128,21 @@ class Adapter(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End what is being done and leave the graph."""
-        self._clean_up()
+        """
+        End what is being done and leave the graph.
+
+        A change under way needs answers that come through the executor, which waits for this
+        callback: so the graph is left as soon as the engine has ended, not here.
+        """
+        self._leave_timer = self.create_timer(_LEAVE, self._leave, clock=_wall())
+        self._leave()
         return super().on_shutdown(state)
+
+    def _leave(self) -> None:
+        """Leave the graph if the engine has ended."""
+        if self._engine is None or self._engine.stop(0.0):
+            self.destroy_timer(self._leave_timer)
+            self._clean_up()
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Leave the graph; the node can be configured anew."""
@@ -173,8 +186,7 @@ class Adapter(LifecycleNode):
             deadline=float(values['deadline']),
         )
         planner.prepare()
-        wall = Clock(clock_type=ClockType.STEADY_TIME)
-        timer = self.create_timer(1.0, self._on_timer, clock=wall)
+        timer = self.create_timer(1.0, self._on_timer, clock=_wall())
         self._undo = [functools.partial(self.destroy_timer, timer)]
         for name, event in (
             ('pause', Paused), ('resume', Resumed), ('rollback', RollbackRequested)
@@ -256,6 +268,11 @@ class Adapter(LifecycleNode):
 
     def _study_name(self) -> str:
         return self._study.name if self._study is not None else ''
+
+
+def _wall() -> Clock:
+    """Return a clock that runs on while simulated time stands still."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def make_policy(

@@ -1,0 +1,62 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for the end of the adapter's life while it changes something."""
+
+import threading
+import time
+
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip('rclpy')
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from std_msgs.msg import Bool  # noqa: E402
+
+from tl_adapt.ros.nodes.adapter import Adapter  # noqa: E402
+
+
+class BusyEngine:
+    """Be in the middle of a change, whose answers come through the node's executor."""
+
+    changing = True
+
+    def __init__(self, node):
+        self.asked = threading.Event()
+        self.answered = threading.Event()
+        node.create_timer(0.01, lambda: self.asked.is_set() and self.answered.set())
+        self.thread = threading.Thread(target=self.answered.wait, args=(20.0,), daemon=True)
+        self.thread.start()
+
+    def stop(self, deadline=5.0):
+        self.asked.set()
+        self.thread.join(deadline)
+        return not self.thread.is_alive()
+
+
+def test_a_change_ends_before_the_adapter_leaves(ros_domain):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = Adapter(context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        node._applied = node.create_publisher(Bool, 'applied', 1)
+        node._statuses = node.create_publisher(Bool, 'statuses', 1)
+        engine = node._engine = BusyEngine(node)
+        begun = time.monotonic()
+        shut_down = executor.create_task(node.trigger_shutdown)
+        while node._engine is not None:
+            assert time.monotonic() - begun < 4.0, 'the change could not end'
+            executor.spin_once(0.05)
+        assert engine.answered.is_set()
+        assert not engine.thread.is_alive()
+        assert shut_down.done()
+        assert node._state_machine.current_state[1] == 'finalized'
+        # The timer that waited is gone, and a later end does nothing.
+        executor.spin_once(0.05)
+        node.stop()
+    finally:
+        executor.shutdown(1.0)
+        node.destroy_node()
+        rclpy.shutdown(context=context)

@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tl_adapt.apparatus import measure_with_retry
 from tl_adapt.environments.base import Environment, Measurement
 from tl_adapt.errors import StoreError
 from tl_adapt.keeper import Keeper
+from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.tuner import Choice, Tuner
@@ -84,7 +86,7 @@ def run_transfer(
     is asked before each run; False ends the tuning. `lock` guards the store if other threads
     write to it too.
 
-    Raises StoreError if the store holds measurements that this method took for another aim (seed,
+    Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds measurements that this method took for another aim (seed,
     objectives or limits), unless `reuse`: then they are learnt from and not charged to the budget.
     """
     lock = lock or threading.Lock()
@@ -118,16 +120,16 @@ def run_transfer(
         if confirm is not None and not confirm(index, configuration):
             stopped = 'the operator ended it'
             break
-        run_seed = study.seeds.tuning * 1000 + index
-        measurement = environment.measure(configuration, run_seed)
+        number = run_seed(seed, 'tuning', index)
+        measurement = measure_with_retry(environment, configuration, number)
         if stop is not None and stop.is_set():
             # Its processes may have been ended under it: not a result.
             stopped = 'interrupted'
             break
         measurement.provenance['aim'] = aim
-        key = keeper.key(configuration, run_seed, method)
+        key = keeper.key(configuration, number, method)
         with lock:
-            keeper.keep(key, configuration, run_seed, method, measurement)
+            keeper.keep(key, configuration, number, method, measurement)
         measurements.append(measurement)
         tuner.tell(measurement)
         if on_measurement is not None:

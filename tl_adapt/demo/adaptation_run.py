@@ -35,13 +35,14 @@ from tl_adapt.errors import TlAdaptError
 from tl_adapt.report.tables import adaptation_rows, format_table
 from tl_adapt.ros.isolation import spawn
 from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.study import EnvironmentSpec, Study
 from tl_adapt.transfer import TransferResult
 
 BEFORE = 3  # missions before the change
-MOST_AFTER = 12  # missions after it in which the adapter may find its way
-CALM = 3  # missions without a further change that end the search
+MOST_AFTER = 16  # missions after it in which the adapter may find its way
+CALM = 3  # missions in a row with nothing to do that end it
 ADAPTED = 'adapted'
 _JUDGE = 30.0  # s of wall time that the adapter gets to judge a mission
 
@@ -141,7 +142,7 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
     Drive missions beside the adapter, change the environment, and see what it does.
 
     Afterwards the configuration that it kept and the one from before are compared in the changed
-    environment, with seeds of their own.
+    environment, with evaluation seeds.
     """
     study = job.study
     if ours.choice is None:
@@ -162,14 +163,13 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
             watch.parameters.set_many(change)
             job.say(f'  -- the environment changes: {_described(change)}')
             calm = 0
-            seen = {_key(first.configuration)}
             for _ in range(MOST_AFTER):
-                run = _drive(job, environment, watch, missions, runs, changed)
-                key = _key(run.configuration)
-                calm = calm + 1 if key in seen else 0
-                seen.add(key)
-                if len(seen) > 1 and calm >= CALM and watch.status.get('state') == 'watching':
+                _drive(job, environment, watch, missions, runs, changed)
+                calm = calm + 1 if watch.status.get('state') == 'watching' else 0
+                if calm >= CALM:
                     break
+            else:
+                job.say(f'  the adapter had not settled after {MOST_AFTER} missions')
             final = runs[-1].configuration
             parameters = watch.adapted
     finally:
@@ -209,7 +209,7 @@ def _drive(
 ) -> Measurement:
     """Run one mission as it is and wait until the adapter has judged it."""
     number = len(missions)
-    run = environment.measure(None, job.study.seeds.evaluation + 500 + number)
+    run = environment.measure(None, run_seed(job.study.seeds.evaluation, 'adaptation', number))
     watch.wait(
         f'done with mission {number + 1}', lambda: watch.ready_for(number + 1), _JUDGE
     )

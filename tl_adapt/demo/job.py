@@ -24,6 +24,7 @@ from tl_adapt.comparison import Comparison, compare
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.report.tables import difference_rows, format_table, mean_rows
+from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.study import Study
@@ -201,10 +202,10 @@ def evaluate_in(
     job: Job, environment: str, candidates: Mapping[str, Configuration], seeds: int
 ) -> dict[str, list[Measurement]]:
     """Measure configurations, interleaved, each with the first `seeds` evaluation seeds."""
-    first = job.study.seeds.evaluation
+    base = job.study.seeds.evaluation
     runs = [
         Run(configuration, seed, 'evaluation')
-        for seed in range(first, first + seeds)
+        for seed in (run_seed(base, 'evaluation', index) for index in range(seeds))
         for configuration in _distinct(candidates.values())
     ]
     found = job.measured(environment, runs, 'evaluation')

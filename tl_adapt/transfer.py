@@ -86,8 +86,9 @@ def run_transfer(
     is asked before each run; False ends the tuning. `lock` guards the store if other threads
     write to it too.
 
-    Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds measurements that this method took for another aim (seed,
-    objectives or limits), unless `reuse`: then they are learnt from and not charged to the budget.
+    Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds
+    measurements that this method took for another aim (seed, objectives or limits), unless
+    `reuse`: then they are learnt from and not charged to the budget.
     """
     lock = lock or threading.Lock()
     aim = aim_digest(study, seed)

@@ -72,7 +72,9 @@ def test_a_missing_result_is_refused(tmp_path, capsys):
 def test_tables_mark_what_is_inconclusive(result):
     text = format_table(mean_rows(result['comparison'], {}))
     assert '75% (30%..95%)' in text
-    assert len({len(line) for line in text.splitlines()[:2]}) == 1
+    head, line, *body = text.splitlines()
+    assert set(line) == {'-'}
+    assert {len(one) for one in body} == {len(head)}
     assert difference_rows(result['comparison'], {'objective': 'x'}) == [
         ['', 'default'], ['objective [x]', '~-0.1 .. +0.4'],
     ]

@@ -175,7 +175,7 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
     finally:
         environment.close()
     _fill_objectives(job, missions, runs)
-    job.say(format_table(adaptation_rows({'missions': missions})))
+    job.say(format_table(adaptation_rows({'missions': missions}), text=(0, 1, 2, 3, 5)))
     result: dict[str, Any] = {
         'change': change,
         'missions': missions,

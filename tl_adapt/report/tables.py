@@ -45,17 +45,17 @@ def adaptation_rows(adaptation: Mapping[str, Any]) -> list[list[str]]:
     return table
 
 
-def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows out in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+def format_table(rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> str:
+    """Lay rows out in columns: those in `text` begin to the left, the others end to the right."""
+    columns = range(len(rows[0]))
+    widths = [max(len(row[i]) for row in rows) for i in columns]
     lines = []
-    for number, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+    for row in rows:
+        cells = [
+            row[i].ljust(widths[i]) if i in text else row[i].rjust(widths[i]) for i in columns
+        ]
         lines.append('  '.join(cells).rstrip())
-        if number == 0:
-            lines.append('-' * len(lines[0]))
-    return '\n'.join(lines)
+    return '\n'.join([lines[0], '-' * max(len(lines[0]), 60), *lines[1:]])
 
 
 def _metrics(rows: Mapping[str, Any]) -> list[str]:

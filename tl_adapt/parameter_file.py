@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tl_adapt.errors import InputError
 from tl_adapt.space import Configuration
 
 if TYPE_CHECKING:
@@ -46,14 +47,33 @@ def write_parameter_file(study: Study, configuration: Configuration, path: Path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content at once, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
+    """
+    Replace a file's content at once, so that a reader never sees half of it.
+
+    Raises InputError if it can't be written.
+    """
     try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix='.', suffix='.part')
+        try:
+            with os.fdopen(handle, 'w', encoding='utf-8') as stream:
+                stream.write(text)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InputError(f'can not be written ({error.strerror})', file=path) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder if it is missing; raises InputError unless files can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f'nothing can be written to this folder ({error.strerror})', file=folder
+        ) from error

@@ -21,6 +21,7 @@ import tl_adapt
 from tl_adapt.errors import InputError
 from tl_adapt.parameter import number_in_text
 
+MISSING = 'is required but missing'
 _LARGEST = 200_000
 _TYPES = {
     'object': 'a mapping',
@@ -113,9 +114,9 @@ def read_study(path: Path) -> dict[str, Any]:
 def check(data: dict[str, Any], path: Path) -> None:
     """Raise InputError for the first place where the content does not fit the schema."""
     _refuse_strange(data, path)
-    error = next(iter(sorted(_validator().iter_errors(data), key=_rank)), None)
+    error = next(iter(sorted(_validator().iter_errors(data), key=rank)), None)
     if error is not None:
-        _explain(error, path)
+        explain(error, path)
 
 
 def dotted(parts: Iterable[Any]) -> str:
@@ -211,14 +212,15 @@ def _refuse_strange(data: Any, path: Path) -> None:
             raise InputError(rule, file=path, key=dotted(parts), value=str(value))
 
 
-def _rank(error: Any) -> tuple[Any, ...]:
+def rank(error: Any) -> tuple[Any, ...]:
+    """Return by what to sort the errors of jsonschema: the most telling comes first."""
     # A misspelt key often leaves a required one missing too: name the misspelt one.
     order = {'additionalProperties': 0, 'propertyNames': 0, 'required': 2}
     return (order.get(error.validator, 1), [str(p) for p in error.absolute_path], error.message)
 
 
-def _explain(error: Any, path: Path) -> None:
-    """Raise the InputError for an error of jsonschema."""
+def explain(error: Any, path: Path) -> None:
+    """Raise the InputError, in the words of this package, for an error of jsonschema."""
     parts = list(error.absolute_path)
     value, limit, rule_name = error.instance, error.validator_value, error.validator
     if rule_name == 'additionalProperties':
@@ -231,7 +233,7 @@ def _explain(error: Any, path: Path) -> None:
         )
     if rule_name == 'required':
         missing = next(key for key in limit if key not in value)
-        raise InputError('is required but missing', file=path, key=dotted([*parts, missing]))
+        raise InputError(MISSING, file=path, key=dotted([*parts, missing]))
     if rule_name == 'type':
         wanted = [limit] if isinstance(limit, str) else list(limit)
         rule = 'must be ' + ' or '.join(_TYPES.get(name, name) for name in wanted)

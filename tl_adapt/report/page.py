@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.errors import TlAdaptError
 from tl_adapt.parameter_file import write_text
 from tl_adapt.report import plots
 from tl_adapt.report.tables import adaptation_rows, difference_rows, mean_rows
@@ -22,19 +21,6 @@ td,th{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}
 p.note{color:#555}
 '''
-
-
-def load_result(path: Path) -> dict[str, Any]:
-    """Read a result file; raises InputError if it is none."""
-    try:
-        data = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise InputError(f'the result can not be read ({error.strerror})', file=path) from error
-    except ValueError as error:
-        raise InputError(f'the result must be JSON ({error})', file=path) from error
-    if not isinstance(data, dict) or 'comparison' not in data:
-        raise InputError('the result must have a table called comparison', file=path)
-    return data
 
 
 def write_report(result: Mapping[str, Any], path: Path) -> Path:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tl_adapt.report.page import load_result, write_report
+from tl_adapt.report.page import write_report
+from tl_adapt.report.result_file import load_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -138,11 +138,17 @@ def check_result(data: Any, path: Path) -> None:
             explain(error, path)
         _check_names(data)
     except InputError as error:
-        rule = error.rule.partition(' (YAML')[0]  # a hint for who writes studies
-        key = error.key or 'the result'
+        rule = _one_line(error.rule.partition(' (YAML')[0])  # a hint for who writes studies
+        key = _one_line(error.key or 'the result')
         if rule == MISSING:
             raise InputError(rule, file=path, key=key) from None
         raise InputError(rule, file=path, key=key, value=_Shortened(error.value)) from None
+
+
+def _one_line(text: str) -> str:
+    """Return a text, names from the file in it, so that it can be one line's part."""
+    line = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text[:200])
+    return line if len(text) <= 200 else f'{line}...'
 
 
 @functools.lru_cache(maxsize=1)

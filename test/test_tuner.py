@@ -10,6 +10,7 @@ from tl_adapt import acquisition
 from tl_adapt import tuner as tuner_module
 from tl_adapt.environments.command import CommandEnvironment
 from tl_adapt.errors import InputError
+from tl_adapt.models.model_set import Assessment
 from tl_adapt.study import study_from_dict
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 from tl_adapt.tuner import Tuner
@@ -280,3 +281,25 @@ def test_the_analytic_target_is_another_but_related_problem():
         target_of('loose')
     with pytest.raises(ValueError, match='role'):
         AnalyticEnvironment(STUDY, 'midfield')
+
+
+def test_a_choice_keeps_the_limits_surely_where_one_does(monkeypatch):
+    tuner = Tuner(STUDY, budget=4)
+    environment = target_of()
+    for index, configuration in enumerate(STUDY.space.sample(3, seed=4)):
+        tuner.tell(environment.measure(configuration, index))
+    configurations = [m.configuration for m in tuner.target if m.valid]
+    feasible = np.linspace(0.66, 0.95, len(configurations))
+    mean = np.linspace(1.0, 2.0, len(configurations))
+
+    def assess(X):
+        n = len(X)
+        fits = n == len(configurations)
+        return Assessment(
+            mean=mean if fits else np.full(n, 9.0), std=np.full(n, 0.1), valid=np.ones(n),
+            feasible=feasible if fits else np.zeros(n),
+            terms=(term(False, np.zeros(n), np.ones(n)),),
+        )
+
+    monkeypatch.setattr(tuner.model, 'assess', assess)
+    assert tuner.best().configuration == configurations[-1]

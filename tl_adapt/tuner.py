@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tl_adapt import acquisition
-from tl_adapt.designs import fingerprint
+from tl_adapt.designs import Candidates, fingerprint
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 POOL = 4096  # configurations of the design that each choice considers
 ANCHORS = 6  # the best of them, whose neighbours are considered too
 NEIGHBOURS = 64  # around each anchor
+SURE = 0.9  # probability of a valid run within all limits that a choice should have
 GAIN = 1e-3  # of the incumbent: expected improvement below which no more is measured
 
 
@@ -51,8 +52,9 @@ class Tuner:
 
     `source` are measurements of the source environment; `transfer=False` ignores them and
     starts from the default configuration. `method` is 'model' or 'random'. `budget` is a number
-    of target measurements (the study's if None). The same seed and the same measurements in the
-    same order give the same choices.
+    of target measurements (the study's if None). `candidates` are the only configurations that
+    can be measured (None: the whole space). The same seed and the same measurements in the same
+    order give the same choices.
     """
 
     def __init__(
@@ -64,8 +66,14 @@ class Tuner:
         seed: int = 0,
         budget: int | None = None,
         method: str = 'model',
+        candidates: Sequence[Configuration] | None = None,
     ) -> None:
-        """Keep the settings; raises ValueError for an unknown method or a budget below 0."""
+        """
+        Keep the settings.
+
+        Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
+        a candidate outside of the study's space.
+        """
         if method not in ('model', 'random'):
             raise ValueError(f"method must be 'model' or 'random', got {method!r}")
         self.study = study
@@ -76,6 +84,7 @@ class Tuner:
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.source = list(source) if transfer and method == 'model' else []
+        self.candidates = None if candidates is None else Candidates(self.space, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Configuration] = []
         self._model = ModelSet(study, seed=seed)
@@ -120,7 +129,7 @@ class Tuner:
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
-        size = self.space.size
+        size = self.space.size if self.candidates is None else len(self.candidates)
         if size is not None and n >= size and len(self._seen()) >= size:
             return f'all {size} configurations are measured'
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
@@ -140,32 +149,30 @@ class Tuner:
         """
         Return the configuration to use.
 
-        That is the measured one with the lowest posterior mean among those that keep the limits,
-        unless the model is sure of a better one that was not measured.
+        That is the measured one with the lowest posterior mean among those that surely enough
+        keep the limits, unless the model is sure of a better one that was not measured.
         """
-        valid = [m for m in self.target if m.valid]
+        valid = [m for m in self.target if m.valid and self._possible(m.configuration)]
         if self.method == 'random':
             return self._best_measured(valid)
         if not self.model.ready:
-            why = 'the default configuration: no valid measurement to learn from'
-            return Choice(self.space.default(), math.nan, 0.0, why)
+            return self._unproven('no valid measurement to learn from')
         guess = self._best_unmeasured()
         if not valid:
             return guess[0]
         configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
                               .values())
         found = self.model.assess(self.space.encode(configurations))
-        index = acquisition.incumbent(found.mean, found.feasible)
-        if index is None:
+        index = acquisition.predicted_best(found.mean, found.feasible, sure=SURE)
+        reason = 'the lowest posterior mean'
+        if found.feasible.max() < acquisition.FEASIBLE:
             index = int(np.argmax(found.feasible))
             reason = 'the most likely to keep the limits'
-        else:
-            reason = 'the lowest posterior mean'
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
         better = choice.mean + 2.0 * choice.std < mean - std
-        if feasible >= max(0.8, sure - 0.05) and better:
+        if feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
             f'{reason} of {len(configurations)} measured: objective {mean:.4g} +- {std:.2g}, '
@@ -185,12 +192,27 @@ class Tuner:
             spread = float(np.std(values, ddof=1)) / math.sqrt(len(runs)) if values[1:] else 0.0
             ranked.append((2 * broken > len(runs), float(np.mean(values)), spread, runs[0]))
         if not ranked:
-            why = 'the default configuration: nothing valid was measured'
-            return Choice(self.space.default(), math.nan, 0.0, why)
+            return self._unproven('nothing valid was measured')
         broken, mean, std, run = min(ranked, key=lambda entry: entry[:2])
         limits = 'it breaks a limit, as all do' if broken else 'it keeps the limits'
         why = f'the lowest measured objective {mean:.4g} of {len(ranked)} measured; {limits}'
         return Choice(dict(run.configuration), mean, std, why)
+
+    def _possible(self, configuration: Configuration) -> bool:
+        return self.candidates is None or self.space.validate(configuration) in self.candidates
+
+    def _start(self) -> Configuration:
+        """Return what to measure first where nothing is known: the default if it can be."""
+        default = self.space.default()
+        if self.candidates is None or default in self.candidates:
+            return default
+        return self.candidates.sample(1, seed=self.seed)[0]
+
+    def _unproven(self, reason: str) -> Choice:
+        """Return the choice where nothing tells for any."""
+        start = self._start()
+        name = 'the default configuration' if start == self.space.default() else 'a first guess'
+        return Choice(start, math.nan, 0.0, f'{name}: {reason}')
 
     def _best_unmeasured(self) -> tuple[Choice, float]:
         """Return the model's best guess in the whole space, and its probability to be feasible."""
@@ -227,14 +249,14 @@ class Tuner:
         if self.method == 'random':
             return self._unseen('random', index), None
         if not self.source and index == 0:
-            return self.space.default(), None
+            return self._start(), None
         if index < self._initial() or not self.model.ready:
             return self._unseen('sobol', index), None
         model = self._with_pending()
         if index == 0:
             configurations, found = self._candidates(model, None)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
-            return configurations[chosen], None
+            return dict(configurations[chosen]), None
         best = self._incumbent(model)
         configurations, found = self._candidates(model, best, explore=True)
         worth = acquisition.constrained_improvement(
@@ -246,7 +268,7 @@ class Tuner:
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
-        return configurations[chosen], None if best is None else float(worth[chosen])
+        return dict(configurations[chosen]), None if best is None else float(worth[chosen])
 
     def _seen(self) -> set[str]:
         """Return the fingerprints of what is measured or pending."""
@@ -256,7 +278,8 @@ class Tuner:
     def _unseen(self, method: str, index: int) -> Configuration:
         """Return the first configuration of a design that is not yet measured or pending."""
         seen = self._seen()
-        design = self.space.sample(index + len(seen) + 8, seed=self.seed, method=method)
+        among = self.space if self.candidates is None else self.candidates
+        design = among.sample(index + len(seen) + 8, seed=self.seed, method=method)
         return next((c for c in design if fingerprint(c) not in seen), design[0])
 
     def _with_pending(self) -> ModelSet:
@@ -289,8 +312,10 @@ class Tuner:
         Return configurations worth considering and what the model says of them.
 
         A design over the whole space, then twice the neighbours of the best, by expected
-        improvement (`explore`) or by predicted objective.
+        improvement (`explore`) or by predicted objective. Where there are candidates: all.
         """
+        if self.candidates is not None:
+            return self.candidates.configurations, model.assess(self.candidates.places)
         if self._pool is None:
             pool = self.space.sample(POOL, seed=self.seed, method='sobol')
             pool = list({fingerprint(c): c for c in pool}.values())

@@ -230,3 +230,63 @@ def neighbours(
         columns = {p.name: p.decode(places[:, i]) for i, p in enumerate(space.parameters)}
         found += unique(space, columns, seen)
     return found[:n]
+
+
+class Candidates:
+    """
+    Hold the only configurations that can be measured, as the rows of a table are.
+
+    `configurations` are canonical, each once; `places` (n, d) are theirs in the unit cube.
+    """
+
+    def __init__(self, space: Space, configurations: Sequence[Mapping[str, Any]]) -> None:
+        """
+        Keep the configurations.
+
+        Raises InputError for one outside of the space, ValueError if there is none.
+        """
+        if not configurations:
+            raise ValueError('candidates must not be empty')
+        checked = (space.validate(configuration) for configuration in configurations)
+        self._by_key = {fingerprint(configuration): configuration for configuration in checked}
+        self.keys = list(self._by_key)
+        self.configurations = list(self._by_key.values())
+        self.places = space.encode(self.configurations)
+        self._space = space
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, configuration: Mapping[str, Any]) -> bool:
+        return fingerprint(configuration) in self._by_key
+
+    def sample(self, n: int, *, seed: int, method: str = 'sobol') -> list[Configuration]:
+        """
+        Return up to `n` candidates, none twice; a longer sample begins with the shorter.
+
+        'random' takes them in a random order, 'sobol' those nearest to the points of a Sobol
+        sequence one by one: also an unevenly filled table is covered evenly then.
+        """
+        n = min(n, len(self))
+        if method == 'random':
+            order = np.random.default_rng(seed).permutation(len(self))[:n].tolist()
+        else:
+            order = self._nearest(n, seed)
+        return [dict(self.configurations[index]) for index in order]
+
+    def _nearest(self, n: int, seed: int) -> list[int]:
+        """Return the indices of the candidates nearest to points of a Sobol sequence."""
+        space = self._space
+        free = np.ones(len(self), dtype=bool)
+        order: list[int] = []
+        blocks = _cubes(space.dim, n, seed, 'sobol')
+        while len(order) < n:
+            wanted = next(blocks)[: n - len(order)]
+            for place in space.encode(space.decode(wanted)):
+                apart = self.places - place
+                # Words are equal or not: their order in the study means nothing.
+                apart = np.where(space.categorical, apart != 0, apart)
+                index = int(np.argmin(np.where(free, np.square(apart).sum(axis=1), np.inf)))
+                free[index] = False
+                order.append(index)
+        return order

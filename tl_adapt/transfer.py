@@ -39,9 +39,14 @@ class TransferResult:
 
 
 def make_tuner(
-    study: Study, method: str, source: Sequence[Measurement], budget: int, seed: int
+    study: Study, method: str, source: Sequence[Measurement], budget: int, seed: int,
+    candidates: Sequence[Configuration] | None = None,
 ) -> Tuner:
-    """Make the tuner of one of METHODS; only `transfer` is shown the source's measurements."""
+    """
+    Make the tuner of one of METHODS; only `transfer` is shown the source's measurements.
+
+    `candidates` are the only configurations that the target can measure (None: all of the space).
+    """
     if method not in METHODS:
         raise ValueError(f'method must be one of {METHODS}, got {method!r}')
     return Tuner(
@@ -51,7 +56,14 @@ def make_tuner(
         seed=seed,
         budget=budget,
         method='random' if method == 'random' else 'model',
+        candidates=candidates,
     )
+
+
+def candidates_of(environment: Environment) -> list[Configuration] | None:
+    """Return the configurations of an environment that has a list of them, as tables have."""
+    listed = getattr(environment, 'configurations', None)
+    return list(listed()) if callable(listed) else None
 
 
 def aim_digest(study: Study, seed: int) -> str:
@@ -103,7 +115,9 @@ def run_transfer(
             f'chosen by {method} for another seed, other objectives or other limits: learn from '
             'them with --reuse, name another store, or begin anew'
         )
-    tuner = make_tuner(study, method, source, budget + len(others), seed)
+    tuner = make_tuner(
+        study, method, source, budget + len(others), seed, candidates_of(environment)
+    )
     for measurement in [*others, *known]:
         tuner.tell(measurement)
     measurements = list(known)

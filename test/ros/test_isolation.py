@@ -13,9 +13,10 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+import tl_adapt
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros import isolation
-from tl_adapt.ros.isolation import hold_domain, runtime_folder, spawn
+from tl_adapt.ros.isolation import child_environment, hold_domain, runtime_folder, spawn
 
 
 def gone(pid):
@@ -105,3 +106,19 @@ def test_spawned_child_ends_with_a_killed_parent(wait_until):
         assert not gone(child)
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: gone(child))
+
+
+def test_a_child_imports_the_same_package(monkeypatch, tmp_path):
+    monkeypatch.setenv('PYTHONPATH', '/elsewhere')
+    environment = child_environment({'ROS_DOMAIN_ID': '61'})
+    assert environment['ROS_DOMAIN_ID'] == '61'
+    assert environment['PATH'] == os.environ['PATH']
+    assert environment['PYTHONPATH'].split(os.pathsep)[1:] == ['/elsewhere']
+    code = 'import tl_adapt; print(tl_adapt.__file__)'
+    shown = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, env=environment, text=True, check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    assert shown.strip() == tl_adapt.__file__
+    monkeypatch.delenv('PYTHONPATH')
+    assert os.pathsep not in child_environment()['PYTHONPATH']

@@ -7,13 +7,11 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -21,7 +19,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -30,6 +27,7 @@ from sensor_msgs.msg import LaserScan, TimeReference
 
 from tl_adapt.demo.settings import Tunable
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.ros import node_main
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 
 COMPUTE_TIME_MODES = ('modelled', 'measured')
@@ -236,27 +234,7 @@ def _descriptor(tunable: Tunable) -> ParameterDescriptor:
 def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
     """Spin a node until SIGINT or SIGTERM; return the exit code."""
     _limit_threads()
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = factory()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except TlAdaptError as error:
-        print(f'tl_adapt: error: {error}', file=sys.stderr)
-        return error.exit_code
-    except Exception:
-        # A signal in the middle of a callback invalidates the context under its publishers.
-        if rclpy.ok():
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return node_main.run_node(factory, args)
 
 
 def _limit_threads() -> None:

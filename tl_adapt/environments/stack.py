@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import queue
 import shutil
 import signal
@@ -20,10 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tl_adapt
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import ApparatusError, InputError, MeasurementError, TlAdaptError
-from tl_adapt.ros.isolation import Domain, hold_domain, spawn
+from tl_adapt.ros.isolation import Domain, child_environment, hold_domain, spawn
 from tl_adapt.ros.processes import kill_session
 
 if TYPE_CHECKING:
@@ -194,8 +192,6 @@ class _WorkerProcess:
         self._sessions: list[int] = []
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._close_lock = threading.Lock()
-        root = str(Path(tl_adapt.__file__).resolve().parents[1])
-        path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
         with (self.folder / 'worker.log').open('wb') as log:
             self._process: subprocess.Popen[str] = spawn(
                 [sys.executable, '-m', 'tl_adapt.ros.worker'],
@@ -203,7 +199,7 @@ class _WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, **self.variables, 'PYTHONPATH': path},
+                env=child_environment(self.variables),
             )
         threading.Thread(target=self._read, daemon=True).start()
 

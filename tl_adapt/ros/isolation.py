@@ -13,12 +13,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import tl_adapt
 from tl_adapt.errors import TlAdaptError
 
 # Domain ids above 101 need ports that Linux gives to others.
@@ -115,6 +116,17 @@ def domain_environment(number: int) -> dict[str, str]:
         old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
         variables[_PROFILE_VARIABLES[0 if old else 1]] = str(path)
     return variables
+
+
+def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """
+    Return the environment of a child process: this one's, and `variables` on top.
+
+    The child can import the very tl_adapt that is imported here, also where that is not installed.
+    """
+    root = str(Path(tl_adapt.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+    return {**os.environ, **(variables or {}), 'PYTHONPATH': path}
 
 
 def hold_domain(*, deadline: float = 30.0) -> Domain:

@@ -7,12 +7,11 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import TwistStamped
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import LaserScan, TimeReference
 
+from tl_adapt.ros.node_main import run_node
 from tl_adapt.simulators.base import Command
 from tl_adapt.simulators.messages import QOS
 
@@ -51,18 +50,7 @@ class Wanderer(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to end; return the exit code."""
-    try:
-        rclpy.init(args=args)
-        rclpy.spin(Wanderer())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        # A signal ends the context under whatever is being done at that moment.
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node(Wanderer, args)
 
 
 if __name__ == '__main__':

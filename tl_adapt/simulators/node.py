@@ -9,15 +9,9 @@ import sys
 import time
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import Twist, TwistStamped
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import ParameterException
-from rclpy.executors import (
-    ExternalShutdownException,
-    SingleThreadedExecutor,
-    TimeoutException,
-)
+from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.node import Node
 from sensor_msgs.msg import TimeReference
 from std_srvs.srv import Empty
@@ -25,6 +19,7 @@ from std_srvs.srv import Empty
 from tl_adapt.demo.world import load_world
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.inbox import SUBSCRIPTION_EVENTS, Inbox
+from tl_adapt.ros.node_main import run_node
 from tl_adapt.simulators import options as parameters
 from tl_adapt.simulators.base import Sample, SimulatorError
 from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
@@ -326,24 +321,7 @@ def _serve(executor: SingleThreadedExecutor) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to end; return the exit code."""
-    try:
-        rclpy.init(args=args)
-        node = SimulatorNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        node.run(executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (TlAdaptError, ParameterException) as error:
-        print(f'tl_adapt simulator: error: {error}', file=sys.stderr)
-        return TlAdaptError.exit_code
-    except Exception:
-        # A signal ends the context under whatever is being published at that moment.
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node(SimulatorNode, args, spin=SimulatorNode.run)
 
 
 if __name__ == '__main__':

@@ -16,12 +16,10 @@ import subprocess
 import sys
 from typing import Any
 
-import rclpy
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -29,6 +27,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import Empty
+
+from tl_adapt.ros.node_main import run_node
 
 BEHAVIOURS = ('reach', 'die', 'idle', 'deaf', 'abort', 'not_a_number', 'collide', 'freeze')
 PERIOD_NS = 100_000_000
@@ -202,13 +202,7 @@ def main() -> int:
         command = [sys.executable, '-m', 'tl_adapt.testing.nodes']
         children = [subprocess.Popen([*command, name]) for name in ('world', 'driver')]
         return max(child.wait() for child in children)
-    rclpy.init(args=sys.argv)
-    node = {'world': World, 'driver': Driver}[sys.argv[1]]()
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    return 0
+    return run_node({'world': World, 'driver': Driver}[sys.argv[1]], sys.argv)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import fcntl
 import os
 import pathlib
 import sqlite3
+import stat
 import urllib.parse
 from typing import IO
 
@@ -38,11 +39,14 @@ def parse(
 
 
 def file_size(path: pathlib.Path) -> int:
-    """Return the size of the file, 0 if it is missing."""
+    """Return the size of the file, 0 if it is missing; raises StoreError for what is no file."""
     try:
         if path.is_dir():
             raise StoreError(f'{path}: a folder, not a store')
-        return path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f'{path}: no regular file, so not a store')
+        return found.st_size
     except FileNotFoundError:
         return 0
     except OSError as error:

@@ -12,10 +12,24 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tl_adapt.errors import InputError
-from tl_adapt.space import Configuration
+from tl_adapt.space import Configuration, Value
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
+
+
+def configuration_lines(study: Study, configuration: Configuration) -> list[str]:
+    """Return a configuration for the reader: one line `name = value unit` per parameter."""
+    return [
+        f'{p.name} = {_shown(configuration[p.name])} {p.unit}'.rstrip()
+        for p in study.space.parameters
+    ]
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
 def parameter_tree(study: Study, configuration: Configuration) -> dict[str, Any]:

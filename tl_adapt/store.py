@@ -33,7 +33,7 @@ from tl_adapt.errors import StoreError
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
-__all__ = ['SCHEMA_VERSION', 'Store', 'measurement_key']
+__all__ = ['SCHEMA_VERSION', 'MissingStoreError', 'Store', 'measurement_key']
 
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -82,6 +82,10 @@ def _text(value: str) -> str:
     return value.replace('\0', '\\x00').encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
+class MissingStoreError(StoreError):
+    """Say that there is no store where one must not be made."""
+
+
 class Store:
     """
     Keep measurements in a database: SQLite (one file) or any URL of SQLAlchemy.
@@ -103,7 +107,8 @@ class Store:
         Open the store, and make it if it is missing and may be written.
 
         Raises StoreError if it can't be read or written, is no store, is held by another
-        writer, or was made by a newer version; it is then left as it was.
+        writer, or was made by a newer version; it is then left as it was. Raises
+        MissingStoreError, a StoreError, if it is missing and not made.
         """
         self.study = study
         self.write = write
@@ -123,7 +128,7 @@ class Store:
         if self.path is not None:
             present = file_size(self.path) > 0
             if not present and not create:
-                raise StoreError(f'{self.name}: there is no store here')
+                raise MissingStoreError(f'{self.name}: there is no store here')
             if present and self.write:
                 # Before anything is written beside the file: is it one of ours?
                 self._engine = sqlite_engine(self.path, read_only=True)
@@ -136,7 +141,7 @@ class Store:
             self._engine = server_engine(url, self.name)
         version = self._check()
         if version is None and not create:
-            raise StoreError(f'{self.name}: there is no store here')
+            raise MissingStoreError(f'{self.name}: there is no store here')
         if not self.write:
             return
         with self._transaction() as connection:

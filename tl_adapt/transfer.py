@@ -66,6 +66,32 @@ def candidates_of(environment: Environment) -> list[Configuration] | None:
     return list(listed()) if callable(listed) else None
 
 
+def nothing_to_transfer(study: Study, source: Sequence[Measurement]) -> str:
+    """Return why nothing that was measured in the source can be transferred, '' if it can be."""
+    needed = {objective.metric for objective in study.objectives}
+    if any(m.valid and needed <= set(m.metrics) for m in source):
+        return ''
+    return (
+        f'none of {len(source)} measurements of {study.source.name} is valid and has what the '
+        'objective needs: nothing can be transferred, the target is learnt from nothing'
+    )
+
+
+def floored(study: Study, measurements: Sequence[Measurement]) -> list[str]:
+    """Return a warning for each metric on a log scale that was measured as 0 or below."""
+    lines = []
+    for name, metric in study.metrics.items():
+        values = [m.metrics[name] for m in measurements if m.valid and name in m.metrics]
+        low = sum(value <= 0 for value in values)
+        if metric.scale == 'log' and low:
+            lines.append(
+                f'metric {name} has scale: log, but {low} of {len(values)} measurements of '
+                f'{measurements[0].environment} are 0 or below: the models take each as half of '
+                'the smallest positive one'
+            )
+    return lines
+
+
 def aim_digest(study: Study, seed: int) -> str:
     """Return a digest of what a tuning run aims at, to tell a resumed run from another one."""
     parts = [

@@ -5,17 +5,34 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from tl_adapt.cli import INTERRUPTED
 from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.errors import InputError, TlAdaptError
-from tl_adapt.parameter_file import write_parameter_file, write_text
+from tl_adapt.parameter_file import (
+    check_folder,
+    configuration_lines,
+    parameter_tree,
+    write_parameter_file,
+    write_text,
+)
 from tl_adapt.space import Configuration
-from tl_adapt.store import Store
+from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
-from tl_adapt.transfer import METHODS, TransferResult, run_transfer
+from tl_adapt.transfer import (
+    METHODS,
+    TransferResult,
+    floored,
+    nothing_to_transfer,
+    run_transfer,
+)
 from tl_adapt.tuner import Tuner
 
 
@@ -41,39 +58,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the transfer and return the exit code."""
+    """Run the transfer and return the exit code: 0, or 130 after ctrl-C or SIGTERM."""
+    for name in ('budget', 'seed'):
+        value = getattr(args, name)
+        if value is not None and value < 0:
+            raise InputError('must be at least 0', key=f'--{name}', value=value)
     study = load_study(args.study)
-    if args.budget < 0:
-        raise InputError('a budget must not be negative', key='--budget', value=args.budget)
-    budget = args.budget or study.budget.target
-    seed = study.seeds.tuning if args.seed is None else args.seed
-    store_path = args.store or str(args.output / f'{study.name}.sqlite')
-    with Store(store_path, study=study) as store:
-        source = store.get(environment=study.source.name, purpose='campaign')
-        if args.method == 'transfer' and not source:
-            raise TlAdaptError(
-                f'{store_path} has no measurements of {study.source.name}: '
-                f'run `tl_adapt campaign {args.study}` first'
-            )
-        # A run on the robot is dear: its trace lets metrics be computed anew later.
-        environment = make_environment(
-            study, study.target.name, traces=args.output / 'traces'
-        )
+    target = study.target.name
+    with _open(study, args) as store:
+        source = _source(study, args, store)
+        _check_output(args.output)
         try:
-            result = run_transfer(
-                study, store, environment, method=args.method, budget=budget, seed=seed,
-                source=source, reuse=args.reuse, confirm=_ask if args.confirm else None,
-                on_measurement=lambda i, m, t: _show(study, i, budget, m, t),
+            with _terminable():
+                result = _spend(study, store, source, args)
+        except KeyboardInterrupt:
+            count = store.count(environment=target, purpose=args.method)
+            print(
+                f'interrupted: {count} target measurements are kept in {store.name}; '
+                'the same command goes on'
             )
-        finally:
-            environment.close()
+            return INTERRUPTED
     print(f'stopped: {result.stopped}')
+    for text in floored(study, result.measurements):
+        _warn(text)
     write_result(study, result, args.output)
     return 0
 
 
+def _open(study: Study, args: argparse.Namespace) -> Store:
+    """Open the store; it must be there already if the source's measurements are needed."""
+    path = args.store or str(args.output / f'{study.name}.sqlite')
+    needed = args.method == 'transfer' and study.source is not None  # InputError without one
+    try:
+        return Store(path, study=study, create=not needed)
+    except MissingStoreError as error:
+        raise TlAdaptError(f'{error}: {_campaign_first(args)}') from None
+
+
+def _source(study: Study, args: argparse.Namespace, store: Store) -> list[Measurement]:
+    """Return the measurements to transfer from; warn of what is odd about them."""
+    if args.method != 'transfer':
+        return []
+    source = store.get(environment=study.source.name, purpose='campaign')
+    if not source:
+        raise TlAdaptError(
+            f'{store.name} has no measurements of {study.source.name}: {_campaign_first(args)}'
+        )
+    for text in [nothing_to_transfer(study, source), *floored(study, source)]:
+        if text:
+            _warn(text)
+    return source
+
+
+def _campaign_first(args: argparse.Namespace) -> str:
+    where = ''
+    if args.store:
+        where = ' --store URL' if '://' in args.store else f' --store {args.store}'
+    elif args.output != Path('output'):
+        where = f' --output {args.output}'
+    return f'run `tl_adapt campaign {args.study}{where}` first'
+
+
+def _check_output(output: Path) -> None:
+    """Raise InputError if results can't be written: before the budget is spent."""
+    check_folder(output)
+    if (output / 'model').exists():
+        check_folder(output / 'model')
+
+
+def _spend(
+    study: Study, store: Store, source: list[Measurement], args: argparse.Namespace
+) -> TransferResult:
+    budget = args.budget or study.budget.target
+    # A run on the robot is dear: its trace lets metrics be computed anew later.
+    environment = make_environment(study, study.target.name, traces=args.output / 'traces')
+    try:
+        return run_transfer(
+            study, store, environment, method=args.method, budget=budget,
+            seed=study.seeds.tuning if args.seed is None else args.seed,
+            source=source, reuse=args.reuse,
+            confirm=(lambda i, c: _ask(study, i, c)) if args.confirm else None,
+            on_measurement=lambda i, m, t: _show(study, i, budget, m, t),
+        )
+    finally:
+        environment.close()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the tuning as ctrl-C does: environments closed, measurements kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def write_result(study: Study, result: TransferResult, output: Path) -> None:
-    """Write model, choice and ROS 2 parameter file; raises TlAdaptError without a choice."""
+    """
+    Show the choice; write it, the model, and a ROS 2 parameter file if the study has targets.
+
+    Raises TlAdaptError without a choice.
+    """
     if result.choice is None:
         raise TlAdaptError('no target measurement was taken, so nothing can be chosen')
     folder = output / 'model'
@@ -83,10 +176,18 @@ def write_result(study: Study, result: TransferResult, output: Path) -> None:
         'configuration': result.choice.configuration, 'why': result.choice.why,
     }
     write_text(folder / 'choice.json', json.dumps(choice, indent=2) + '\n')
-    path = write_parameter_file(
-        study, result.choice.configuration, output / 'tuned_parameters.yaml'
-    )
-    print(f'chosen: {result.choice.why}\nwritten: {folder}, {path}')
+    print(f'chosen: {result.choice.why}')
+    for line in configuration_lines(study, result.choice.configuration):
+        print(f'  {line}')
+    if parameter_tree(study, result.choice.configuration):
+        path = output / 'tuned_parameters.yaml'
+        write_parameter_file(study, result.choice.configuration, path)
+        print(f'written: {folder}, {path}')
+    else:
+        print(
+            f'written: {folder} (no tuned_parameters.yaml: no parameter has a target in ROS 2 '
+            'that such a file can hold)'
+        )
 
 
 def _show(study: Study, index: int, budget: int, measurement: Measurement, tuner: Tuner) -> None:
@@ -97,8 +198,18 @@ def _show(study: Study, index: int, budget: int, measurement: Measurement, tuner
     print(f'{index + 1}/{budget}: {got}; {tuner.best().why}', flush=True)
 
 
-def _ask(index: int, configuration: Configuration) -> bool:
+def _ask(study: Study, index: int, configuration: Configuration) -> bool:
     if not sys.stdin.isatty():
         raise TlAdaptError('--confirm needs a terminal to ask the operator')
-    print(f'next measurement ({index + 1}): {configuration}')
-    return input('run it? [y/N] ').strip().lower() in ('y', 'yes')
+    print(f'next measurement ({index + 1}):')
+    for line in configuration_lines(study, configuration):
+        print(f'  {line}')
+    try:
+        return input('run it? [y/N] ').strip().lower() in ('y', 'yes')
+    except EOFError:
+        print()
+        return False
+
+
+def _warn(text: str) -> None:
+    print(f'tl_adapt: warning: {text}', file=sys.stderr)

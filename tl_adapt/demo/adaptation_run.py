@@ -26,14 +26,13 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-import tl_adapt
 from tl_adapt.comparison import compare, objective_values, worst_values
 from tl_adapt.demo.job import OURS, Job, evaluate_in, show_comparison
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.report.tables import adaptation_rows, format_table
-from tl_adapt.ros.isolation import spawn
+from tl_adapt.ros.isolation import child_environment, spawn
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
@@ -256,8 +255,6 @@ def _watch(variables: Mapping[str, str]) -> Iterator[AdapterWatch]:
 @contextlib.contextmanager
 def _adapter(study: Study, output: Path, variables: Mapping[str, str]) -> Iterator[None]:
     """Run the adapter's process; its output goes to a file in `output`."""
-    root = str(Path(tl_adapt.__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
     command = [
         sys.executable, '-m', 'tl_adapt.ros.nodes.adapter', '--ros-args',
         '-p', f'study:={Path(study.path).absolute()}',
@@ -267,7 +264,7 @@ def _adapter(study: Study, output: Path, variables: Mapping[str, str]) -> Iterat
     with (output / 'adapter.log').open('wb') as log:
         process = spawn(
             command, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, **variables, 'PYTHONPATH': path},
+            env=child_environment(variables),
         )
     try:
         yield

@@ -77,6 +77,11 @@ class Job:
         )
         if done.interrupted:
             raise Interrupted
+        if done.unmeasured:
+            raise TlAdaptError(
+                f'{done.unmeasured} runs in {environment} could not be measured: '
+                f'{done.reasons[-1]} (the same command tries them again)'
+            )
 
     def measured(self, environment: str, runs: Sequence[Run], purpose: str) -> list[Measurement]:
         """Measure what is missing of `runs` and return all of them, in their order."""

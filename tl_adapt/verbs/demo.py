@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tl_adapt.cli import INTERRUPTED
 from tl_adapt.database import take_lock
 from tl_adapt.demo import findings
 from tl_adapt.demo import job as steps
-from tl_adapt.errors import InputError, try_import
+from tl_adapt.errors import InputError, import_ros
 from tl_adapt.parameter_file import write_text
 from tl_adapt.report.page import write_report
 from tl_adapt.store import Store
@@ -49,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value < low:
             raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
-    try_import('rclpy', 'ros')
-    from tl_adapt.demo.adaptation_run import adaptation as adapt
-
+    adapt = import_ros('tl_adapt.demo.adaptation_run', 'the demo').adaptation
     study = load_study(args.study)
     folder = args.output / 'demo'
     path = folder / 'measurements.sqlite'
@@ -65,24 +63,26 @@ def run(args: argparse.Namespace) -> int:
         job = steps.Job(study, store, folder, args.workers, seeds, _say)
         _say(f'study {study.name}: {len(study.space.parameters)} parameters; results in {folder}')
         try:
-            result = run_steps(job, adapt)
+            run_steps(job, adapt, lambda result: _write(folder, result))
         except (steps.Interrupted, KeyboardInterrupt):
             _say(f'interrupted: {store.count()} measurements are kept; the same command goes on')
             return INTERRUPTED
-    job.seconds['total'] = round(time.monotonic() - begin, 1)
-    write_text(folder / 'result.json', json.dumps(result, indent=1) + '\n')
-    write_report(result, folder / 'report.html')
     _say(
-        f'\nDone in {job.seconds["total"]:.0f} s. Written: {folder / "result.json"}, '
+        f'\nDone in {time.monotonic() - begin:.0f} s. Written: {folder / "result.json"}, '
         f'{folder / "tuned_parameters.yaml"}, {folder / "report.html"}'
     )
     return 0
 
 
-def run_steps(job: steps.Job, adapt: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+def run_steps(
+    job: steps.Job,
+    adapt: Callable[..., dict[str, Any]],
+    write: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> dict[str, Any]:
     """
     Do the steps in their order and return the result; `adapt` is the last one.
 
+    `write` gets the result before the last step, too, so that nothing is lost if that one fails.
     Raises Interrupted after ctrl-C.
     """
     study = job.study
@@ -110,11 +110,18 @@ def run_steps(job: steps.Job, adapt: Callable[..., dict[str, Any]]) -> dict[str,
     )
     gap = job.timed(f'5. How like {job.source} and {job.target} are', findings.audit, results, 16)
     influence = findings.influence(job, source, ours.tuner.model)
-    adaptation = job.timed('6. The adapter meets a changed environment', adapt, ours)
-    return findings.summarise(
-        job, results, comparison, source, saved=saved, gap=gap, adaptation=adaptation,
-        influence=influence,
+    result = findings.summarise(
+        job, results, comparison, source, saved=saved, gap=gap, influence=influence
     )
+    write(result)
+    result['adaptation'] = job.timed('6. The adapter meets a changed environment', adapt, ours)
+    write(result)
+    return result
+
+
+def _write(folder: Path, result: Mapping[str, Any]) -> None:
+    write_text(folder / 'result.json', json.dumps(result, indent=1) + '\n')
+    write_report(result, folder / 'report.html')
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,11 @@ import pytest
 import yaml
 
 from tl_adapt.errors import StoreError
-from tl_adapt.parameter_file import parameter_tree, write_parameter_file
+from tl_adapt.parameter_file import (
+    configuration_lines,
+    parameter_tree,
+    write_parameter_file,
+)
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
@@ -99,3 +103,11 @@ def test_the_parameter_file_has_the_nodes_types(tmp_path):
     assert type(values['particles']) is int
     assert type(tree['/navigator']['ros__parameters']['max_vel_x']) is float
     assert [p.name for p in path.parent.iterdir()] == ['tuned.yaml']
+
+
+def test_a_configuration_is_shown_as_lines_with_units():
+    demo = load_study('demo')
+    lines = configuration_lines(demo, demo.space.default())
+    assert len(lines) == demo.space.dim
+    assert 'max_vel_x = 0.3 m/s' in lines
+    assert 'refinements = 1' in lines

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def configuration_lines(study: Study, configuration: Configuration) -> list[str]:
     """Return a configuration for the reader: one line `name = value unit` per parameter."""
     return [
-        f'{p.name} = {_shown(configuration[p.name])} {p.unit}'.rstrip()
+        f'{p.name} = {_shown(configuration[p.name])} {p.unit if p.unit != "1" else ""}'.rstrip()
         for p in study.space.parameters
     ]
 

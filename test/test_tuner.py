@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from tl_adapt import acquisition
 from tl_adapt import tuner as tuner_module
+from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.command import CommandEnvironment
 from tl_adapt.errors import InputError
 from tl_adapt.models.model_set import Assessment
@@ -303,3 +304,14 @@ def test_a_choice_keeps_the_limits_surely_where_one_does(monkeypatch):
 
     monkeypatch.setattr(tuner.model, 'assess', assess)
     assert tuner.best().configuration == configurations[-1]
+
+
+def test_nothing_is_promised_when_every_target_run_failed():
+    source = AnalyticEnvironment(STUDY, 'source')
+    runs = [source.measure(c, i) for i, c in enumerate(STUDY.space.sample(12, seed=1))]
+    tuner = Tuner(STUDY, source=runs, budget=3)
+    for configuration in STUDY.space.sample(3, seed=4):
+        tuner.tell(Measurement('target', configuration, 1, valid=False, reason='crash'))
+    choice = tuner.best()
+    assert choice.configuration == STUDY.space.default()
+    assert 'none of 3 target measurements was valid' in choice.why

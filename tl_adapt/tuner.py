@@ -157,6 +157,9 @@ class Tuner:
             return self._best_measured(valid)
         if not self.model.ready:
             return self._unproven('no valid measurement to learn from')
+        if not valid and self.target:
+            # A model that was told of failures only points anywhere on the target.
+            return self._unproven(f'none of {len(self.target)} target measurements was valid')
         guess = self._best_unmeasured()
         if not valid:
             return guess[0]

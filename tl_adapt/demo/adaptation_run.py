@@ -196,9 +196,8 @@ def _compare_after(job: Job, before: Configuration, after: Configuration) -> dic
         max(2, job.seeds // 2),
     )
     table = compare(job.study, found, ADAPTED).to_dict()
-    units = {name: metric.unit for name, metric in job.study.metrics.items()}
     job.say(f'In the changed environment ({OURS}: as tuned before the change):')
-    show_comparison(job, table, units)
+    show_comparison(job, table)
     return table
 
 

@@ -161,7 +161,7 @@ def summarise(
             f'the row {OURS}, with paired bootstrap 95 % intervals; ~ marks an inconclusive one.'
         ),
         'seconds': job.seconds,
-        'units': {name: metric.unit for name, metric in study.metrics.items()},
+        'units': job.units,
         'transfer': {
             method: {
                 'stopped': result.stopped,

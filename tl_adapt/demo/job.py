@@ -11,7 +11,6 @@ into the store, so a job that was interrupted goes on where it ended.
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 from tl_adapt.campaign import Run, campaign_runs, run_campaign
 from tl_adapt.comparison import Comparison, compare
+from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.report.tables import difference_rows, format_table, mean_rows
@@ -69,8 +69,17 @@ class Job:
         """Return the name of the target environment."""
         return self.study.target.name
 
-    def measure(self, environment: str, runs: Sequence[Run]) -> None:
-        """Measure runs that the store lacks; raises Interrupted after ctrl-C."""
+    @property
+    def units(self) -> dict[str, str]:
+        """Return each metric's unit."""
+        return {name: metric.unit for name, metric in self.study.metrics.items()}
+
+    def measured(self, environment: str, runs: Sequence[Run], purpose: str) -> list[Measurement]:
+        """
+        Measure what is missing of `runs` and return all of them, in their order.
+
+        Raises Interrupted after ctrl-C, TlAdaptError if some could not be measured.
+        """
         done = run_campaign(
             self.study, environment, runs, self.store, workers=self.workers, stop=self.stop,
             make=self.make,
@@ -82,15 +91,11 @@ class Job:
                 f'{done.unmeasured} runs in {environment} could not be measured: '
                 f'{done.reasons[-1]} (the same command tries them again)'
             )
-
-    def measured(self, environment: str, runs: Sequence[Run], purpose: str) -> list[Measurement]:
-        """Measure what is missing of `runs` and return all of them, in their order."""
-        self.measure(environment, runs)
         found = {
-            (json.dumps(m.configuration, sort_keys=True), m.seed): m
+            (fingerprint(m.configuration), m.seed): m
             for m in self.store.get(environment=environment, purpose=purpose)
         }
-        return [found[json.dumps(r.configuration, sort_keys=True), r.seed] for r in runs]
+        return [found[fingerprint(r.configuration), r.seed] for r in runs]
 
     def timed(self, title: str, step: Callable[..., Any], *args: Any) -> Any:
         """Run one step of the job under its title and keep how long it took."""
@@ -225,22 +230,19 @@ def compare_and_show(
 ) -> Comparison:
     """Print the table of the comparison and return it."""
     comparison = compare(job.study, evaluation, OURS)
-    units = {name: metric.unit for name, metric in job.study.metrics.items()}
-    show_comparison(job, comparison.to_dict(), units)
+    show_comparison(job, comparison.to_dict())
     return comparison
 
 
-def show_comparison(
-    job: Job, comparison: Mapping[str, Any], units: Mapping[str, str]
-) -> None:
+def show_comparison(job: Job, comparison: Mapping[str, Any]) -> None:
     """Print a comparison as two tables: means, and differences to the baseline."""
     job.say('Means; success with its Wilson 95 % interval:')
-    job.say(format_table(mean_rows(comparison, units)))
+    job.say(format_table(mean_rows(comparison, job.units)))
     job.say(
         f'\nDifferences to {comparison["baseline"]}, paired by seed, bootstrap 95 % intervals '
         '(~: inconclusive):'
     )
-    job.say(format_table(difference_rows(comparison, units)))
+    job.say(format_table(difference_rows(comparison, job.units)))
     for label, row in comparison['rows'].items():
         if row['failures']:
             job.say(f'  {label}: failed missions: {row["failures"]}')

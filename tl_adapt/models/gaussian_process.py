@@ -10,7 +10,6 @@ posterior, section 5.4.2 for leave-one-out in closed form.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +31,7 @@ TREND = 1.0  # prior variance of the constant, in units of the standardised targ
 CHUNK = 1024  # rows predicted at once: the matrices of one chunk stay in the cache
 
 
-class GaussianProcess:
+class GaussianProcess(scale.OnOriginalScale):
     """
     Model a metric over configurations of the unit cube.
 
@@ -172,19 +171,6 @@ class GaussianProcess:
         reach = float(np.ptp(self.z)) + 1.0
         mean = np.clip(mean, self.z.min() - reach, self.z.max() + reach)
         return self.location + self.spread * mean, self.spread**2 * var
-
-    def predict(self, X: ArrayLike, return_std: bool = False, *, noise: bool = True) -> Any:
-        """
-        Return the median (n,) on the original scale, with `return_std` also the deviation (n,).
-
-        On a linear scale the median is the mean. `noise` as in `latent`.
-        """
-        median, std = scale.median_and_std(*self.latent(X, noise=noise), self.log_scale)
-        return (median, std) if return_std else median
-
-    def moments(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
-        """Return mean and standard deviation (n,) on the original scale."""
-        return scale.mean_and_std(*self.latent(X, noise=noise), self.log_scale)
 
     @single_thread
     def loo(self) -> tuple[Array, Array]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -96,3 +98,26 @@ def mean_and_std(mean: Array, var: Array, log: bool) -> tuple[Array, Array]:
     if not log:
         return middle, std
     return middle * np.exp(0.5 * np.minimum(var, _VARIANCE)), std
+
+
+class OnOriginalScale:
+    """Give the predictions of a model that has `latent` and `log_scale` on the original scale."""
+
+    log_scale: bool
+
+    def latent(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
+        """Return mean and variance (n,) on the model's scale."""
+        raise TypeError(f'{type(self).__name__} has no latent predictions')
+
+    def predict(self, X: ArrayLike, return_std: bool = False, *, noise: bool = True) -> Any:
+        """
+        Return the median (n,) on the original scale, with `return_std` also the deviation (n,).
+
+        On a linear scale the median is the mean. `noise` as in `latent`.
+        """
+        median, std = median_and_std(*self.latent(X, noise=noise), self.log_scale)
+        return (median, std) if return_std else median
+
+    def moments(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
+        """Return mean and standard deviation (n,) on the original scale."""
+        return mean_and_std(*self.latent(X, noise=noise), self.log_scale)

@@ -31,7 +31,7 @@ _LOG_2PI = float(np.log(2.0 * np.pi))
 Data = tuple[ArrayLike, ArrayLike]
 
 
-class TransferModel:
+class TransferModel(scale.OnOriginalScale):
     """
     Predict the target environment from source measurements and few (or no) target ones.
 
@@ -225,19 +225,6 @@ class TransferModel:
         total = float(self.weight[self.weight >= _NEGLIGIBLE].sum())
         first /= total
         return first, np.maximum(second / total - first**2, 1e-10)
-
-    def predict(self, X: ArrayLike, return_std: bool = False, *, noise: bool = True) -> Any:
-        """
-        Return the median (n,) on the original scale, with `return_std` also the deviation (n,).
-
-        On a linear scale the median is the mean. `noise` as in `latent`.
-        """
-        median, std = scale.median_and_std(*self.latent(X, noise=noise), self.log_scale)
-        return (median, std) if return_std else median
-
-    def moments(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
-        """Return mean and standard deviation (n,) on the original scale."""
-        return scale.mean_and_std(*self.latent(X, noise=noise), self.log_scale)
 
     def log_predictive_density(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the log density (n,) of measurements y (n,) on the original scale."""

@@ -1,0 +1,172 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for finding Gazebo classic and for the environment that its server runs in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tl_adapt.errors import TlAdaptError
+
+PREFIX_VARIABLE = 'TL_ADAPT_GAZEBO'
+MAJOR = 11
+_MARKER = 'tl_adapt.json'
+_VERSION_DEADLINE = 20.0
+# Each is a folder of the prefix; what is not there is left out.
+_LIBRARIES = ('', 'blas', 'lapack', f'gazebo-{MAJOR}/plugins', 'pulseaudio')
+
+Origin = Literal['PATH', 'TL_ADAPT_GAZEBO', 'cache']
+
+
+@dataclass(frozen=True)
+class Gazebo:
+    """Be one installation of Gazebo classic."""
+
+    gzserver: Path
+    prefix: Path | None  # None for a system's own
+    version: str
+    origin: Origin
+
+    @property
+    def root(self) -> Path:
+        """Return the folder that has `usr` with the headers and libraries."""
+        return Path('/') if self.prefix is None else self.prefix
+
+    def environment(
+        self,
+        *,
+        port: int | None = None,
+        models: Sequence[Path] = (),
+        plugins: Sequence[Path] = (),
+        home: Path | None = None,
+    ) -> dict[str, str]:
+        """
+        Return the variables for a server without a display, to be put over the parent's own.
+
+        `port` is the master's on this machine; `models` and `plugins` are searched first;
+        the server writes its logs and settings below `home`. They are for the server alone: with
+        LD_LIBRARY_PATH other programs would load this Gazebo's old libraries.
+        """
+        variables = {
+            'GAZEBO_IP': '127.0.0.1',
+            'GAZEBO_MODEL_DATABASE_URI': '',  # else each missing model is asked for on the net
+            'ALSOFT_DRIVERS': 'null',
+        }
+        if port is not None:
+            variables['GAZEBO_MASTER_URI'] = f'http://127.0.0.1:{port}'
+        if home is not None:
+            variables['HOME'] = variables['IGN_HOMEDIR'] = str(home)
+        share = self._folders(f'usr/share/gazebo-{MAJOR}', f'share/gazebo-{MAJOR}')
+        libraries = self._library_folders()
+        found = {
+            'GAZEBO_RESOURCE_PATH': share,
+            'GAZEBO_MODEL_PATH': [*models, *(folder / 'models' for folder in share)],
+            'GAZEBO_PLUGIN_PATH': [
+                *plugins, *(f for f in libraries if f.name == 'plugins')
+            ],
+        }
+        if self.prefix is not None:
+            found['LD_LIBRARY_PATH'] = libraries
+            found['OGRE_RESOURCE_PATH'] = [
+                ogre for folder in libraries for ogre in sorted(folder.glob('OGRE-*'))
+            ]
+        for name, folders in found.items():
+            if self.prefix is None and name in os.environ:
+                folders = [*folders, *map(Path, os.environ[name].split(os.pathsep))]
+            if folders:
+                variables[name] = os.pathsep.join(str(folder) for folder in folders)
+        return variables
+
+    def _library_folders(self) -> list[Path]:
+        triplets = multiarch(self.root)
+        bases = [f'{top}/{t}' for t in triplets for top in ('usr/lib', 'lib')] + ['usr/lib', 'lib']
+        return self._folders(*(f'{base}/{part}' for base in bases for part in _LIBRARIES))
+
+    def _folders(self, *names: str) -> list[Path]:
+        folders = dict.fromkeys(self.root / name for name in names)
+        return [folder for folder in folders if folder.is_dir()]
+
+
+def multiarch(root: Path) -> list[str]:
+    """Return the names of Debian's folders for libraries of one architecture below `root`."""
+    return sorted(p.name for p in root.glob('usr/lib/*-linux-gnu*') if p.is_dir())
+
+
+def find_gazebo(environment: Mapping[str, str] | None = None) -> Gazebo | None:
+    """
+    Return the Gazebo to use: that of TL_ADAPT_GAZEBO, else PATH's, else what `make gazebo` made.
+
+    Return None if there is none. Raises TlAdaptError for one that can't be used.
+    """
+    environment = os.environ if environment is None else environment
+    given = environment.get(PREFIX_VARIABLE)
+    if given:
+        prefix = Path(given).expanduser().absolute()
+        for server in (prefix / 'usr/bin/gzserver', prefix / 'bin/gzserver'):
+            if server.is_file():
+                return _checked(server, prefix, 'TL_ADAPT_GAZEBO')
+        raise TlAdaptError(f'{PREFIX_VARIABLE}: there is no usr/bin/gzserver in {prefix}')
+    on_path = shutil.which('gzserver', path=environment.get('PATH', os.defpath))
+    if on_path:
+        return _checked(Path(on_path), None, 'PATH')
+    prefix = default_prefix()
+    if installed(prefix):
+        return _checked(prefix / 'usr/bin/gzserver', prefix, 'cache')
+    return None
+
+
+def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
+    """Ask the server for its version and return it, if we can use it."""
+    gazebo = Gazebo(server, prefix, '', origin)
+    try:
+        process = subprocess.run(
+            [str(server), '--version'], env={**os.environ, **gazebo.environment()},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace',
+            timeout=_VERSION_DEADLINE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TlAdaptError(f'{server} can not be run: {error}') from error
+    match = re.search(r'version (\d+)\.(\d+(?:\.\d+)*)', process.stdout)
+    if match is None:
+        said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
+        raise TlAdaptError(f'{server} does not say its version: {" ".join(said)}')
+    if int(match[1]) != MAJOR:
+        raise TlAdaptError(
+            f'Gazebo classic {MAJOR} is needed, but {server} is {match[1]}.{match[2]}'
+        )
+    return Gazebo(server, prefix, f'{match[1]}.{match[2]}', origin)
+
+
+def cache_folder() -> Path:
+    """Return this user's folder for what can be fetched or built again; it may not exist."""
+    root = os.environ.get('XDG_CACHE_HOME', '')
+    base = Path(root) if os.path.isabs(root) else Path.home() / '.cache'
+    return base / 'tl_adapt'
+
+
+def default_prefix() -> Path:
+    """Return where `make gazebo` puts Gazebo."""
+    return cache_folder() / f'gazebo-{MAJOR}'
+
+
+def installed(prefix: Path) -> dict[str, str]:
+    """Return package: version of what is wholly unpacked in `prefix`."""
+    try:
+        return dict(json.loads((prefix / _MARKER).read_text())['packages'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def write_marker(prefix: Path, packages: dict[str, str]) -> None:
+    """Say in `prefix` what is wholly unpacked there."""
+    part = prefix / f'{_MARKER}.part'
+    part.write_text(json.dumps({'packages': packages}, indent=1) + '\n')
+    part.replace(prefix / _MARKER)

@@ -1,0 +1,109 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for compiling a plugin of Gazebo's server, once for each compiler and Gazebo."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.ros.isolation import spawn
+from tl_adapt.simulators.gazebo.file_lock import file_lock
+from tl_adapt.simulators.gazebo.locate import Gazebo, cache_folder, multiarch
+
+SOURCE = Path(__file__).with_name('lockstep.cc')
+_FLAGS = ('-std=c++17', '-O2', '-shared', '-fPIC', '-w')
+_INCLUDES = (
+    'gazebo-11', 'gazebo-11/gazebo', 'sdformat-9*', 'ignition/math6', 'ignition/transport8',
+    'ignition/msgs5', 'ignition/common3', 'ignition/fuel_tools4',
+)
+_DEADLINE = 600.0  # a loaded machine with few cores takes minutes
+COMPILER_HINT = 'apt install g++'
+HEADERS_HINT = 'apt install libgazebo-dev (or gazebo11\'s libgazebo11-dev)'
+
+
+def plugin_path(gazebo: Gazebo, source: Path = SOURCE) -> Path:
+    """Return where the compiled plugin is, or will be once `build_plugin` has run."""
+    try:
+        text = source.read_bytes()
+    except OSError as error:
+        raise TlAdaptError(f'{source} can not be read: {error.strerror}') from error
+    identity = [gazebo.version, str(gazebo.root), _compiler_version(), *_flags(gazebo)]
+    digest = hashlib.sha256(b'\0'.join([text, *(part.encode() for part in identity)]))
+    return cache_folder() / 'plugins' / f'{source.stem}-{digest.hexdigest()[:16]}.so'
+
+
+def build_plugin(gazebo: Gazebo, source: Path = SOURCE) -> Path:
+    """
+    Compile a plugin, unless that was done before, and return the library's path.
+
+    Raises TlAdaptError, one line, if there is no compiler or if it refuses the source.
+    """
+    library = plugin_path(gazebo, source)
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(library.with_suffix('.lock'), deadline=_DEADLINE, what='compiles the plugin'):
+        if not library.exists():
+            _compile(gazebo, source, library)
+    return library
+
+
+def _compile(gazebo: Gazebo, source: Path, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix='.build-') as folder:
+        part = Path(folder) / library.name
+        child = spawn(
+            ['g++', *_flags(gazebo), str(source), '-o', str(part)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={**os.environ, 'LC_ALL': 'C', 'TMPDIR': folder}, text=True, errors='replace',
+        )
+        try:
+            _, errors = child.communicate(timeout=_DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise TlAdaptError(f'g++ has not compiled {source} in {_DEADLINE:g} s') from None
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        if child.returncode:
+            raise TlAdaptError(f'{source} can not be compiled: {_first_error(errors, child)}')
+        part.replace(library)
+
+
+def _first_error(errors: str, child: subprocess.Popen[str]) -> str:
+    lines = errors.splitlines()
+    chosen = next((line for line in lines if 'error:' in line), None)
+    return chosen or (lines[-1] if lines else f'g++ ended with code {child.returncode}')
+
+
+def _compiler_version() -> str:
+    if shutil.which('g++') is None:
+        raise TlAdaptError(f'g++ missing, which compiles the plugin for Gazebo: {COMPILER_HINT}')
+    try:
+        return subprocess.run(
+            ['g++', '-dumpfullversion', '-dumpmachine'], check=True, capture_output=True,
+            text=True, timeout=20.0, stdin=subprocess.DEVNULL,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TlAdaptError(f'g++ does not run: {error}') from error
+
+
+def _flags(gazebo: Gazebo) -> list[str]:
+    """Return the options of g++; raise TlAdaptError if Gazebo's headers are missing."""
+    bases = [gazebo.root / 'usr/include', gazebo.root / 'include']
+    if gazebo.prefix is None:
+        bases.append(gazebo.gzserver.parents[1] / 'include')
+    found = [p for base in bases for name in _INCLUDES for p in sorted(base.glob(name))]
+    if not any((folder / 'gazebo/physics/physics.hh').is_file() for folder in found):
+        raise TlAdaptError(
+            f'the headers of Gazebo {gazebo.version} are missing in {bases[0]}: {HEADERS_HINT}'
+        )
+    if gazebo.prefix is not None:
+        found += [base for base in bases if base.is_dir()]
+        found += [f for t in multiarch(gazebo.root) if (f := bases[0] / t).is_dir()]
+    return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]

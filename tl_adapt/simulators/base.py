@@ -18,6 +18,21 @@ class SimulatorError(TlAdaptError):
     """Report a simulation that can not go on, such as one whose state is no longer finite."""
 
 
+class EntityError(TlAdaptError):
+    """
+    Report a request on an entity that is refused; nothing has changed.
+
+    code: 'exists' (the name is taken), 'unknown' (no such entity), 'parse' (the description can
+    not be read), 'unsupported' (this entity or description can not be handled so) or 'invalid'
+    (a state or name that makes no sense, such as one that is not finite).
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """Store the code; the text is for the user."""
+        self.code = code
+        super().__init__(text)
+
+
 class Option(NamedTuple):
     """Describe a physics option: range (both ends included), unit and meaning."""
 
@@ -110,6 +125,28 @@ class Sample:
     orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
     angular_velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     linear_acceleration: tuple[float, float, float] = (0.0, 0.0, 9.81)
+
+
+@dataclass(frozen=True)
+class EntityState:
+    """
+    Hold where an entity is and how it moves, in the frame `map`.
+
+    position [m] of its origin and orientation (unit quaternion x, y, z, w); linear [m/s] and
+    angular [rad/s] velocity, with the axes of that frame, too. The origin of the robot is the
+    point on the floor between its wheels, that of a solid of the world the point on the floor
+    below its centre, that of a spawned model the one of its description.
+    """
+
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    linear: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    angular: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def moving(self) -> bool:
+        """Return whether a velocity is not zero."""
+        return any(self.linear) or any(self.angular)
 
 
 class Simulator(Protocol):

@@ -38,7 +38,7 @@ def build_sdf(
    <solver><type>quick</type><iters>{iterations}</iters><sor>1.3</sor></solver>
    <constraints>
     <cfm>0</cfm><erp>0.2</erp>
-    <contact_max_correcting_vel>1</contact_max_correcting_vel>
+    <contact_max_correcting_vel>100</contact_max_correcting_vel>
     <contact_surface_layer>0.0005</contact_surface_layer>
    </constraints>
   </ode>
@@ -81,8 +81,8 @@ def _solids(world: World) -> str:
         geometry = shape(solid)
         lines.append(
             f' <model name={quoteattr(solid.name)}><static>1</static>'
-            f'<pose>{solid.x!r} {solid.y!r} {solid.height / 2!r} 0 0 {yaw!r}</pose>'
-            f'<link name="link"><collision name="solid">{geometry}{_surface(_ON_HULL, 0.3)}'
+            f'<pose>{solid.x!r} {solid.y!r} 0 0 0 {yaw!r}</pose>'
+            f'<link name="link"><pose>0 0 {solid.height / 2!r} 0 0 0</pose><collision name="solid">{geometry}{_surface(_ON_HULL, 0.3)}'
             f'</collision><visual name="solid">{geometry}</visual></link></model>'
         )
     return '\n'.join(lines)
@@ -90,7 +90,6 @@ def _solids(world: World) -> str:
 
 def _robot(world: World, robot: Robot, beams: int) -> str:
     x, y, yaw = world.start
-    down = -robot.wheel_radius  # the model's origin is on the wheel axis
     half = (robot.hull_top - robot.hull_bottom) / 2
     r = robot.hull_radius
     across, upright = robot.base_mass * r**2 / 2, robot.base_mass * (3 * r**2 + 4 * half**2) / 12
@@ -98,24 +97,24 @@ def _robot(world: World, robot: Robot, beams: int) -> str:
     hull = min(robot.lidar_height - r - 0.005, robot.hull_bottom + half)
     last = 2 * math.pi * (beams - 1) / beams
     return f''' <model name="robot">
-  <pose>{x!r} {y!r} {robot.wheel_radius!r} 0 0 {yaw!r}</pose>
+  <pose>{x!r} {y!r} 0 0 0 {yaw!r}</pose>
   <link name="base">
-   <inertial><pose>{robot.mass_x!r} 0 {down + robot.mass_height!r} 0 0 0</pose>
+   <inertial><pose>{robot.mass_x!r} 0 {robot.mass_height!r} 0 0 0</pose>
     <mass>{robot.base_mass!r}</mass>{_inertia(upright, upright, across)}</inertial>
-   <collision name="hull"><pose>0 0 {down + hull!r} 0 0 0</pose>
+   <collision name="hull"><pose>0 0 {hull!r} 0 0 0</pose>
     <geometry><sphere><radius>{r!r}</radius></sphere></geometry>{_surface(_ON_HULL, 0.3)}</collision>
-   <visual name="hull"><pose>0 0 {down + robot.hull_bottom + half!r} 0 0 0</pose><geometry>
+   <visual name="hull"><pose>0 0 {robot.hull_bottom + half!r} 0 0 0</pose><geometry>
     <cylinder><radius>{r!r}</radius><length>{2 * half!r}</length></cylinder></geometry></visual>
-   {_caster('rear_caster', -0.08, down + _CASTER)}
-   {_caster('front_caster', 0.08, down + _CASTER + 0.0015)}
-   <sensor name="lidar" type="ray"><pose>0 0 {down + robot.lidar_height!r} 0 0 0</pose>
+   {_caster('rear_caster', -0.08, _CASTER)}
+   {_caster('front_caster', 0.08, _CASTER + 0.0015)}
+   <sensor name="lidar" type="ray"><pose>0 0 {robot.lidar_height!r} 0 0 0</pose>
     <always_on>0</always_on><update_rate>0</update_rate><visualize>0</visualize>
     <ray><scan><horizontal><samples>{beams}</samples><resolution>1</resolution>
      <min_angle>0</min_angle><max_angle>{last!r}</max_angle></horizontal></scan>
      <range><min>0.01</min><max>{robot.range_max + 1.0!r}</max><resolution>0</resolution></range>
     </ray></sensor>
   </link>
-  <link name="payload"><pose>{robot.payload_x!r} 0 {down + robot.payload_height!r} 0 0 0</pose>
+  <link name="payload"><pose>{robot.payload_x!r} 0 {robot.payload_height!r} 0 0 0</pose>
    <inertial><mass>{_SMALL_MASS!r}</mass>{_inertia(*[robot.payload_inertia(_SMALL_MASS)] * 3)}
    </inertial></link>
   <joint name="payload" type="fixed"><parent>base</parent><child>payload</child></joint>
@@ -135,12 +134,13 @@ def _wheel(side: str, robot: Robot, sign: int) -> str:
     m, r, y = robot.wheel_mass, robot.wheel_radius, sign * robot.wheel_separation / 2
     # The rotor's inertia through the gear belongs to the wheel's axis only.
     spin, across = m * r**2 / 2 + robot.armature, m * r**2 / 4 + robot.armature
-    return f'''  <link name="{side}_wheel"><pose>0 {y!r} 0 0 0 0</pose>
+    return f'''  <link name="{side}_wheel"><pose>0 {y!r} {r!r} 0 0 0</pose>
    <inertial><mass>{m!r}</mass>{_inertia(across, spin, across)}</inertial>
    <collision name="wheel"><geometry><sphere><radius>{r!r}</radius></sphere></geometry>
     {_surface(_ON_FLOOR, 0.8)}</collision></link>
   <joint name="{side}" type="revolute"><parent>base</parent><child>{side}_wheel</child>
-   <axis><xyz>0 1 0</xyz></axis></joint>'''
+   <axis><xyz>0 1 0</xyz>
+   <limit><effort>1000</effort><velocity>1000</velocity></limit></axis></joint>'''
 
 
 def _inertia(xx: float, yy: float, zz: float) -> str:

@@ -101,10 +101,9 @@ class Server:
         ours, theirs = socket.socketpair()
         self._connection = wire.Connection(ours)
         environment = {
-            **gazebo.environment(),
-            'GAZEBO_MASTER_URI': f'http://127.0.0.1:{self.port}',
+            **os.environ,
+            **gazebo.environment(port=self.port, home=self._folder),
             'GZ_PARTITION': f'tl_adapt_{os.getpid()}',
-            'HOME': str(self._folder),  # logs go below it
             'TL_ADAPT_GAZEBO_SOCKET': str(theirs.fileno()),
         }
         with theirs, (self._folder / 'gzserver.log').open('wb') as log:

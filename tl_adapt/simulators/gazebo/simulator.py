@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tl_adapt.demo.world import World
+from tl_adapt.errors import TlAdaptError
 from tl_adapt.simulators.base import Command, EntityError, EntityState, Physics
 from tl_adapt.simulators.engine import MIN_LAG, SETTLE, Engine
 from tl_adapt.simulators.gazebo import wire
-from tl_adapt.simulators.gazebo.install import require_gazebo
+from tl_adapt.simulators.gazebo.locate import Gazebo, find_gazebo
+from tl_adapt.simulators.gazebo.plugin import build_plugin
 from tl_adapt.simulators.gazebo.sdf import build_sdf
 from tl_adapt.simulators.gazebo.server import Server
 from tl_adapt.simulators.robot import Robot
@@ -19,6 +23,18 @@ from tl_adapt.simulators.sensors import Truth
 _SPAWN = 15.0  # s of wall time for inserting or removing a model
 _CODES = ('exists', 'unknown', 'parse', 'unsupported')
 _SMALL_MASS = 1e-3  # kg; a payload of nothing still is a body
+
+
+@functools.lru_cache(maxsize=1)
+def require_gazebo() -> Gazebo:
+    """Return the Gazebo of this machine; raises TlAdaptError if there is none."""
+    gazebo = find_gazebo()
+    if gazebo is None:
+        raise TlAdaptError(
+            'the engine gazebo needs gzserver 11, which is not found: run make gazebo, install it, '
+            'or name its prefix in TL_ADAPT_GAZEBO'
+        )
+    return gazebo
 
 
 class GazeboSimulator(Engine):
@@ -53,7 +69,8 @@ class GazeboSimulator(Engine):
             world, physics=physics, robot=robot, physics_step=physics_step, beams=beams
         )
         self.exact_reset = exact_reset
-        self._gazebo, plugin = require_gazebo()
+        self._gazebo = require_gazebo()
+        plugin = build_plugin(self._gazebo)
         self._text = build_sdf(
             self.world, self.robot, plugin=plugin, physics_step=physics_step,
             iterations=iterations, beams=beams,
@@ -101,7 +118,7 @@ class GazeboSimulator(Engine):
             self.set_physics(self.physics)
         self._fresh = False
         settle = round(SETTLE * 1e9 / self._step_ns)
-        place = (x, y, self.robot.wheel_radius, yaw)
+        place = (x, y, 0.0, yaw)
         payload = wire.reset_payload(seed % 2**32, place, settle)
         self._server.ask(wire.Type.RESET, payload, wire.Type.STATE)
 

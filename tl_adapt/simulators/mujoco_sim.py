@@ -11,11 +11,26 @@ import numpy as np
 
 from tl_adapt.demo.world import World, load_world
 from tl_adapt.errors import InputError, try_import
-from tl_adapt.simulators.base import Command, Physics, Sample, SimulatorError, finite
+from tl_adapt.simulators import rotations
+from tl_adapt.simulators.base import (
+    ROBOT,
+    Command,
+    EntityError,
+    EntityState,
+    Physics,
+    Sample,
+    SimulatorError,
+    finite,
+)
 from tl_adapt.simulators.mjcf import build_mjcf
 from tl_adapt.simulators.robot import Battery, Robot
+from tl_adapt.simulators.scene import Scene, checked
 
 _SETTLE = 0.2  # s in which the robot comes to rest on the floor after a reset
+_FLAT = 1e-3  # m, rad; a pose nearer to the floor and the upright means: standing on it
+_ABOVE = 2.0  # m above the floor to which the robot may be lifted
+# Degrees of freedom: the base, whose turning counts in its own axes, then the wheels (6, 7).
+_LINEAR, _ANGULAR = slice(0, 3), slice(3, 6)
 _MIN_LAG = 1e-4  # s; a filter needs a time constant
 
 
@@ -51,25 +66,14 @@ class MujocoSimulator:
         self.robot = robot or Robot()
         self.physics = physics or Physics()
         self.range_min, self.range_max = self.robot.range_min, self.robot.range_max
-        self._model = mj.MjModel.from_xml_string(build_mjcf(self.world, self.robot))
-        self._model.opt.timestep = physics_step
+        self._scene = Scene(self.world)
+        self._physics_step = physics_step
         self._step_ns = round(physics_step * 1e9)
-        self._data = mj.MjData(self._model)
-        self._scratch = mj.MjData(self._model)
-        self._base, self._payload, self._floor = (
-            mj.mj_name2id(self._model, kind, name)
-            for kind, name in (
-                (mj.mjtObj.mjOBJ_BODY, 'base'),
-                (mj.mjtObj.mjOBJ_BODY, 'payload'),
-                (mj.mjtObj.mjOBJ_GEOM, 'floor'),
-            )
-        )
-        # Degrees of freedom: 0-5 the base, 6 and 7 the wheels; positions: 0-6 and 7, 8.
+        self._build()
         self._lidar = _Lidar(mj, self.robot, beams)
         self._battery = Battery()
         self._command = Command(0.0, 0.0)
         self._time_ns = 0
-        self.set_physics(self.physics)
         self.reset(seed=0, start=self.world.start)
 
     @property
@@ -101,6 +105,50 @@ class MujocoSimulator:
         x, y, yaw = self.check_start(start)
         if seed < 0:
             raise InputError('must not be negative', key='seed', value=seed)
+        if self._scene.reset():
+            self._build()
+        self._stand(x, y, yaw)
+        scan, odometry = np.random.SeedSequence(seed).spawn(2)
+        self._scan_noise = np.random.Generator(np.random.PCG64(scan))
+        self._odometry_noise = np.random.Generator(np.random.PCG64(odometry))
+        if not keep_battery:
+            self._battery = Battery()
+        self._command = Command(0.0, 0.0)
+        self._odometry = (0.0, 0.0, 0.0)
+        self._time_ns = time_ns
+
+    def _build(self) -> None:
+        """Make the model of what stands in the world now, in its initial state."""
+        mj = self._mj
+        xml = build_mjcf(self.world.name, self._scene.solids(), self.robot)
+        self._model = mj.MjModel.from_xml_string(xml)
+        self._model.opt.timestep = self._physics_step
+        self._data = mj.MjData(self._model)
+        self._scratch = mj.MjData(self._model)
+        self._base, self._payload, self._floor = (
+            mj.mj_name2id(self._model, kind, name)
+            for kind, name in (
+                (mj.mjtObj.mjOBJ_BODY, 'base'),
+                (mj.mjtObj.mjOBJ_BODY, 'payload'),
+                (mj.mjtObj.mjOBJ_GEOM, 'floor'),
+            )
+        )
+        self.set_physics(self.physics)
+
+    def _rebuild(self) -> None:
+        """Make the model of what stands in the world now; the robot goes on as it was."""
+        before = self._data
+        self._build()
+        d = self._data
+        for name in ('qpos', 'qvel', 'act', 'ctrl', 'qacc_warmstart'):
+            getattr(d, name)[:] = getattr(before, name)
+        d.time = before.time
+        self._mj.mj_forward(self._model, d)
+        # Computing the forces makes a new starting point for the solver: the old one counts.
+        d.qacc_warmstart[:] = before.qacc_warmstart
+
+    def _stand(self, x: float, y: float, yaw: float) -> None:
+        """Put the robot at rest on the floor."""
         d = self._data
         self._mj.mj_resetData(self._model, d)
         d.qpos[:2] = x, y
@@ -112,14 +160,79 @@ class MujocoSimulator:
         d.qvel[:] = 0.0
         d.time = 0.0
         self._mj.mj_forward(self._model, d)
-        scan, odometry = np.random.SeedSequence(seed).spawn(2)
-        self._scan_noise = np.random.Generator(np.random.PCG64(scan))
-        self._odometry_noise = np.random.Generator(np.random.PCG64(odometry))
-        if not keep_battery:
-            self._battery = Battery()
-        self._command = Command(0.0, 0.0)
-        self._odometry = (0.0, 0.0, 0.0)
-        self._time_ns = time_ns
+
+    def entities(self) -> list[str]:
+        """Return the names of all entities."""
+        return self._scene.names()
+
+    def entity_state(self, name: str) -> EntityState:
+        """Return the state; raises EntityError for an unknown name."""
+        if name != ROBOT:
+            return self._scene.state(name)
+        x, y, z, w, qx, qy, qz = (float(v) for v in self._data.qpos[:7])
+        vx, vy, vz, *spin = (float(v) for v in self._data.qvel[:6])
+        orientation = (qx, qy, qz, w)
+        angular = rotations.rotate(orientation, (spin[0], spin[1], spin[2]))
+        foot = rotations.rotate(orientation, (0.0, 0.0, -self.robot.wheel_radius))
+        return EntityState(
+            rotations.add((x, y, z), foot),
+            orientation,
+            rotations.add((vx, vy, vz), rotations.cross(angular, foot)),
+            angular,
+        )
+
+    def set_entity_state(self, name: str, state: EntityState) -> None:
+        """Put an entity elsewhere at once; raises EntityError if that is refused."""
+        if name == ROBOT:
+            self._put_robot(checked(state))
+        else:
+            self._scene.move(name, state)
+            self._rebuild()
+
+    def _put_robot(self, state: EntityState) -> None:
+        """Put the robot elsewhere; what its odometry and battery say does not change."""
+        x, y, z = state.position
+        limit = [side / 2 for side in self.world.size]
+        if abs(x) >= limit[0] or abs(y) >= limit[1] or not -0.01 <= z <= _ABOVE:
+            rule = f'the robot must stay in the room and at most {_ABOVE:g} m above its floor'
+            raise EntityError('invalid', f'{rule}, got {state.position}')
+        d = self._data
+        self._stand(x, y, rotations.yaw_of(state.orientation))
+        up = (0.0, 0.0, self.robot.wheel_radius)
+        if abs(z) > _FLAT or rotations.tilt_of(state.orientation) > _FLAT:
+            qx, qy, qz, w = state.orientation
+            d.qpos[:3] = rotations.add(state.position, rotations.rotate(state.orientation, up))
+            d.qpos[3:7] = w, qx, qy, qz
+        if state.moving:
+            self._set_in_motion(state, rotations.rotate(state.orientation, up))
+        self._mj.mj_forward(self._model, d)
+
+    def _set_in_motion(self, state: EntityState, up: rotations.Vector) -> None:
+        """Give the robot a velocity; its wheels turn, and are driven, as if it rolled so."""
+        back = rotations.inverse(state.orientation)
+        forward = rotations.rotate(back, state.linear)[0]
+        spin = rotations.rotate(back, state.angular)
+        turn = spin[2] * self.robot.wheel_separation / 2
+        d, radius = self._data, self.robot.wheel_radius
+        d.qvel[_LINEAR] = rotations.add(state.linear, rotations.cross(state.angular, up))
+        d.qvel[_ANGULAR] = spin
+        d.qvel[6:8] = (forward - turn) / radius, (forward + turn) / radius
+        d.act[:] = [self.robot.controller_speed(speed) for speed in d.qvel[6:8]]
+
+    def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
+        """Add a static solid described in SDF; raises EntityError if it is refused."""
+        self._scene.add(name, sdf_xml, state)
+        self._rebuild()
+
+    def delete(self, name: str) -> None:
+        """Remove a solid; raises EntityError if that is refused."""
+        self._scene.remove(name)
+        self._rebuild()
+
+    def restore_entities(self, *, deleted: bool = True) -> None:
+        """Remove what was spawned and, if `deleted`, bring back the world's deleted solids."""
+        if self._scene.restore(deleted):
+            self._rebuild()
 
     def check_start(self, start: Sequence[float]) -> tuple[float, float, float]:
         """Return (x, y, yaw); raises InputError unless the robot has room to stand there."""

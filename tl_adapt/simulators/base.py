@@ -149,11 +149,15 @@ class EntityState:
         return any(self.linear) or any(self.angular)
 
 
+ROBOT, GROUND = 'robot', 'ground_plane'  # entities that every simulator has
+
+
 class Simulator(Protocol):
     """
     Simulate one robot in one world, deterministically.
 
-    The same seed, physics and commands give the same samples, bit for bit.
+    The same seed, physics and commands give the same samples, bit for bit. Entities are the
+    robot, the ground and the solids: those of the world, walls too, and those that were spawned.
     """
 
     physics: Physics
@@ -170,7 +174,11 @@ class Simulator(Protocol):
     def reset(
         self, *, seed: int, start: Sequence[float], keep_battery: bool = False, time_ns: int = 0
     ) -> None:
-        """Put the robot at rest at `start` (x, y, yaw), and begin all random streams anew."""
+        """
+        Put the robot at rest at `start` (x, y, yaw), and begin all random streams anew.
+
+        Solids go back to where they began. What was spawned stays, what was deleted stays away.
+        """
 
     def advance(self, duration_ns: int, commands: Sequence[tuple[int, Command]] = ()) -> Sample:
         """
@@ -178,6 +186,37 @@ class Simulator(Protocol):
 
         commands: (time [ns], Command) sorted by time; each holds from its time on.
         Raises SimulatorError if the state is no longer finite.
+        """
+
+    def entities(self) -> list[str]:
+        """Return the names of all entities."""
+
+    def entity_state(self, name: str) -> EntityState:
+        """Return the state; raises EntityError for an unknown name."""
+
+    def set_entity_state(self, name: str, state: EntityState) -> None:
+        """
+        Put an entity elsewhere at once; a solid stands still there.
+
+        Raises EntityError, among others for the ground, for a solid that shall move and for a
+        robot outside the room.
+        """
+
+    def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
+        """
+        Add a static solid described in SDF; `state` counts, not the pose in the description.
+
+        Raises EntityError: 'exists', 'parse' or 'unsupported', which says what is supported.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove a solid; raises EntityError: 'unknown', or 'unsupported' for robot and ground."""
+
+    def restore_entities(self, *, deleted: bool = True) -> None:
+        """
+        Remove what was spawned and, if `deleted`, bring back the world's deleted solids.
+
+        Nothing else changes; `reset` puts the rest back.
         """
 
 

@@ -41,6 +41,8 @@ class Engine(abc.ABC):
 
     #: Name, as the simulator node's parameter `engine` has it.
     name: str
+    #: Whether a reset has to repeat a run bit by bit, where that costs time.
+    exact_reset: bool = False
     #: Shortest and longest physics step [s] at which the robot drives as it should.
     steps: tuple[float, float]
 
@@ -108,6 +110,9 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def _scene_changed(self) -> None:
         """Let the solids stand as the scene says; the robot goes on as it was."""
+
+    def check(self) -> None:  # noqa: B027 - most engines can not be lost
+        """Raise SimulatorError if the simulation can not go on."""
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to end
         """End what the engine runs in; a second call does nothing."""

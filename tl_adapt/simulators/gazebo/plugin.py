@@ -24,7 +24,7 @@ _INCLUDES = (
 )
 _DEADLINE = 600.0  # a loaded machine with few cores takes minutes
 COMPILER_HINT = 'apt install g++'
-HEADERS_HINT = 'apt install libgazebo-dev (or gazebo11\'s libgazebo11-dev)'
+HEADERS_HINT = "apt install libgazebo-dev (or gazebo11's libgazebo11-dev)"
 
 
 def plugin_path(gazebo: Gazebo, source: Path = SOURCE) -> Path:

@@ -100,6 +100,10 @@ class GazeboSimulator(Engine):
         """Return the process that simulates."""
         return self._server
 
+    def check(self) -> None:
+        """Raise SimulatorError if gzserver has died or hangs."""
+        self._server.ask(wire.Type.PING, b'', wire.Type.DONE)
+
     def close(self) -> None:
         """End gzserver; a second call does nothing."""
         self._server.close()

@@ -59,11 +59,14 @@ class Gazebo:
             'GAZEBO_IP': '127.0.0.1',
             'GAZEBO_MODEL_DATABASE_URI': '',  # else each missing model is asked for on the net
             'ALSOFT_DRIVERS': 'null',
+            'DISPLAY': '',  # with one the server would draw, slowly, what nobody looks at
+            'IGN_IP': '127.0.0.1',
         }
         if port is not None:
             variables['GAZEBO_MASTER_URI'] = f'http://127.0.0.1:{port}'
+            variables['IGN_PARTITION'] = f'tl_adapt-{os.getuid()}-{port}'
         if home is not None:
-            variables['HOME'] = variables['IGN_HOMEDIR'] = str(home)
+            variables['HOME'] = str(home)
         share = self._folders(f'usr/share/gazebo-{MAJOR}', f'share/gazebo-{MAJOR}')
         libraries = self._library_folders()
         found = {
@@ -109,18 +112,20 @@ def find_gazebo(environment: Mapping[str, str] | None = None) -> Gazebo | None:
     environment = os.environ if environment is None else environment
     given = environment.get(PREFIX_VARIABLE)
     if given:
-        prefix = Path(given).expanduser().absolute()
-        for server in (prefix / 'usr/bin/gzserver', prefix / 'bin/gzserver'):
-            if server.is_file():
-                return _checked(server, prefix, 'TL_ADAPT_GAZEBO')
-        raise TlAdaptError(f'{PREFIX_VARIABLE}: there is no usr/bin/gzserver in {prefix}')
+        return gazebo_in(Path(given).expanduser().absolute(), 'TL_ADAPT_GAZEBO')
     on_path = shutil.which('gzserver', path=environment.get('PATH', os.defpath))
     if on_path:
         return _checked(Path(on_path), None, 'PATH')
     prefix = default_prefix()
-    if installed(prefix):
-        return _checked(prefix / 'usr/bin/gzserver', prefix, 'cache')
-    return None
+    return gazebo_in(prefix, 'cache') if installed(prefix) else None
+
+
+def gazebo_in(prefix: Path, origin: Origin) -> Gazebo:
+    """Return the Gazebo in the folder `prefix`; raise TlAdaptError if none there can be used."""
+    for server in (prefix / 'usr/bin/gzserver', prefix / 'bin/gzserver'):
+        if server.is_file():
+            return _checked(server, prefix, origin)
+    raise TlAdaptError(f'there is no usr/bin/gzserver in {prefix} (origin: {origin})')
 
 
 def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
@@ -140,7 +145,8 @@ def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
         raise TlAdaptError(f'{server} does not say its version: {" ".join(said)}')
     if int(match[1]) != MAJOR:
         raise TlAdaptError(
-            f'Gazebo classic {MAJOR} is needed, but {server} is {match[1]}.{match[2]}'
+            f'Gazebo classic {MAJOR} is needed, but {server} is {match[1]}.{match[2]}; '
+            f'{PREFIX_VARIABLE}=/its/prefix chooses another'
         )
     return Gazebo(server, prefix, f'{match[1]}.{match[2]}', origin)
 

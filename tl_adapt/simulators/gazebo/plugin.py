@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
@@ -24,7 +23,7 @@ _INCLUDES = (
 )
 _DEADLINE = 600.0  # a loaded machine with few cores takes minutes
 COMPILER_HINT = 'apt install g++'
-HEADERS_HINT = 'apt install libgazebo-dev (or gazebo11\'s libgazebo11-dev)'
+HEADERS_HINT = 'apt install libgazebo-dev'
 
 
 def plugin_path(gazebo: Gazebo, source: Path = SOURCE) -> Path:
@@ -55,12 +54,15 @@ def build_plugin(gazebo: Gazebo, source: Path = SOURCE) -> Path:
 
 
 def _compile(gazebo: Gazebo, source: Path, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix='.build-') as folder:
-        part = Path(folder) / library.name
+    folder = library.with_suffix('.build')
+    shutil.rmtree(folder, ignore_errors=True)  # of a compilation that was killed
+    folder.mkdir()
+    try:
+        part = folder / library.name
         child = spawn(
             ['g++', *_flags(gazebo), str(source), '-o', str(part)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**os.environ, 'LC_ALL': 'C', 'TMPDIR': folder}, text=True, errors='replace',
+            env={**os.environ, 'LC_ALL': 'C', 'TMPDIR': str(folder)}, text=True, errors='replace',
         )
         try:
             _, errors = child.communicate(timeout=_DEADLINE)
@@ -73,6 +75,8 @@ def _compile(gazebo: Gazebo, source: Path, library: Path) -> None:
         if child.returncode:
             raise TlAdaptError(f'{source} can not be compiled: {_first_error(errors, child)}')
         part.replace(library)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _first_error(errors: str, child: subprocess.Popen[str]) -> str:
@@ -95,15 +99,20 @@ def _compiler_version() -> str:
 
 def _flags(gazebo: Gazebo) -> list[str]:
     """Return the options of g++; raise TlAdaptError if Gazebo's headers are missing."""
-    bases = [gazebo.root / 'usr/include', gazebo.root / 'include']
-    if gazebo.prefix is None:
-        bases.append(gazebo.gzserver.parents[1] / 'include')
-    found = [p for base in bases for name in _INCLUDES for p in sorted(base.glob(name))]
+    roots = [gazebo.root]
+    if not all(_folders(gazebo.root, name) for name in _INCLUDES):
+        roots.append(Path('/'))  # a Gazebo built from source takes libraries from the system
+    found = [folder for root in roots for name in _INCLUDES for folder in _folders(root, name)]
     if not any((folder / 'gazebo/physics/physics.hh').is_file() for folder in found):
         raise TlAdaptError(
-            f'the headers of Gazebo {gazebo.version} are missing in {bases[0]}: {HEADERS_HINT}'
+            f'the headers of Gazebo {gazebo.version} are missing in {gazebo.root}: {HEADERS_HINT}'
         )
     if gazebo.prefix is not None:
-        found += [base for base in bases if base.is_dir()]
-        found += [f for t in multiarch(gazebo.root) if (f := bases[0] / t).is_dir()]
+        found += _folders(gazebo.root, '.')
+        found += [f for t in multiarch(gazebo.root) for f in _folders(gazebo.root, t)]
     return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]
+
+
+def _folders(root: Path, pattern: str) -> list[Path]:
+    bases = (root / 'usr/include', root / 'include')
+    return [path for base in bases for path in sorted(base.glob(pattern)) if path.is_dir()]

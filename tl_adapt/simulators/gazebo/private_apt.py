@@ -16,7 +16,8 @@ from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.isolation import spawn
 
 # The machine's configuration is read first (it may name a proxy); these lists of it must not act
-# here. As apt can't drop root's rights in a private folder of root's, it is not asked to.
+# here. As apt can't drop root's rights in a private folder of root's, it is not asked to. An old
+# release is not signed anew, so the dates of its lists say nothing; the signatures do.
 _CONFIGURATION = '''\
 #clear APT::Architectures;
 #clear APT::Default-Release;
@@ -32,6 +33,7 @@ Acquire::IndexTargets::deb::Packages {
   Optional "0";
 };
 Acquire::Languages "none";
+Acquire::Check-Valid-Until "false";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
@@ -41,8 +43,6 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 '''
-# An old release is no longer signed anew, so its lists' dates say nothing; its signatures do.
-_OLD_RELEASE = 'Acquire::Check-Valid-Until "false";\n'
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class PrivateApt:
         self.folder = folder
         for name in ('lists/partial', 'cache/archives/partial', 'sources.list.d', 'state'):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / 'apt.conf').write_text(_CONFIGURATION + _OLD_RELEASE)
+        (folder / 'apt.conf').write_text(_CONFIGURATION)
         (folder / 'sources.list.d' / 'release.sources').write_text(sources)
         (folder / 'status').write_text('')
         options = {
@@ -95,10 +95,14 @@ class PrivateApt:
         ]
 
     def update(self, *, deadline: float) -> str:
-        """Fetch the lists; return what apt complains of, which is empty if all is well."""
-        process = self._run(['apt-get', 'update', '-q'], deadline=deadline)
-        wrong = re.findall(r'^(?:E|W|Err:\d+|N): ?.*$', process.stderr, re.MULTILINE)
-        return '\n'.join(wrong) if process.returncode or wrong else ''
+        """Fetch the lists; return what apt complains of first, which is empty if all is well."""
+        process = self._run(
+            ['apt-get', 'update', '-q', '-o', 'APT::Update::Error-Mode=any'], deadline=deadline
+        )
+        wrong = re.findall(r'^E: *(.*\S)', process.stderr, re.MULTILINE)
+        if process.returncode and not wrong:
+            wrong = [f'apt-get ended with code {process.returncode}']
+        return wrong[0] if wrong else ''
 
     def describe(self, names: Sequence[str]) -> dict[str, Package]:
         """Return name: package for those of `names` that the lists hold."""

@@ -196,18 +196,21 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+def spawn(
+    command: Sequence[str], *, death_signal: int = signal.SIGTERM, **options: Any
+) -> subprocess.Popen[Any]:
     """
     Start a child that ends with this process, not with the thread that asks for it.
 
     `options` are those of Popen. The kernel ties the child to the thread that starts it, so
-    there is one for all of them. The child gets SIGTERM, to end what it has started itself.
+    there is one for all of them. The child gets `death_signal`: SIGTERM lets it end what it has
+    started itself.
     """
     global _spawner
     with _spawner_lock:
         if _spawner is None:
             _spawner = ThreadPoolExecutor(1, thread_name_prefix='spawn')
-    options['preexec_fn'] = child_preexec(signal.SIGTERM)
+    options['preexec_fn'] = child_preexec(death_signal)
 
     def start() -> subprocess.Popen[Any]:
         return subprocess.Popen(command, **options)

@@ -108,11 +108,14 @@ def _flags(gazebo: Gazebo) -> list[str]:
             f'the headers of Gazebo {gazebo.version} are missing in {gazebo.root}: {HEADERS_HINT}'
         )
     if gazebo.prefix is not None:
-        found += _folders(gazebo.root, '.')
+        found += [base for base in _bases(gazebo.root) if base.is_dir()]
         found += [f for t in multiarch(gazebo.root) for f in _folders(gazebo.root, t)]
     return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]
 
 
 def _folders(root: Path, pattern: str) -> list[Path]:
-    bases = (root / 'usr/include', root / 'include')
-    return [path for base in bases for path in sorted(base.glob(pattern)) if path.is_dir()]
+    return [path for base in _bases(root) for path in sorted(base.glob(pattern)) if path.is_dir()]
+
+
+def _bases(root: Path) -> tuple[Path, Path]:
+    return root / 'usr/include', root / 'include'

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.progress import Progress, duration
-from tl_adapt.ros.isolation import spawn
 from tl_adapt.simulators.gazebo import apt_sources, locate
+from tl_adapt.simulators.gazebo.child import end_child, run_child
 from tl_adapt.simulators.gazebo.file_lock import file_lock
 from tl_adapt.simulators.gazebo.plugin import build_plugin
 from tl_adapt.simulators.gazebo.private_apt import Package, PrivateApt
@@ -38,6 +38,8 @@ _OTHERWISE = f'A gzserver on PATH or {locate.PREFIX_VARIABLE}=/its/prefix serves
 _WAIT = 3600.0  # s, for another process that installs
 _STALLED = 120.0  # s without a byte
 _MB = 1_000_000
+#: In the prefix, until all of it is there: what is unpacked.
+_RECORD = 'tl_adapt.part'
 
 
 def package_names(architecture: str) -> list[str]:
@@ -67,17 +69,20 @@ def install(prefix: Path) -> bool:
         missing = _missing(names, prefix)
         if not missing:
             return False
-        _refuse_strange(prefix, work)
+        _refuse_strange(prefix)
         print("Reading Debian 11's list of packages (about 10 MB)", flush=True)
         apt = PrivateApt(work, _sources(), architecture)
         packages = _find(apt, missing, architecture)
         archives = work / 'archives'
         archives.mkdir(exist_ok=True)
-        _announce(packages, archives, prefix)
-        _download(apt, packages, archives)
-        _unpack(packages, archives, prefix)
+        there = _unpacked(prefix)
+        remaining = [package for package in packages if there.get(package.name) != package.version]
+        _announce(packages, remaining, archives, prefix)
+        _download(apt, remaining, archives)
+        _unpack(remaining, archives, prefix, len(packages))
         done = {package.name: package.version for package in packages}
         locate.write_marker(prefix, {**locate.installed(prefix), **done})
+        (prefix / _RECORD).unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
     return True
 
@@ -90,20 +95,17 @@ def _missing(names: Iterable[str], prefix: Path) -> list[str]:
 def _architecture() -> str:
     if not all(map(shutil.which, ('apt-get', 'apt-cache', 'dpkg', 'dpkg-deb'))):
         raise TlAdaptError(f'Gazebo 11 is fetched by apt, which is missing here. {_OTHERWISE}')
-    try:
-        return subprocess.run(
-            ['dpkg', '--print-architecture'], check=True, capture_output=True, text=True,
-            timeout=20.0,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise TlAdaptError(f'dpkg does not run: {error}') from error
+    process = run_child(['dpkg', '--print-architecture'], deadline=20.0)
+    if process.returncode:
+        raise TlAdaptError(f'dpkg does not say its architecture: {process.stderr.strip()}')
+    return process.stdout.strip()
 
 
-def _refuse_strange(prefix: Path, work: Path) -> None:
+def _refuse_strange(prefix: Path) -> None:
     """Raise TlAdaptError if `prefix` has something in it that was not put there from here."""
     if os.pathsep in str(prefix):
         raise TlAdaptError(f'a folder without {os.pathsep!r} in its name is needed, got {prefix}')
-    if locate.installed(prefix) or work.is_dir() or not prefix.exists():
+    if locate.installed(prefix) or (prefix / _RECORD).is_file() or not prefix.exists():
         return
     if not prefix.is_dir() or any(prefix.iterdir()):
         raise TlAdaptError(f'{prefix} must be an empty or a new folder, to put Gazebo there')
@@ -146,23 +148,24 @@ def _find(apt: PrivateApt, names: Sequence[str], architecture: str) -> list[Pack
     return [found[name] for name in names]
 
 
-def _announce(packages: Sequence[Package], archives: Path, prefix: Path) -> None:
+def _announce(
+    packages: Sequence[Package], remaining: Sequence[Package], archives: Path, prefix: Path
+) -> None:
     """Say what will be done, and refuse if the disk is too small for it."""
-    there = _bytes(archives)
-    download = sum(package.size for package in packages)
-    unpacked = sum(package.unpacked for package in packages)
+    download = sum(package.size for package in remaining)
+    unpacked = sum(package.unpacked for package in remaining)
+    there = min(_bytes(archives), download)
     print(
         f'Gazebo 11 of Debian 11 goes to {prefix}: {len(packages)} packages, '
-        f'{download / _MB:.0f} MB to download'
-        + (f' ({there / _MB:.0f} MB of them are there)' if there else '')
-        + f', {unpacked / _MB:.0f} MB on disk. '
+        f'{sum(package.size for package in packages) / _MB:.0f} MB to download'
+        + (f' ({(download - there) / _MB:.0f} MB are left)' if len(remaining) < len(packages)
+           or there else '')
+        + f', {sum(package.unpacked for package in packages) / _MB:.0f} MB on disk. '
         'No root is needed, and nothing else on this machine changes',
         flush=True,
     )
     free = shutil.disk_usage(archives).free
-    needed = unpacked + max(download - there, 0)
-    if not locate.installed(prefix) and prefix.is_dir():
-        return  # part of it is unpacked, so less is needed than is known here
+    needed = unpacked + download - there
     if free < needed:
         raise TlAdaptError(
             f'{needed / _MB:.0f} MB are needed on the disk of {prefix}, {free / _MB:.0f} are free'
@@ -193,9 +196,7 @@ def _download(apt: PrivateApt, packages: Sequence[Package], archives: Path) -> N
                     changed = time.monotonic()
                     progress.advance(steps=steps)
         finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
+            end_child(child)
     broken = [package for package in wanted if not package.is_whole(archives / package.file)]
     if broken:
         lines = log.read_text(errors='replace').splitlines()
@@ -207,29 +208,37 @@ def _download(apt: PrivateApt, packages: Sequence[Package], archives: Path) -> N
         )
 
 
-def _unpack(packages: Sequence[Package], archives: Path, prefix: Path) -> None:
-    """Unpack all packages; done again after an interruption, it makes the same of them."""
+def _unpacked(prefix: Path) -> dict[str, str]:
+    """Return package: version of what an earlier call, which did not end, has unpacked."""
+    try:
+        lines = (prefix / _RECORD).read_text().splitlines()
+    except OSError:
+        return {}
+    return dict(line.split(' ') for line in lines if line.count(' ') == 1)
+
+
+def _unpack(packages: Sequence[Package], archives: Path, prefix: Path, total: int) -> None:
+    """Unpack the packages, the last ones of `total`, and remove their files."""
     prefix.mkdir(parents=True, exist_ok=True)
-    with Progress('Unpacking, packages', len(packages)) as progress:
+    done = total - len(packages)
+    with (prefix / _RECORD).open('a') as record, Progress(
+        'Unpacking, packages', total, start=done
+    ) as progress:
         for package in packages:
-            child = spawn(
-                ['dpkg-deb', '--extract', str(archives / package.file), str(prefix)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                text=True, errors='replace',
-            )
-            try:
-                _, errors = child.communicate(timeout=300.0)
-            except subprocess.TimeoutExpired:
-                errors = 'dpkg-deb does not end'
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
-            if child.returncode:
-                raise TlAdaptError(f'{package.file} can not be unpacked: {errors.strip()}')
+            file = archives / package.file
+            _extract(file, prefix)
+            record.write(f'{package.name} {package.version}\n')
+            record.flush()
+            file.unlink()
             progress.advance()
     for folder in _UNUSED:
         shutil.rmtree(prefix / folder, ignore_errors=True)
+
+
+def _extract(file: Path, prefix: Path) -> None:
+    process = run_child(['dpkg-deb', '--extract', file, prefix], deadline=_STALLED)
+    if process.returncode:
+        raise TlAdaptError(f'{file.name} can not be unpacked: {process.stderr.strip()}')
 
 
 def _bytes(folder: Path) -> int:

@@ -8,13 +8,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.simulators.gazebo.child import run_child
 
 PREFIX_VARIABLE = 'TL_ADAPT_GAZEBO'
 MAJOR = 11
@@ -131,14 +131,9 @@ def gazebo_in(prefix: Path, origin: Origin) -> Gazebo:
 def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
     """Ask the server for its version and return it, if we can use it."""
     gazebo = Gazebo(server, prefix, '', origin)
-    try:
-        process = subprocess.run(
-            [str(server), '--version'], env={**os.environ, **gazebo.environment()},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace',
-            timeout=_VERSION_DEADLINE,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TlAdaptError(f'{server} can not be run: {error}') from error
+    process = run_child(
+        [server, '--version'], deadline=_VERSION_DEADLINE, environment=gazebo.environment()
+    )
     match = re.search(r'version (\d+)\.(\d+(?:\.\d+)*)', process.stdout)
     if match is None:
         said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]

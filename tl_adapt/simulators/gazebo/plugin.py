@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.ros.isolation import spawn
+from tl_adapt.simulators.gazebo.child import run_child
 from tl_adapt.simulators.gazebo.file_lock import file_lock
 from tl_adapt.simulators.gazebo.locate import Gazebo, cache_folder, multiarch
 
@@ -59,42 +58,30 @@ def _compile(gazebo: Gazebo, source: Path, library: Path) -> None:
     folder.mkdir()
     try:
         part = folder / library.name
-        child = spawn(
-            ['g++', *_flags(gazebo), str(source), '-o', str(part)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**os.environ, 'LC_ALL': 'C', 'TMPDIR': str(folder)}, text=True, errors='replace',
+        process = run_child(
+            ['g++', *_flags(gazebo), source, '-o', part], deadline=_DEADLINE,
+            environment={'TMPDIR': str(folder)},
         )
-        try:
-            _, errors = child.communicate(timeout=_DEADLINE)
-        except subprocess.TimeoutExpired:
-            raise TlAdaptError(f'g++ has not compiled {source} in {_DEADLINE:g} s') from None
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        if child.returncode:
-            raise TlAdaptError(f'{source} can not be compiled: {_first_error(errors, child)}')
+        if process.returncode:
+            raise TlAdaptError(f'{source} can not be compiled: {_first_error(process)}')
         part.replace(library)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_error(errors: str, child: subprocess.Popen[str]) -> str:
-    lines = errors.splitlines()
+def _first_error(process: subprocess.CompletedProcess[str]) -> str:
+    lines = process.stderr.splitlines()
     chosen = next((line for line in lines if 'error:' in line), None)
-    return chosen or (lines[-1] if lines else f'g++ ended with code {child.returncode}')
+    return chosen or (lines[-1] if lines else f'g++ ended with code {process.returncode}')
 
 
 def _compiler_version() -> str:
     if shutil.which('g++') is None:
         raise TlAdaptError(f'g++ missing, which compiles the plugin for Gazebo: {COMPILER_HINT}')
-    try:
-        return subprocess.run(
-            ['g++', '-dumpfullversion', '-dumpmachine'], check=True, capture_output=True,
-            text=True, timeout=20.0, stdin=subprocess.DEVNULL,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise TlAdaptError(f'g++ does not run: {error}') from error
+    process = run_child(['g++', '-dumpfullversion', '-dumpmachine'], deadline=20.0)
+    if process.returncode:
+        raise TlAdaptError(f'g++ does not run: {_first_error(process)}')
+    return process.stdout.strip()
 
 
 def _flags(gazebo: Gazebo) -> list[str]:

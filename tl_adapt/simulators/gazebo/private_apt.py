@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.isolation import spawn
+from tl_adapt.simulators.gazebo.child import run_child
 
 # The machine's configuration is read first (it may name a proxy); these lists of it must not act
 # here. As apt can't drop root's rights in a private folder of root's, it is not asked to. An old
@@ -43,6 +43,8 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 '''
+# Another configuration would be read as well, and questions have nobody to answer them.
+_ENVIRONMENT = {'APT_CONFIG': '', 'DEBIAN_FRONTEND': 'noninteractive'}
 
 
 @dataclass(frozen=True)
@@ -128,27 +130,11 @@ class PrivateApt:
         with log.open('wb') as output:
             return spawn(
                 ['apt-get', 'download', '-q', *self._options, *wanted],
-                cwd=folder, env=_environment(), stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT,
+                cwd=folder, env={**os.environ, **_ENVIRONMENT, 'LC_ALL': 'C'},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )
 
     def _run(self, command: list[str], *, deadline: float) -> subprocess.CompletedProcess[str]:
-        child = spawn(
-            [*command, *self._options], env=_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace',
+        return run_child(
+            [*command, *self._options], deadline=deadline, environment=_ENVIRONMENT
         )
-        try:
-            output, errors = child.communicate(timeout=deadline)
-        except subprocess.TimeoutExpired:
-            raise TlAdaptError(f'{command[0]} gives no answer in {deadline:g} s') from None
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        return subprocess.CompletedProcess(command, child.returncode, output, errors)
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which apt speaks English, to be read here."""
-    kept = {name: value for name, value in os.environ.items() if name != 'APT_CONFIG'}
-    return {**kept, 'LC_ALL': 'C', 'DEBIAN_FRONTEND': 'noninteractive'}

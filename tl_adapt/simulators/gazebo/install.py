@@ -261,8 +261,10 @@ def run(prefix: Path | None) -> str:
     gazebo = locate.find_gazebo() if prefix is None else None
     if gazebo is None or gazebo.origin == 'cache':
         target = locate.default_prefix() if prefix is None else prefix.expanduser().absolute()
-        if install(target) or gazebo is None:
-            gazebo = locate.gazebo_in(target, 'cache')
+        new = install(target)
+        gazebo = locate.gazebo_in(target, 'cache')
+        if new:
+            locate.ask_version(gazebo)  # whether this machine can run it at all
     plugin = build_plugin(gazebo)
     took = time.monotonic() - began
     return (

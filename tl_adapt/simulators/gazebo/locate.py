@@ -8,8 +8,9 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -129,21 +130,31 @@ def gazebo_in(prefix: Path, origin: Origin) -> Gazebo:
 
 
 def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
-    """Ask the server for its version and return it, if we can use it."""
+    """Return the installation if its version is one that we can use."""
     gazebo = Gazebo(server, prefix, '', origin)
-    process = run_child(
-        [server, '--version'], deadline=_VERSION_DEADLINE, environment=gazebo.environment()
-    )
-    match = re.search(r'version (\d+)\.(\d+(?:\.\d+)*)', process.stdout)
-    if match is None:
-        said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
-        raise TlAdaptError(f'{server} does not say its version: {" ".join(said)}')
-    if int(match[1]) != MAJOR:
+    # The file's name usually has it, which is much faster than to ask.
+    named = re.fullmatch(r'gzserver-(\d+(?:\.\d+)+)', server.resolve().name)
+    version = named[1] if named else ask_version(gazebo)
+    if version.partition('.')[0] != str(MAJOR):
         raise TlAdaptError(
-            f'Gazebo classic {MAJOR} is needed, but {server} is {match[1]}.{match[2]}; '
+            f'Gazebo classic {MAJOR} is needed, but {server} is {version}; '
             f'{PREFIX_VARIABLE}=/its/prefix chooses another'
         )
-    return Gazebo(server, prefix, f'{match[1]}.{match[2]}', origin)
+    return replace(gazebo, version=version)
+
+
+def ask_version(gazebo: Gazebo) -> str:
+    """Start the server to ask for its version; raise TlAdaptError if it does not run here."""
+    with tempfile.TemporaryDirectory() as home:  # it writes a log, even for this
+        process = run_child(
+            [gazebo.gzserver, '--version'], deadline=_VERSION_DEADLINE,
+            environment=gazebo.environment(home=Path(home)),
+        )
+    match = re.search(r'version (\d+(?:\.\d+)+)', process.stdout)
+    if match is None:
+        said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
+        raise TlAdaptError(f'{gazebo.gzserver} does not say its version: {" ".join(said)}')
+    return match[1]
 
 
 def cache_folder() -> Path:

@@ -111,10 +111,15 @@ def _sources(
                 yield Source(uri.rstrip('/'), suite.rstrip('/'))
 
 
-def sources_text(sources: Iterable[Source], keyring: Path) -> str:
-    """Return a `.sources` file with which apt accepts `sources` if Debian's own keys sign them."""
+def sources_text(sources: Iterable[Source], keyring: Path | None) -> str:
+    """
+    Return a `.sources` file with which apt accepts `sources` if Debian's own keys sign them.
+
+    With no `keyring` they are those that apt trusts on this machine.
+    """
+    signed_by = f'Signed-By: {keyring}\n' if keyring else ''
     return '\n'.join(
         f'Types: deb\nURIs: {source.uri}\nSuites: {source.suite}\n'
-        f'Components: {_COMPONENT}\nSigned-By: {keyring}\n'
+        f'Components: {_COMPONENT}\n{signed_by}'
         for source in sources
     )

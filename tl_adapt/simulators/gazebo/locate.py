@@ -8,13 +8,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.simulators.gazebo.child import run_child
 
 PREFIX_VARIABLE = 'TL_ADAPT_GAZEBO'
 MAJOR = 11
@@ -59,11 +60,14 @@ class Gazebo:
             'GAZEBO_IP': '127.0.0.1',
             'GAZEBO_MODEL_DATABASE_URI': '',  # else each missing model is asked for on the net
             'ALSOFT_DRIVERS': 'null',
+            'DISPLAY': '',  # with one the server would draw, slowly, what nobody looks at
+            'IGN_IP': '127.0.0.1',
         }
         if port is not None:
             variables['GAZEBO_MASTER_URI'] = f'http://127.0.0.1:{port}'
+            variables['IGN_PARTITION'] = f'tl_adapt-{os.getuid()}-{port}'
         if home is not None:
-            variables['HOME'] = variables['IGN_HOMEDIR'] = str(home)
+            variables['HOME'] = str(home)
         share = self._folders(f'usr/share/gazebo-{MAJOR}', f'share/gazebo-{MAJOR}')
         libraries = self._library_folders()
         found = {
@@ -109,40 +113,48 @@ def find_gazebo(environment: Mapping[str, str] | None = None) -> Gazebo | None:
     environment = os.environ if environment is None else environment
     given = environment.get(PREFIX_VARIABLE)
     if given:
-        prefix = Path(given).expanduser().absolute()
-        for server in (prefix / 'usr/bin/gzserver', prefix / 'bin/gzserver'):
-            if server.is_file():
-                return _checked(server, prefix, 'TL_ADAPT_GAZEBO')
-        raise TlAdaptError(f'{PREFIX_VARIABLE}: there is no usr/bin/gzserver in {prefix}')
+        return gazebo_in(Path(given).expanduser().absolute(), 'TL_ADAPT_GAZEBO')
     on_path = shutil.which('gzserver', path=environment.get('PATH', os.defpath))
     if on_path:
         return _checked(Path(on_path), None, 'PATH')
     prefix = default_prefix()
-    if installed(prefix):
-        return _checked(prefix / 'usr/bin/gzserver', prefix, 'cache')
-    return None
+    return gazebo_in(prefix, 'cache') if installed(prefix) else None
+
+
+def gazebo_in(prefix: Path, origin: Origin) -> Gazebo:
+    """Return the Gazebo in the folder `prefix`; raise TlAdaptError if none there can be used."""
+    for server in (prefix / 'usr/bin/gzserver', prefix / 'bin/gzserver'):
+        if server.is_file():
+            return _checked(server, prefix, origin)
+    raise TlAdaptError(f'there is no usr/bin/gzserver in {prefix} (origin: {origin})')
 
 
 def _checked(server: Path, prefix: Path | None, origin: Origin) -> Gazebo:
-    """Ask the server for its version and return it, if we can use it."""
+    """Return the installation if its version is one that we can use."""
     gazebo = Gazebo(server, prefix, '', origin)
-    try:
-        process = subprocess.run(
-            [str(server), '--version'], env={**os.environ, **gazebo.environment()},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace',
-            timeout=_VERSION_DEADLINE,
+    # The file's name usually has it, which is much faster than to ask.
+    named = re.fullmatch(r'gzserver-(\d+(?:\.\d+)+)', server.resolve().name)
+    version = named[1] if named else ask_version(gazebo)
+    if version.partition('.')[0] != str(MAJOR):
+        raise TlAdaptError(
+            f'Gazebo classic {MAJOR} is needed, but {server} is {version}; '
+            f'{PREFIX_VARIABLE}=/its/prefix chooses another'
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TlAdaptError(f'{server} can not be run: {error}') from error
-    match = re.search(r'version (\d+)\.(\d+(?:\.\d+)*)', process.stdout)
+    return replace(gazebo, version=version)
+
+
+def ask_version(gazebo: Gazebo) -> str:
+    """Start the server to ask for its version; raise TlAdaptError if it does not run here."""
+    with tempfile.TemporaryDirectory() as home:  # it writes a log, even for this
+        process = run_child(
+            [gazebo.gzserver, '--version'], deadline=_VERSION_DEADLINE,
+            environment=gazebo.environment(home=Path(home)),
+        )
+    match = re.search(r'version (\d+(?:\.\d+)+)', process.stdout)
     if match is None:
         said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
-        raise TlAdaptError(f'{server} does not say its version: {" ".join(said)}')
-    if int(match[1]) != MAJOR:
-        raise TlAdaptError(
-            f'Gazebo classic {MAJOR} is needed, but {server} is {match[1]}.{match[2]}'
-        )
-    return Gazebo(server, prefix, f'{match[1]}.{match[2]}', origin)
+        raise TlAdaptError(f'{gazebo.gzserver} does not say its version: {" ".join(said)}')
+    return match[1]
 
 
 def cache_folder() -> Path:

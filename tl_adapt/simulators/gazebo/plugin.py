@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.ros.isolation import spawn
+from tl_adapt.simulators.gazebo.child import run_child
 from tl_adapt.simulators.gazebo.file_lock import file_lock
 from tl_adapt.simulators.gazebo.locate import Gazebo, cache_folder, multiarch
 
@@ -24,7 +22,7 @@ _INCLUDES = (
 )
 _DEADLINE = 600.0  # a loaded machine with few cores takes minutes
 COMPILER_HINT = 'apt install g++'
-HEADERS_HINT = "apt install libgazebo-dev (or gazebo11's libgazebo11-dev)"
+HEADERS_HINT = 'apt install libgazebo-dev'
 
 
 def plugin_path(gazebo: Gazebo, source: Path = SOURCE) -> Path:
@@ -55,55 +53,56 @@ def build_plugin(gazebo: Gazebo, source: Path = SOURCE) -> Path:
 
 
 def _compile(gazebo: Gazebo, source: Path, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix='.build-') as folder:
-        part = Path(folder) / library.name
-        child = spawn(
-            ['g++', *_flags(gazebo), str(source), '-o', str(part)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**os.environ, 'LC_ALL': 'C', 'TMPDIR': folder}, text=True, errors='replace',
+    folder = library.with_suffix('.build')
+    shutil.rmtree(folder, ignore_errors=True)  # of a compilation that was killed
+    folder.mkdir()
+    try:
+        part = folder / library.name
+        process = run_child(
+            ['g++', *_flags(gazebo), source, '-o', part], deadline=_DEADLINE,
+            environment={'TMPDIR': str(folder)},
         )
-        try:
-            _, errors = child.communicate(timeout=_DEADLINE)
-        except subprocess.TimeoutExpired:
-            raise TlAdaptError(f'g++ has not compiled {source} in {_DEADLINE:g} s') from None
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        if child.returncode:
-            raise TlAdaptError(f'{source} can not be compiled: {_first_error(errors, child)}')
+        if process.returncode:
+            raise TlAdaptError(f'{source} can not be compiled: {_first_error(process)}')
         part.replace(library)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_error(errors: str, child: subprocess.Popen[str]) -> str:
-    lines = errors.splitlines()
+def _first_error(process: subprocess.CompletedProcess[str]) -> str:
+    lines = process.stderr.splitlines()
     chosen = next((line for line in lines if 'error:' in line), None)
-    return chosen or (lines[-1] if lines else f'g++ ended with code {child.returncode}')
+    return chosen or (lines[-1] if lines else f'g++ ended with code {process.returncode}')
 
 
 def _compiler_version() -> str:
     if shutil.which('g++') is None:
         raise TlAdaptError(f'g++ missing, which compiles the plugin for Gazebo: {COMPILER_HINT}')
-    try:
-        return subprocess.run(
-            ['g++', '-dumpfullversion', '-dumpmachine'], check=True, capture_output=True,
-            text=True, timeout=20.0, stdin=subprocess.DEVNULL,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise TlAdaptError(f'g++ does not run: {error}') from error
+    process = run_child(['g++', '-dumpfullversion', '-dumpmachine'], deadline=20.0)
+    if process.returncode:
+        raise TlAdaptError(f'g++ does not run: {_first_error(process)}')
+    return process.stdout.strip()
 
 
 def _flags(gazebo: Gazebo) -> list[str]:
     """Return the options of g++; raise TlAdaptError if Gazebo's headers are missing."""
-    bases = [gazebo.root / 'usr/include', gazebo.root / 'include']
-    if gazebo.prefix is None:
-        bases.append(gazebo.gzserver.parents[1] / 'include')
-    found = [p for base in bases for name in _INCLUDES for p in sorted(base.glob(name))]
+    roots = [gazebo.root]
+    if not all(_folders(gazebo.root, name) for name in _INCLUDES):
+        roots.append(Path('/'))  # a Gazebo built from source takes libraries from the system
+    found = [folder for root in roots for name in _INCLUDES for folder in _folders(root, name)]
     if not any((folder / 'gazebo/physics/physics.hh').is_file() for folder in found):
         raise TlAdaptError(
-            f'the headers of Gazebo {gazebo.version} are missing in {bases[0]}: {HEADERS_HINT}'
+            f'the headers of Gazebo {gazebo.version} are missing in {gazebo.root}: {HEADERS_HINT}'
         )
     if gazebo.prefix is not None:
-        found += [base for base in bases if base.is_dir()]
-        found += [f for t in multiarch(gazebo.root) if (f := bases[0] / t).is_dir()]
+        found += [base for base in _bases(gazebo.root) if base.is_dir()]
+        found += [f for t in multiarch(gazebo.root) for f in _folders(gazebo.root, t)]
     return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]
+
+
+def _folders(root: Path, pattern: str) -> list[Path]:
+    return [path for base in _bases(root) for path in sorted(base.glob(pattern)) if path.is_dir()]
+
+
+def _bases(root: Path) -> tuple[Path, Path]:
+    return root / 'usr/include', root / 'include'

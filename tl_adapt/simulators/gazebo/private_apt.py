@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.isolation import spawn
+from tl_adapt.simulators.gazebo.child import run_child
 
 # The machine's configuration is read first (it may name a proxy); these lists of it must not act
-# here. As apt can't drop root's rights in a private folder of root's, it is not asked to.
+# here. As apt can't drop root's rights in a private folder of root's, it is not asked to. An old
+# release is not signed anew, so the dates of its lists say nothing; the signatures do.
 _CONFIGURATION = '''\
 #clear APT::Architectures;
 #clear APT::Default-Release;
@@ -32,6 +33,7 @@ Acquire::IndexTargets::deb::Packages {
   Optional "0";
 };
 Acquire::Languages "none";
+Acquire::Check-Valid-Until "false";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
@@ -41,8 +43,8 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 '''
-# An old release is no longer signed anew, so its lists' dates say nothing; its signatures do.
-_OLD_RELEASE = 'Acquire::Check-Valid-Until "false";\n'
+# Another configuration would be read as well, and questions have nobody to answer them.
+_ENVIRONMENT = {'APT_CONFIG': '', 'DEBIAN_FRONTEND': 'noninteractive'}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class PrivateApt:
         self.folder = folder
         for name in ('lists/partial', 'cache/archives/partial', 'sources.list.d', 'state'):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / 'apt.conf').write_text(_CONFIGURATION + _OLD_RELEASE)
+        (folder / 'apt.conf').write_text(_CONFIGURATION)
         (folder / 'sources.list.d' / 'release.sources').write_text(sources)
         (folder / 'status').write_text('')
         options = {
@@ -95,10 +97,14 @@ class PrivateApt:
         ]
 
     def update(self, *, deadline: float) -> str:
-        """Fetch the lists; return what apt complains of, which is empty if all is well."""
-        process = self._run(['apt-get', 'update', '-q'], deadline=deadline)
-        wrong = re.findall(r'^(?:E|W|Err:\d+|N): ?.*$', process.stderr, re.MULTILINE)
-        return '\n'.join(wrong) if process.returncode or wrong else ''
+        """Fetch the lists; return what apt complains of first, which is empty if all is well."""
+        process = self._run(
+            ['apt-get', 'update', '-q', '-o', 'APT::Update::Error-Mode=any'], deadline=deadline
+        )
+        wrong = re.findall(r'^E: *(.*\S)', process.stderr, re.MULTILINE)
+        if process.returncode and not wrong:
+            wrong = [f'apt-get ended with code {process.returncode}']
+        return wrong[0] if wrong else ''
 
     def describe(self, names: Sequence[str]) -> dict[str, Package]:
         """Return name: package for those of `names` that the lists hold."""
@@ -124,27 +130,11 @@ class PrivateApt:
         with log.open('wb') as output:
             return spawn(
                 ['apt-get', 'download', '-q', *self._options, *wanted],
-                cwd=folder, env=_environment(), stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT,
+                cwd=folder, env={**os.environ, **_ENVIRONMENT, 'LC_ALL': 'C'},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )
 
     def _run(self, command: list[str], *, deadline: float) -> subprocess.CompletedProcess[str]:
-        child = spawn(
-            [*command, *self._options], env=_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace',
+        return run_child(
+            [*command, *self._options], deadline=deadline, environment=_ENVIRONMENT
         )
-        try:
-            output, errors = child.communicate(timeout=deadline)
-        except subprocess.TimeoutExpired:
-            raise TlAdaptError(f'{command[0]} gives no answer in {deadline:g} s') from None
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        return subprocess.CompletedProcess(command, child.returncode, output, errors)
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which apt speaks English, to be read here."""
-    kept = {name: value for name, value in os.environ.items() if name != 'APT_CONFIG'}
-    return {**kept, 'LC_ALL': 'C', 'DEBIAN_FRONTEND': 'noninteractive'}

@@ -24,7 +24,7 @@ from tl_adapt.errors import (
 #: So many runs in a row without a measurement end a campaign; so many measurements at its very
 #: beginning end it, too, if the study does not fit the stack in all of them for one reason.
 GIVE_UP = 3
-#: How often a run is repeated in which the simulator failed, unless the environment says so.
+#: How often a run is repeated in which the apparatus failed, unless the environment says so.
 RETRIES = 2
 #: Set in the provenance of a measurement that failed because study and stack do not fit.
 MISMATCH = 'mismatch'
@@ -38,30 +38,27 @@ def measure_with_retry(
     """
     Measure, and again where the apparatus failed: a stack is brought up anew for that.
 
-    A simulator that fails in the run is given `environment.retries` more tries; after that the
-    run is an invalid measurement with the reason, because the configuration may be the cause.
-    Anything else is tried once more; raises ApparatusError, a TlAdaptError, if that fails, too:
-    there is no measurement then. What the software under test does always gives a measurement.
+    After `environment.retries` more tries, a run in which the simulator failed is an invalid
+    measurement with the reason, because the configuration may be the cause. Where anything else
+    failed there is no measurement: raises ApparatusError, a TlAdaptError. What the software under
+    test does always gives a measurement.
     """
     failures: list[str] = []
-    others = 0
     while True:
         try:
             measurement = _measure(environment, configuration, seed)
             break
-        except SimulatorFailedError as error:
-            failures.append(error.reason)
-            if len(failures) - others > getattr(environment, 'retries', RETRIES):
-                measurement = Measurement(
-                    environment.name, dict(configuration), seed, valid=False, reason=error.reason
-                )
-                measurement.provenance[SIMULATOR_FAILED] = True
-                break
         except ApparatusError as error:
-            if others:
-                raise
             failures.append(error.reason)
-            others += 1
+            if len(failures) <= getattr(environment, 'retries', RETRIES):
+                continue
+            if not isinstance(error, SimulatorFailedError):
+                raise
+            measurement = Measurement(
+                environment.name, dict(configuration), seed, valid=False, reason=error.reason
+            )
+            measurement.provenance[SIMULATOR_FAILED] = True
+            break
     if failures:
         measurement.provenance['failed_before'] = failures
     return measurement
@@ -111,7 +108,7 @@ class Watch:
     def failure(self, what: str) -> TlAdaptError:
         """Return the error that ends the series with the last reason."""
         return TlAdaptError(
-            f'{self._label}: {what}, each tried twice: {self.reasons[-1]} '
+            f'{self._label}: {what}, each tried several times: {self.reasons[-1]} '
             '(what was measured before is kept; the same command goes on)'
         )
 

@@ -100,7 +100,7 @@ class LiveStack:
         try:
             if self.bringup.processes:
                 graph.refuse_strangers()
-                self.bringup.start()
+                self.bringup.start(self.spec.options.get('node_parameters', {}))
             self._settle_in(graph)
         except MeasurementError as error:
             raise BrokenStackError(f'the stack did not come up: {error}') from error

@@ -34,6 +34,9 @@ def kill_session(leader: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+_RUN_SIMULATOR = ['ros2', 'run', 'tl_adapt', 'simulator']
+
+
 class ProcessDiedError(MeasurementError):
     """Say that a process of the stack has ended by itself; `nodes` are those that ran in it."""
 
@@ -59,6 +62,17 @@ class Process:
         self._environment = dict(entry.get('environment', {}))
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    @property
+    def is_our_simulator(self) -> bool:
+        """
+        Say whether the command starts the simulator node of this package.
+
+        That takes parameters, and some of them decide what has to be started at all; a command
+        of somebody else, such as a launch file, may choke on them.
+        """
+        words = self._command
+        return 'tl_adapt.simulators.node' in words or words[:4] == _RUN_SIMULATOR
 
     @property
     def pid(self) -> int | None:
@@ -158,10 +172,10 @@ class Bringup:
         """Return the ids of the sessions that the processes lead."""
         return [process.pid for process in self.processes if process.pid is not None]
 
-    def start(self) -> None:
-        """Start all processes."""
+    def start(self, values: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Start all processes; `values` (node -> name -> value) go to our own simulator only."""
         for process in self.processes:
-            process.start()
+            process.start(values if process.is_our_simulator else None)
             self.on_change()
 
     def start_again(self, processes: Sequence[Process], values: Mapping[str, Any]) -> None:

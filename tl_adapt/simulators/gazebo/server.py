@@ -121,7 +121,7 @@ class Server:
         with theirs, (self._folder / 'gzserver.log').open('wb') as log:
             try:
                 self._process = spawn(
-                    [str(gazebo.gzserver), str(self._folder / 'robot.world')],
+                    [str(gazebo.gzserver), '--verbose', str(self._folder / 'robot.world')],
                     death_signal=signal.SIGKILL,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                     env=environment, pass_fds=[theirs.fileno()],

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tl_adapt.child_process import run_child
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.simulators.gazebo.child import run_child
+from tl_adapt.user_cache import cache_folder
 
 PREFIX_VARIABLE = 'TL_ADAPT_GAZEBO'
 MAJOR = 11
@@ -155,13 +156,6 @@ def ask_version(gazebo: Gazebo) -> str:
         said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
         raise TlAdaptError(f'{gazebo.gzserver} does not say its version: {" ".join(said)}')
     return match[1]
-
-
-def cache_folder() -> Path:
-    """Return this user's folder for what can be fetched or built again; it may not exist."""
-    root = os.environ.get('XDG_CACHE_HOME', '')
-    base = Path(root) if os.path.isabs(root) else Path.home() / '.cache'
-    return base / 'tl_adapt'
 
 
 def default_prefix() -> Path:

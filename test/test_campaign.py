@@ -193,7 +193,7 @@ def test_what_the_apparatus_spoils_is_tried_again(study, store):
     found = store.get()
     assert all(m.valid for m in found)
     before = [m.provenance.get('failed_before') for m in found]
-    assert before == [None, 'the worker died (SIGKILL)', None]
+    assert before == [None, ['the worker died (SIGKILL)'], None]
 
 
 def test_what_can_not_be_measured_is_not_stored_but_told(study, store):

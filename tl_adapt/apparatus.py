@@ -14,30 +14,56 @@ from collections.abc import Mapping
 from typing import Any
 
 from tl_adapt.environments.base import Environment, Measurement
-from tl_adapt.errors import ApparatusError, MeasurementError, TlAdaptError
+from tl_adapt.errors import (
+    ApparatusError,
+    MeasurementError,
+    SimulatorFailedError,
+    TlAdaptError,
+)
 
 #: So many runs in a row without a measurement end a campaign; so many measurements at its very
 #: beginning end it, too, if the study does not fit the stack in all of them for one reason.
 GIVE_UP = 3
+#: How often a run is repeated in which the simulator failed, unless the environment says so.
+RETRIES = 2
 #: Set in the provenance of a measurement that failed because study and stack do not fit.
 MISMATCH = 'mismatch'
+#: Set in the provenance of a measurement in which the simulator failed each time.
+SIMULATOR_FAILED = 'simulator_failed'
 
 
 def measure_with_retry(
     environment: Environment, configuration: Mapping[str, Any], seed: int
 ) -> Measurement:
     """
-    Measure, and once more where the apparatus failed: a stack is brought up anew for that.
+    Measure, and again where the apparatus failed: a stack is brought up anew for that.
 
-    Raises ApparatusError, a TlAdaptError, if it fails again; there is no measurement then.
-    Anything that the software under test does gives a measurement.
+    A simulator that fails in the run is given `environment.retries` more tries; after that the
+    run is an invalid measurement with the reason, because the configuration may be the cause.
+    Anything else is tried once more; raises ApparatusError, a TlAdaptError, if that fails, too:
+    there is no measurement then. What the software under test does always gives a measurement.
     """
-    try:
-        return _measure(environment, configuration, seed)
-    except ApparatusError as error:
-        first = error.reason
-    measurement = _measure(environment, configuration, seed)
-    measurement.provenance['failed_before'] = first
+    failures: list[str] = []
+    others = 0
+    while True:
+        try:
+            measurement = _measure(environment, configuration, seed)
+            break
+        except SimulatorFailedError as error:
+            failures.append(error.reason)
+            if len(failures) - others > getattr(environment, 'retries', RETRIES):
+                measurement = Measurement(
+                    environment.name, dict(configuration), seed, valid=False, reason=error.reason
+                )
+                measurement.provenance[SIMULATOR_FAILED] = True
+                break
+        except ApparatusError as error:
+            if others:
+                raise
+            failures.append(error.reason)
+            others += 1
+    if failures:
+        measurement.provenance['failed_before'] = failures
     return measurement
 
 
@@ -63,7 +89,8 @@ class Watch:
 
     It ends when GIVE_UP runs in a row could not be measured. It also ends when the first GIVE_UP
     measurements all say for the same reason that the study does not fit the stack (a node lacks
-    a parameter, a topic never comes); those are held back until it is clear that they are data.
+    a parameter, a topic never comes), or when the simulator failed in all of them; those are held
+    back until it is clear that they are data.
     """
 
     def __init__(self, label: str, *, proven: bool) -> None:
@@ -99,14 +126,16 @@ class Watch:
         if held is None:
             return [item]
         held.append((measurement, item))
-        reasons = {m.reason for m, _ in held}
-        if len(reasons) > 1 or measurement.valid or not measurement.provenance.get(MISMATCH):
+        verdicts = {_verdict(m) for m, _ in held}
+        if len(verdicts) > 1 or verdicts == {''}:
             return self.release()
         if len(held) >= GIVE_UP:
             self._held = []
             self._unfit = measurement.reason
+            failed = measurement.provenance.get(SIMULATOR_FAILED)
+            what = 'the simulator fails' if failed else 'the study does not fit the stack'
             raise TlAdaptError(
-                f'{self._label}: the study does not fit the stack, the first {GIVE_UP} '
+                f'{self._label}: {what}, the first {GIVE_UP} '
                 f'measurements all failed: {measurement.reason} (they are not kept)'
             )
         return []
@@ -119,3 +148,12 @@ class Watch:
         """Return the items that were held back; from now on none is."""
         held, self._held = self._held or [], None
         return [item for _, item in held]
+
+
+def _verdict(measurement: Measurement) -> str:
+    """Return why a measurement may be none of the configuration's doing; empty if it is data."""
+    if measurement.valid:
+        return ''
+    if measurement.provenance.get(SIMULATOR_FAILED):
+        return SIMULATOR_FAILED  # the reasons name times and places, so no two are equal
+    return measurement.reason if measurement.provenance.get(MISMATCH) else ''

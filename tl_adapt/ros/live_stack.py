@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import math
 import os
 import threading
@@ -20,7 +21,12 @@ from rclpy.signals import SignalHandlerOptions
 
 from tl_adapt.apparatus import MISMATCH
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import ApparatusError, InputError, MeasurementError
+from tl_adapt.errors import (
+    ApparatusError,
+    InputError,
+    MeasurementError,
+    SimulatorFailedError,
+)
 from tl_adapt.metrics import evaluate, needed_fields, process_topic
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission import Ending, MissionRunner
@@ -31,7 +37,8 @@ from tl_adapt.ros.parameters import (
     Snapshot,
     assignments,
 )
-from tl_adapt.ros.processes import Bringup, Sampler, stop_processes
+from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
+from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
 from tl_adapt.trace import Trace
 
@@ -61,6 +68,7 @@ class LiveStack:
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
+        self._progress: ProgressWatch | None = None  # while a mission runs in a simulator
 
     @property
     def nodes(self) -> list[str]:
@@ -82,7 +90,9 @@ class LiveStack:
         """
         if self._graph is not None:
             try:
-                self.bringup.check()
+                self.alive()
+            except SimulatorFailedError:
+                raise
             except MeasurementError as error:
                 raise BrokenStackError(error.reason) from error
             return
@@ -127,6 +137,23 @@ class LiveStack:
         result.wall_time = time.monotonic() - begun
         return result
 
+    def alive(self) -> None:
+        """
+        Raise if the stack can not go on.
+
+        SimulatorFailedError if its simulator has ended or come to a standstill, otherwise
+        ProcessDiedError for a process that has ended.
+        """
+        try:
+            self.bringup.check()
+        except ProcessDiedError as error:
+            simulator = self.spec.options.get('simulator', {}).get('node', '').strip('/')
+            if simulator and simulator in (node.strip('/') for node in error.nodes):
+                raise SimulatorFailedError(error.reason) from None
+            raise
+        if self._progress is not None:
+            self._progress.look()
+
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
         self.broken = False
@@ -137,7 +164,7 @@ class LiveStack:
 
     def _settle_in(self, graph: _Graph) -> None:
         """Wait until all nodes are there and connected, and give them what isn't tuned."""
-        alive = self.bringup.check
+        alive = self.alive
         seconds = float(self.spec.options.get('startup_timeout', _STARTUP))
         graph.parameters.wait_for_nodes(self.nodes, deadline=seconds, alive=alive)
         self._set_node_parameters()
@@ -151,7 +178,7 @@ class LiveStack:
         if self._graph is None:
             return True
         try:
-            self.bringup.check()
+            self.alive()
             self._graph.parameters.names_of(self.nodes)
         except MeasurementError:
             return True
@@ -172,15 +199,16 @@ class LiveStack:
         if configuration is None:
             result.configuration = self._present(snapshot)
         graph.runner.initialise_pose()
-        graph.recorder.prepare(alive=self.bringup.check)
+        graph.recorder.prepare(alive=self.alive)
         pids = {process_topic(node): self.bringup.pids(node) for node in self._measured_nodes()}
         sampler = Sampler(pids, graph.now)
         graph.recorder.start()
         ready = time.monotonic()
         try:
-            ending = graph.runner.run(sampler.start)
+            ending = graph.runner.run(functools.partial(self._begin, sampler, graph))
             driven = time.monotonic()
         finally:
+            self._progress = None
             sampler.stop()
         trace = self._finish(graph, ending, sampler, pids)
         result.sim_time = trace.duration
@@ -206,6 +234,17 @@ class LiveStack:
             except MeasurementError as error:
                 self._note(result, error)
         self.broken = ending.broken
+
+    def _begin(self, sampler: Sampler, graph: _Graph) -> None:
+        """Start what has to watch the mission from its first moment on."""
+        sampler.start()
+        simulator = self.spec.options.get('simulator')
+        if simulator is not None:
+            self._progress = ProgressWatch(
+                graph.clock.now,
+                stall_timeout=float(simulator.get('stall_timeout', STALL_TIMEOUT)),
+                minimum=float(simulator.get('minimum_real_time_factor', MINIMUM)),
+            )
 
     @staticmethod
     def _note(result: Measurement, error: MeasurementError) -> None:
@@ -333,7 +372,7 @@ class _Graph:
             mission,
             simulator,
             self.clock,
-            stack.bringup.check,
+            stack.alive,
             self._inbox,
             deadline=min(_STEP, mission.wall_timeout),
         )

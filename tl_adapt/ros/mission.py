@@ -309,6 +309,8 @@ class MissionRunner:
                 return Ending(reason, start, max(self._clock.now(), start), broken=True)
             try:
                 self._alive()
+            except ApparatusError:
+                raise
             except MeasurementError as error:
                 return Ending(error.reason, start, max(self._clock.now(), start), broken=True)
             with self._changed:

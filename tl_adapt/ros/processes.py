@@ -34,6 +34,15 @@ def kill_session(leader: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+class ProcessDiedError(MeasurementError):
+    """Say that a process of the stack has ended by itself; `nodes` are those that ran in it."""
+
+    def __init__(self, reason: str, nodes: Sequence[str]) -> None:
+        """Store both."""
+        self.nodes = tuple(nodes)
+        super().__init__(reason)
+
+
 class Process:
     """Hold one process of a stack, in a session of its own, with its output in a file."""
 
@@ -87,14 +96,15 @@ class Process:
                 ) from error
 
     def check(self) -> None:
-        """Raise MeasurementError if the process has ended, with the last line of its output."""
+        """Raise ProcessDiedError if the process has ended, with the last line of its output."""
         if self._popen is None or self._popen.poll() is None:
             return
         code = self._popen.returncode
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
         what = ', '.join(f'node /{node.strip("/")}' for node in self.nodes) or self.name
         last = self.last_line()
-        raise MeasurementError(f'{what} died ({how})' + (f': {last}' if last and code > 0 else ''))
+        reason = f'{what} died ({how})' + (f': {last}' if last and code > 0 else '')
+        raise ProcessDiedError(reason, self.nodes)
 
     def last_line(self) -> str:
         """Return the last line of the output since the start, shortened."""
@@ -162,7 +172,7 @@ class Bringup:
         self.on_change()
 
     def check(self) -> None:
-        """Raise MeasurementError if a process has ended."""
+        """Raise ProcessDiedError if a process has ended."""
         for process in self.processes:
             process.check()
 

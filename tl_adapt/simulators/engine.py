@@ -6,18 +6,29 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tl_adapt.demo.world import World, load_world
 from tl_adapt.errors import InputError
-from tl_adapt.simulators.base import Command, Physics, Sample, SimulatorError, finite
+from tl_adapt.simulators.base import (
+    ROBOT,
+    Command,
+    EntityError,
+    EntityState,
+    Physics,
+    Sample,
+    SimulatorError,
+    finite,
+)
 from tl_adapt.simulators.robot import Robot
+from tl_adapt.simulators.scene import Scene, checked
 from tl_adapt.simulators.sensors import Sensors, Truth
 
 SETTLE = 0.2  # s in which the robot comes to rest on the floor after a reset
 MIN_LAG = 1e-4  # s; a filter needs a time constant
+_ABOVE = 2.0  # m above the floor to which the robot may be lifted
 _FALLEN = math.radians(60)  # tilt from which the robot does not come up again
 
 
@@ -30,6 +41,8 @@ class Engine(abc.ABC):
 
     #: Name, as the simulator node's parameter `engine` has it.
     name: str
+    #: Whether a reset has to repeat a run bit by bit, where that costs time.
+    exact_reset: bool = False
     #: Shortest and longest physics step [s] at which the robot drives as it should.
     steps: tuple[float, float]
 
@@ -60,6 +73,7 @@ class Engine(abc.ABC):
         self._beams = beams
         self._step_ns = round(physics_step * 1e9)
         self._sensors = Sensors(self.robot)
+        self._scene = Scene(self.world)
         self._command = Command(0.0, 0.0)
         self._time_ns = 0
 
@@ -85,7 +99,22 @@ class Engine(abc.ABC):
     def _simulate(self, steps: int, commands: list[tuple[int, Command]]) -> Truth:
         """Step the physics; commands: (step from which it holds, Command), sorted."""
 
-    def close(self) -> None:
+    @abc.abstractmethod
+    def _robot_state(self) -> EntityState:
+        """Return the robot's true state."""
+
+    @abc.abstractmethod
+    def _put_robot(self, state: EntityState) -> None:
+        """Put the robot elsewhere; the state has been checked."""
+
+    @abc.abstractmethod
+    def _scene_changed(self) -> None:
+        """Let the solids stand as the scene says; the robot goes on as it was."""
+
+    def check(self) -> None:  # noqa: B027 - most engines can not be lost
+        """Raise SimulatorError if the simulation can not go on."""
+
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to end
         """End what the engine runs in; a second call does nothing."""
 
     def reset(
@@ -99,6 +128,8 @@ class Engine(abc.ABC):
         x, y, yaw = self.check_start(start)
         if seed < 0:
             raise InputError('must not be negative', key='seed', value=seed)
+        if self._scene.reset():
+            self._scene_changed()
         self._place(x, y, yaw, seed)
         self._sensors.reset(seed=seed, keep_battery=keep_battery)
         self._command = Command(0.0, 0.0)
@@ -141,6 +172,54 @@ class Engine(abc.ABC):
         return self._sensors.read(
             truth, self.physics, time_ns=self._time_ns, seconds=duration_ns / 1e9
         )
+
+    # --- entities -----------------------------------------------------------------------------
+
+    def entities(self) -> list[str]:
+        """Return the names of all entities."""
+        return self._scene.names()
+
+    def entity_state(self, name: str) -> EntityState:
+        """Return the state; raises EntityError for an unknown name."""
+        return self._robot_state() if name == ROBOT else self._scene.state(name)
+
+    def set_entity_state(self, name: str, state: EntityState) -> None:
+        """Put an entity elsewhere at once; raises EntityError if that is refused."""
+        if name != ROBOT:
+            self._change(lambda: self._scene.move(name, state))
+            return
+        state = checked(state)
+        x, y, z = state.position
+        limit = [side / 2 for side in self.world.size]
+        if abs(x) >= limit[0] or abs(y) >= limit[1] or not -0.01 <= z <= _ABOVE:
+            rule = f'the robot must stay in the room and at most {_ABOVE:g} m above its floor'
+            raise EntityError('invalid', f'{rule}, got {state.position}')
+        self._put_robot(state)
+        self._sensors.moved(state.linear)
+
+    def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
+        """Add a static solid described in SDF; raises EntityError if it is refused."""
+        self._change(lambda: self._scene.add(name, sdf_xml, state))
+
+    def delete(self, name: str) -> None:
+        """Remove a solid; raises EntityError if that is refused."""
+        self._change(lambda: self._scene.remove(name))
+
+    def restore_entities(self, *, deleted: bool = True) -> None:
+        """Remove what was spawned and, if `deleted`, bring back the world's deleted solids."""
+        self._change(lambda: self._scene.restore(deleted))
+
+    def _change(self, action: Callable[[], object]) -> None:
+        """Change the scene, and the engine's world with it; both stay as they are if refused."""
+        before = self._scene.solids()
+        action()
+        if before == self._scene.solids():
+            return
+        try:
+            self._scene_changed()
+        except EntityError:
+            self._scene.restore_to(before)
+            raise
 
     def _motor_speeds(self, command: Command) -> list[float]:
         """Return what the wheels' speed controllers are told for a command [rad/s]."""

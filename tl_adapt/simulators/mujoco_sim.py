@@ -10,11 +10,16 @@ import numpy as np
 
 from tl_adapt.demo.world import World
 from tl_adapt.errors import try_import
-from tl_adapt.simulators.base import Command, Physics
+from tl_adapt.simulators import rotations
+from tl_adapt.simulators.base import Command, EntityState, Physics
 from tl_adapt.simulators.engine import MIN_LAG, SETTLE, Engine
 from tl_adapt.simulators.mjcf import build_mjcf
 from tl_adapt.simulators.robot import Robot
 from tl_adapt.simulators.sensors import Truth
+
+_FLAT = 1e-3  # m, rad; a pose nearer to the floor and the upright means: standing on it
+# Degrees of freedom: the base, whose turning counts in its own axes, then the wheels (6, 7).
+_LINEAR, _ANGULAR = slice(0, 3), slice(3, 6)
 
 
 class MujocoSimulator(Engine):
@@ -41,21 +46,9 @@ class MujocoSimulator(Engine):
             world, physics=physics, robot=robot, physics_step=physics_step, beams=beams
         )
         self._mj = mj = try_import('mujoco', 'mujoco')
-        self._model = mj.MjModel.from_xml_string(build_mjcf(self.world, self.robot))
-        self._model.opt.timestep = physics_step
-        self._data = mj.MjData(self._model)
-        self._scratch = mj.MjData(self._model)
-        self._base, self._payload, self._floor = (
-            mj.mj_name2id(self._model, kind, name)
-            for kind, name in (
-                (mj.mjtObj.mjOBJ_BODY, 'base'),
-                (mj.mjtObj.mjOBJ_BODY, 'payload'),
-                (mj.mjtObj.mjOBJ_GEOM, 'floor'),
-            )
-        )
-        # Degrees of freedom: 0-5 the base, 6 and 7 the wheels; positions: 0-6 and 7, 8.
+        self._physics_step = physics_step
+        self._build()
         self._lidar = _Lidar(mj, self.robot, beams)
-        self.set_physics(self.physics)
         self.reset(seed=0, start=self.world.start)
 
     def set_physics(self, physics: Physics) -> None:
@@ -72,6 +65,40 @@ class MujocoSimulator(Engine):
         self.physics = physics
 
     def _place(self, x: float, y: float, yaw: float, seed: int) -> None:
+        self._stand(x, y, yaw)
+
+    def _build(self) -> None:
+        """Make the model of what stands in the world now, in its initial state."""
+        mj = self._mj
+        xml = build_mjcf(self.world.name, self._scene.solids(), self.robot)
+        self._model = mj.MjModel.from_xml_string(xml)
+        self._model.opt.timestep = self._physics_step
+        self._data = mj.MjData(self._model)
+        self._scratch = mj.MjData(self._model)
+        self._base, self._payload, self._floor = (
+            mj.mj_name2id(self._model, kind, name)
+            for kind, name in (
+                (mj.mjtObj.mjOBJ_BODY, 'base'),
+                (mj.mjtObj.mjOBJ_BODY, 'payload'),
+                (mj.mjtObj.mjOBJ_GEOM, 'floor'),
+            )
+        )
+        self.set_physics(self.physics)
+
+    def _scene_changed(self) -> None:
+        """Make the model of what stands in the world now; the robot goes on as it was."""
+        before = self._data
+        self._build()
+        d = self._data
+        for name in ('qpos', 'qvel', 'act', 'ctrl', 'qacc_warmstart'):
+            getattr(d, name)[:] = getattr(before, name)
+        d.time = before.time
+        self._mj.mj_forward(self._model, d)
+        # Computing the forces makes a new starting point for the solver: the old one counts.
+        d.qacc_warmstart[:] = before.qacc_warmstart
+
+    def _stand(self, x: float, y: float, yaw: float) -> None:
+        """Put the robot at rest on the floor."""
         d = self._data
         self._mj.mj_resetData(self._model, d)
         d.qpos[:2] = x, y
@@ -83,6 +110,45 @@ class MujocoSimulator(Engine):
         d.qvel[:] = 0.0
         d.time = 0.0
         self._mj.mj_forward(self._model, d)
+
+    def _robot_state(self) -> EntityState:
+        x, y, z, w, qx, qy, qz = (float(v) for v in self._data.qpos[:7])
+        vx, vy, vz, *spin = (float(v) for v in self._data.qvel[:6])
+        orientation = (qx, qy, qz, w)
+        angular = rotations.rotate(orientation, (spin[0], spin[1], spin[2]))
+        foot = rotations.rotate(orientation, (0.0, 0.0, -self.robot.wheel_radius))
+        return EntityState(
+            rotations.add((x, y, z), foot),
+            orientation,
+            rotations.add((vx, vy, vz), rotations.cross(angular, foot)),
+            angular,
+        )
+
+    def _put_robot(self, state: EntityState) -> None:
+        """Put the robot elsewhere; what its odometry and battery say does not change."""
+        x, y, z = state.position
+        d = self._data
+        self._stand(x, y, rotations.yaw_of(state.orientation))
+        up = (0.0, 0.0, self.robot.wheel_radius)
+        if abs(z) > _FLAT or rotations.tilt_of(state.orientation) > _FLAT:
+            qx, qy, qz, w = state.orientation
+            d.qpos[:3] = rotations.add(state.position, rotations.rotate(state.orientation, up))
+            d.qpos[3:7] = w, qx, qy, qz
+        if state.moving:
+            self._set_in_motion(state, rotations.rotate(state.orientation, up))
+        self._mj.mj_forward(self._model, d)
+
+    def _set_in_motion(self, state: EntityState, up: rotations.Vector) -> None:
+        """Give the robot a velocity; its wheels turn, and are driven, as if it rolled so."""
+        back = rotations.inverse(state.orientation)
+        forward = rotations.rotate(back, state.linear)[0]
+        spin = rotations.rotate(back, state.angular)
+        turn = spin[2] * self.robot.wheel_separation / 2
+        d, radius = self._data, self.robot.wheel_radius
+        d.qvel[_LINEAR] = rotations.add(state.linear, rotations.cross(state.angular, up))
+        d.qvel[_ANGULAR] = spin
+        d.qvel[6:8] = (forward - turn) / radius, (forward + turn) / radius
+        d.act[:] = [self.robot.controller_speed(speed) for speed in d.qvel[6:8]]
 
     def _simulate(self, steps: int, commands: list[tuple[int, Command]]) -> Truth:
         m, d, step = self._model, self._data, self._mj.mj_step

@@ -16,15 +16,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import TimeReference
 from std_srvs.srv import Empty
 
-from tl_adapt.demo.world import load_world
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.inbox import SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.node_main import run_node
 from tl_adapt.simulators import options as parameters
-from tl_adapt.simulators.base import Sample, SimulatorError
+from tl_adapt.simulators.base import Sample
+from tl_adapt.simulators.engine import Engine
+from tl_adapt.simulators.engines import make_engine
 from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
 from tl_adapt.simulators.messages import QOS, SensorPublisher
-from tl_adapt.simulators.mujoco_sim import MujocoSimulator
 
 _WAKE = 0.05  # s; how late a deadline may be noticed
 _KEPT_ANSWERS = 50  # scans whose answers are still taken in mode real_time
@@ -46,7 +46,7 @@ class SimulatorNode(Node):
         read_only = ParameterDescriptor(read_only=True, description='whether to start paused')
         self.paused = bool(self.declare_parameter('paused', True, read_only).value)
         self.missed = 0
-        self._simulator = self._build(self.options)
+        self._simulator: Engine = make_engine(self.options)
         self._publisher = SensorPublisher(
             self, self.options.beams, self._simulator.range_min, self._simulator.range_max
         )
@@ -76,11 +76,21 @@ class SimulatorNode(Node):
             self.create_service(Empty, name, callback)
         self.add_on_set_parameters_callback(self._on_parameters)
 
+    def destroy_node(self) -> None:
+        """End what the simulation runs in, too."""
+        self._simulator.close()
+        super().destroy_node()
+
     def run(self, executor: SingleThreadedExecutor) -> None:
-        """Simulate, and serve requests between the steps, until the context is shut down."""
+        """
+        Simulate, and serve requests between the steps, until the context is shut down.
+
+        Raises SimulatorError if the simulation can not go on: whoever needs it starts it anew.
+        """
         while executor.context.ok():
             if self.paused:
                 executor.spin_once(timeout_sec=1.0)
+                self._simulator.check()
             elif self._pending is not None:
                 self._await_answer(executor)
             elif not self._has_company():
@@ -116,7 +126,7 @@ class SimulatorNode(Node):
             self._unpublished = self._advance()
             # Requests that came meanwhile, such as a pause, go before the publishing.
             _serve(executor)
-            if self.paused or self._unpublished is None:
+            if self.paused or self._unpublished is None:  # a reset threw it away
                 return
         sample, self._unpublished = self._unpublished, None
         answer = Answer(sample.time_ns)
@@ -131,16 +141,10 @@ class SimulatorNode(Node):
         self._published_ns = sample.time_ns
         self._publisher.publish(sample, self.options.period_ns / 1e9)
 
-    def _advance(self) -> Sample | None:
+    def _advance(self) -> Sample:
         period = self.options.period_ns
         commands = self._queue.take(self._simulator.time_ns + period)
-        try:
-            return self._simulator.advance(period, commands)
-        except SimulatorError as error:
-            self.get_logger().error(f'{error}; paused at the start until the next reset')
-            self._reset(keep_battery=True, time_ns=self._simulator.time_ns)
-            self.paused = True
-            return None
+        return self._simulator.advance(period, commands)
 
     def _await_answer(self, executor: SingleThreadedExecutor) -> None:
         answer = self._pending
@@ -270,13 +274,6 @@ class SimulatorNode(Node):
         self.missed = 0
         self._wall_start = time.monotonic()
 
-    def _build(self, o: parameters.Options) -> MujocoSimulator:
-        simulator = MujocoSimulator(
-            load_world(o.world), physics=o.physics, physics_step=o.physics_step, beams=o.beams
-        )
-        simulator.check_start(o.start_pose)
-        return simulator
-
     def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
         """Check all values, then let them count at once; a new model means a reset."""
         values = {change.name: change.value for change in changes}
@@ -290,18 +287,20 @@ class SimulatorNode(Node):
                 rule = f'{", ".join(sorted(changed))} can only be changed while paused'
                 return SetParametersResult(successful=False, reason=rule)
             if changed:
-                built = self._build(new)
+                built = make_engine(new)
             else:
                 self._simulator.check_start(new.start_pose)
         except TlAdaptError as error:
             return SetParametersResult(successful=False, reason=str(error))
         old, self.options = self.options, new
         if changed:
+            self._simulator.close()
             self._simulator = built
             self._publisher.set_scan(new.beams, built.range_min, built.range_max)
             self._reset(keep_battery=False, time_ns=0)
         elif new.physics != old.physics:
             self._simulator.set_physics(new.physics)
+        self._simulator.exact_reset = new.exact_reset
         if new.compute_time_sources != old.compute_time_sources:
             self._latency = LatencyModel(new.compute_time_sources)
         if new.mode != old.mode:

@@ -1,6 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for what the robot's sensors make of the true state; the same for every physics engine."""
+"""Module for what the robot's sensors make of the true state, whatever simulates that."""
 
 from __future__ import annotations
 

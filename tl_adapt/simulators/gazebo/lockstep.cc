@@ -163,7 +163,7 @@ private:
       // The joint leaves only its axis free, so what it exerts about that is the motor's.
       const auto wrench = wheels_[i]->GetForceTorque(0);
       const auto axis = wheels_[i]->LocalAxis(0);
-      torque[i] = wrench.body2Torque.Dot(axis);
+      torque[i] = -wrench.body2Torque.Dot(axis);
       speed[i] = wheels_[i]->GetVelocity(0);
     }
     row = {torque[0], torque[1], speed[0], speed[1], this->Touching() ? 1.0 : 0.0};

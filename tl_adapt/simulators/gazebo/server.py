@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from tl_adapt.simulators.base import SimulatorError
 from tl_adapt.simulators.gazebo import wire
 from tl_adapt.simulators.gazebo.locate import Gazebo
 
-ANSWER = 4.0  # s of wall time after which a server that does not answer counts as hung
+ANSWER = 3.5  # s of wall time after which a server that does not answer counts as hung
 _START = 30.0  # s that the server gets to come up
 _TRIES = 3  # with other ports, where somebody took the first
 _TAKEN = 'Address already in use'
@@ -34,6 +35,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _given_port() -> int | None:
+    """Return the port that GAZEBO_MASTER_URI names on this machine, None if it names none."""
+    match = re.fullmatch(
+        r'http://(?:127\.0\.0\.1|localhost):(\d{1,5})/?', os.environ.get('GAZEBO_MASTER_URI', '')
+    )
+    return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
+
+
 class Server:
     """
     Hold one gzserver; it ends with this process, however that ends.
@@ -42,11 +51,13 @@ class Server:
     """
 
     def __init__(
-        self, gazebo: Gazebo, world: str, *, port: Callable[[], int] = free_port
+        self, gazebo: Gazebo, world: str, *, port: Callable[[], int] | None = None
     ) -> None:
         """
         Start the server with a world file's text and wait until the plugin greets.
 
+        `port` gives the master's port, anew for each try; left out, the one that
+        GAZEBO_MASTER_URI names comes first, which a worker has for itself.
         Raises SimulatorError, with the server's last line, if it does not come up.
         """
         self._folder = Path(tempfile.mkdtemp(prefix='tl_adapt-gazebo-'))
@@ -55,7 +66,8 @@ class Server:
         self._connection: wire.Connection | None = None
         try:
             for attempt in range(_TRIES):
-                self.port = port()
+                given = _given_port() if attempt == 0 and port is None else None
+                self.port = given or (port or free_port)()
                 try:
                     self.hello = self._start(gazebo)
                     return
@@ -101,10 +113,9 @@ class Server:
         ours, theirs = socket.socketpair()
         self._connection = wire.Connection(ours)
         environment = {
-            **gazebo.environment(),
-            'GAZEBO_MASTER_URI': f'http://127.0.0.1:{self.port}',
+            **os.environ,
+            **gazebo.environment(port=self.port, home=self._folder),
             'GZ_PARTITION': f'tl_adapt_{os.getpid()}',
-            'HOME': str(self._folder),  # logs go below it
             'TL_ADAPT_GAZEBO_SOCKET': str(theirs.fileno()),
         }
         with theirs, (self._folder / 'gzserver.log').open('wb') as log:

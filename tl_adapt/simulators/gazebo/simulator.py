@@ -4,21 +4,38 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tl_adapt.demo.world import World
-from tl_adapt.simulators.base import Command, EntityError, EntityState, Physics
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.simulators.base import ROBOT, Command, EntityError, EntityState, Physics
 from tl_adapt.simulators.engine import MIN_LAG, SETTLE, Engine
 from tl_adapt.simulators.gazebo import wire
-from tl_adapt.simulators.gazebo.install import require_gazebo
-from tl_adapt.simulators.gazebo.sdf import build_sdf
+from tl_adapt.simulators.gazebo.locate import Gazebo, find_gazebo
+from tl_adapt.simulators.gazebo.plugin import build_plugin
+from tl_adapt.simulators.gazebo.sdf import build_sdf, build_solid
 from tl_adapt.simulators.gazebo.server import Server
 from tl_adapt.simulators.robot import Robot
+from tl_adapt.simulators.scene import Scene
 from tl_adapt.simulators.sensors import Truth
 
 _SPAWN = 15.0  # s of wall time for inserting or removing a model
 _CODES = ('exists', 'unknown', 'parse', 'unsupported')
 _SMALL_MASS = 1e-3  # kg; a payload of nothing still is a body
+
+
+@functools.lru_cache(maxsize=1)
+def require_gazebo() -> Gazebo:
+    """Return the Gazebo of this machine; raises TlAdaptError if there is none."""
+    gazebo = find_gazebo()
+    if gazebo is None:
+        raise TlAdaptError(
+            'the engine gazebo needs gzserver 11, which is not found: run make gazebo, install '
+            'it, or name its prefix in TL_ADAPT_GAZEBO'
+        )
+    return gazebo
 
 
 class GazeboSimulator(Engine):
@@ -53,16 +70,26 @@ class GazeboSimulator(Engine):
             world, physics=physics, robot=robot, physics_step=physics_step, beams=beams
         )
         self.exact_reset = exact_reset
-        self._gazebo, plugin = require_gazebo()
+        self._gazebo = require_gazebo()
+        plugin = build_plugin(self._gazebo)
         self._text = build_sdf(
             self.world, self.robot, plugin=plugin, physics_step=physics_step,
             iterations=iterations, beams=beams,
         )
-        self._fresh = True
+        self._start()
+        try:
+            self.reset(seed=0, start=self.world.start)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        """Start a server, with the present physics and solids."""
         self._server = Server(self._gazebo, self._text)
         try:
+            self._placed = {solid.name: solid for solid in Scene(self.world).solids()}
             self.set_physics(self.physics)
-            self.reset(seed=0, start=self.world.start)
+            self._scene_changed()
         except BaseException:
             self.close()
             raise
@@ -72,6 +99,10 @@ class GazeboSimulator(Engine):
     def server(self) -> Server:
         """Return the process that simulates."""
         return self._server
+
+    def check(self) -> None:
+        """Raise SimulatorError if gzserver has died or hangs."""
+        self._server.ask(wire.Type.PING, b'', wire.Type.DONE)
 
     def close(self) -> None:
         """End gzserver; a second call does nothing."""
@@ -97,11 +128,10 @@ class GazeboSimulator(Engine):
     def _place(self, x: float, y: float, yaw: float, seed: int) -> None:
         if self.exact_reset and not self._fresh:
             self._server.close()
-            self._server = Server(self._gazebo, self._text)
-            self.set_physics(self.physics)
+            self._start()
         self._fresh = False
         settle = round(SETTLE * 1e9 / self._step_ns)
-        place = (x, y, self.robot.wheel_radius, yaw)
+        place = (x, y, 0.0, yaw)
         payload = wire.reset_payload(seed % 2**32, place, settle)
         self._server.ask(wire.Type.RESET, payload, wire.Type.STATE)
 
@@ -128,38 +158,38 @@ class GazeboSimulator(Engine):
             distances=state.ranges,
         )
 
-    # --- entities ---------------------------------------------------------------------------
-
-    def entities(self) -> list[str]:
-        """Return the names of all models."""
-        return self._ask(wire.Type.LIST, b'', wire.Type.NAMES).decode().split('\n')[:-1]
-
-    def entity_state(self, name: str) -> EntityState:
-        """Return where a model is; raises EntityError if there is none of that name."""
-        payload = self._ask(wire.Type.GET, wire.text_payload(name), wire.Type.ENTITY)
+    def _robot_state(self) -> EntityState:
+        payload = self._ask(wire.Type.GET, wire.text_payload(ROBOT), wire.Type.ENTITY)
         v = wire.read_entity(payload)
         return EntityState(
             (v[0], v[1], v[2]), (v[3], v[4], v[5], v[6]), (v[7], v[8], v[9]), (v[10], v[11], v[12])
         )
 
-    def set_entity_state(self, name: str, state: EntityState) -> None:
-        """Put a model there; raises EntityError if there is none of that name."""
+    def _put_robot(self, state: EntityState) -> None:
+        self._fresh = False
+        self._put(ROBOT, state)
+
+    def _put(self, name: str, state: EntityState) -> None:
         payload = wire.state_payload(_numbers(state)) + wire.text_payload(name)
         self._ask(wire.Type.SET, payload, wire.Type.DONE)
-        if name == 'robot':
-            self._fresh = False
-            self._sensors.moved(state.linear)
 
-    def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
-        """Insert a model; raises EntityError if Gazebo does not take it."""
+    def _scene_changed(self) -> None:
         self._fresh = False
-        payload = wire.state_payload(_numbers(state)) + wire.text_payload(name, sdf_xml)
-        self._ask(wire.Type.SPAWN, payload, wire.Type.DONE)
-
-    def delete(self, name: str) -> None:
-        """Remove a model; raises EntityError for one that is not there, or that has to stay."""
-        self._fresh = False
-        self._ask(wire.Type.DELETE, wire.text_payload(name), wire.Type.DONE)
+        wanted = {solid.name: solid for solid in self._scene.solids()}
+        for name in [name for name in self._placed if name not in wanted]:
+            self._ask(wire.Type.DELETE, wire.text_payload(name), wire.Type.DONE)
+            del self._placed[name]
+        for name, solid in wanted.items():
+            placed = self._placed.get(name)
+            if placed is None or placed.parts != solid.parts:
+                if placed is not None:
+                    self._ask(wire.Type.DELETE, wire.text_payload(name), wire.Type.DONE)
+                payload = wire.state_payload(_numbers(solid.state))
+                payload += wire.text_payload(name, build_solid(name, solid.parts))
+                self._ask(wire.Type.SPAWN, payload, wire.Type.DONE)
+            elif placed.state != solid.state:
+                self._put(name, solid.state)
+            self._placed[name] = solid
 
     def _ask(self, kind: wire.Type, payload: bytes, answer: wire.Type) -> bytes:
         try:

@@ -100,7 +100,6 @@ def test_an_interruption_loses_nothing(archive, prefix, monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         install.install(prefix)
     assert locate.installed(prefix) == {}
-    assert locate.find_gazebo({'PATH': ''}) is None or prefix != locate.default_prefix()
     capsys.readouterr()
     monkeypatch.setattr(install, '_extract', lambda file, to: done.append(file.name) or real(
         file, to))

@@ -122,14 +122,32 @@ def test_a_prefix_brings_its_own_libraries_and_nothing_of_the_shells(tmp_path, m
 
 
 def test_a_systems_own_keeps_the_users_paths(monkeypatch):
-    monkeypatch.setenv('GAZEBO_MODEL_PATH', '/mine:/other')
-    monkeypatch.setenv('LD_LIBRARY_PATH', '/opt/ros/lib')
-    gazebo = Gazebo(pathlib.Path('/usr/bin/gzserver'), None, '11.10.2', 'PATH')
+    monkeypatch.setenv('GAZEBO_MODEL_PATH', '/mine::/other')
+    monkeypatch.setenv('GAZEBO_PLUGIN_PATH', '')
+    monkeypatch.setenv('LD_LIBRARY_PATH', '/opt/ros/lib:/venv/lib/wheel')
+    monkeypatch.setattr(locate.sys, 'prefix', '/venv')
+    gazebo = Gazebo(pathlib.Path('/nowhere/bin/gzserver'), None, '11.10.2', 'PATH')
     variables = gazebo.environment(models=[pathlib.Path('/m')])
-    assert variables['GAZEBO_MODEL_PATH'].startswith('/m:')
-    assert variables['GAZEBO_MODEL_PATH'].endswith('/mine:/other')
-    assert 'LD_LIBRARY_PATH' not in variables and 'HOME' not in variables
-    assert 'GAZEBO_MASTER_URI' not in variables
+    assert variables['GAZEBO_MODEL_PATH'] == '/m:/mine:/other'
+    assert variables['GAZEBO_PLUGIN_PATH'] == ''
+    assert variables['LD_LIBRARY_PATH'] == '/opt/ros/lib'
+    assert 'HOME' not in variables and 'GAZEBO_MASTER_URI' not in variables
+
+
+@pytest.mark.parametrize('server, root', [
+    ('/usr/bin/gzserver', '/'), ('/bin/gzserver', '/'), ('/opt/x/bin/gzserver', '/opt/x'),
+    ('/usr/local/bin/gzserver', '/usr/local'), ('/opt/x/usr/bin/gzserver', '/opt/x/usr'),
+])
+def test_where_a_gazebo_on_path_has_its_files(server, root):
+    assert str(Gazebo(pathlib.Path(server), None, '11.1.0', 'PATH').root) == root
+
+
+def test_a_gazebo_on_path_need_not_be_the_systems(tmp_path):
+    make(tmp_path)
+    gazebo = find_gazebo({'PATH': str(tmp_path / 'usr/bin')})
+    variables = gazebo.environment()
+    assert variables['GAZEBO_RESOURCE_PATH'] == f'{tmp_path}/usr/share/gazebo-11'
+    assert variables['GAZEBO_PLUGIN_PATH'].endswith('riscv64-linux-gnu/gazebo-11/plugins')
 
 
 @pytest.mark.parametrize('text', ['', 'not json', '[]', '{}', '{"packages": 3}'])

@@ -98,7 +98,7 @@ def _flags(gazebo: Gazebo) -> list[str]:
         raise TlAdaptError(
             f'the headers of Gazebo {gazebo.version} are missing in {gazebo.root}: {HEADERS_HINT}'
         )
-    if gazebo.prefix is not None:
+    if gazebo.root != Path('/'):
         found += [base for base in _bases(gazebo.root) if base.is_dir()]
         found += [f for t in multiarch(gazebo.root) for f in _folders(gazebo.root, t)]
     return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]

@@ -12,7 +12,7 @@ CLEAN := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u CMAKE_PREF
 	ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOCALHOST_ONLY=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PY := $(CLEAN) $(VENV)/bin/python
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup gazebo clean
 
 demo: setup
 	$(PY) -m tl_adapt demo --output $(OUTPUT)
@@ -25,6 +25,10 @@ lint: setup
 	$(VENV)/bin/mypy
 
 setup: $(VENV)/.complete
+
+# A Gazebo 11 for this user, without root, where there is none; and the plugin that we step it with.
+gazebo: setup
+	@$(PY) -m tl_adapt.simulators.gazebo.install
 
 $(VENV)/.complete: requirements.txt
 	@$(CLEAN) $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

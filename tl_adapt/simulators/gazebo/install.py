@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tl_adapt.child_process import end_child, run_child
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.progress import Progress, duration
 from tl_adapt.simulators.gazebo import apt_sources, locate
-from tl_adapt.simulators.gazebo.child import end_child, run_child
-from tl_adapt.simulators.gazebo.file_lock import file_lock
 from tl_adapt.simulators.gazebo.plugin import build_plugin
 from tl_adapt.simulators.gazebo.private_apt import Package, PrivateApt
+from tl_adapt.user_cache import file_lock
 
 RELEASE = 'bullseye'
 #: The machine's own are newer, and a process can't have both.

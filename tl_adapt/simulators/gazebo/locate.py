@@ -8,14 +8,16 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tl_adapt.child_process import run_child
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.simulators.gazebo.child import run_child
+from tl_adapt.user_cache import cache_folder
 
 PREFIX_VARIABLE = 'TL_ADAPT_GAZEBO'
 MAJOR = 11
@@ -38,8 +40,11 @@ class Gazebo:
 
     @property
     def root(self) -> Path:
-        """Return the folder that has `usr` with the headers and libraries."""
-        return Path('/') if self.prefix is None else self.prefix
+        """Return the folder that has headers and libraries, below `usr` or directly."""
+        if self.prefix is not None:
+            return self.prefix
+        above = self.gzserver.parents[1]
+        return Path('/') if above == Path('/usr') else above
 
     def environment(
         self,
@@ -70,22 +75,21 @@ class Gazebo:
             variables['HOME'] = str(home)
         share = self._folders(f'usr/share/gazebo-{MAJOR}', f'share/gazebo-{MAJOR}')
         libraries = self._library_folders()
+        plugin_folders = [folder for folder in libraries if folder.name == 'plugins']
         found = {
             'GAZEBO_RESOURCE_PATH': share,
             'GAZEBO_MODEL_PATH': [*models, *(folder / 'models' for folder in share)],
-            'GAZEBO_PLUGIN_PATH': [
-                *plugins, *(f for f in libraries if f.name == 'plugins')
-            ],
+            'GAZEBO_PLUGIN_PATH': [*plugins, *plugin_folders],
+            'LD_LIBRARY_PATH': plugin_folders if self.prefix is None else libraries,
         }
-        if self.prefix is not None:
-            found['LD_LIBRARY_PATH'] = libraries
+        if self.prefix is None:  # the shell's own paths are meant for it
+            found = {name: [*folders, *_inherited(name)] for name, folders in found.items()}
+        else:
             found['OGRE_RESOURCE_PATH'] = [
                 ogre for folder in libraries for ogre in sorted(folder.glob('OGRE-*'))
             ]
         for name, folders in found.items():
-            if self.prefix is None and name in os.environ:
-                folders = [*folders, *map(Path, os.environ[name].split(os.pathsep))]
-            if folders:
+            if folders or name in os.environ:
                 variables[name] = os.pathsep.join(str(folder) for folder in folders)
         return variables
 
@@ -99,9 +103,19 @@ class Gazebo:
         return [folder for folder in folders if folder.is_dir()]
 
 
+def _inherited(name: str) -> list[Path]:
+    """Return the shell's folders in a variable, less those of a virtual environment."""
+    folders = [Path(part) for part in os.environ.get(name, '').split(os.pathsep) if part]
+    if sys.prefix == sys.base_prefix:
+        return folders
+    # ROS 2 from wheels puts its libraries there, which are not those that Gazebo was built with.
+    return [folder for folder in folders if Path(sys.prefix) not in folder.parents]
+
+
 def multiarch(root: Path) -> list[str]:
     """Return the names of Debian's folders for libraries of one architecture below `root`."""
-    return sorted(p.name for p in root.glob('usr/lib/*-linux-gnu*') if p.is_dir())
+    found = (path for top in ('usr/lib', 'lib') for path in root.glob(f'{top}/*-linux-gnu*'))
+    return sorted({path.name for path in found if path.is_dir()})
 
 
 def find_gazebo(environment: Mapping[str, str] | None = None) -> Gazebo | None:
@@ -155,13 +169,6 @@ def ask_version(gazebo: Gazebo) -> str:
         said = (process.stderr.strip() or process.stdout.strip()).splitlines()[:1]
         raise TlAdaptError(f'{gazebo.gzserver} does not say its version: {" ".join(said)}')
     return match[1]
-
-
-def cache_folder() -> Path:
-    """Return this user's folder for what can be fetched or built again; it may not exist."""
-    root = os.environ.get('XDG_CACHE_HOME', '')
-    base = Path(root) if os.path.isabs(root) else Path.home() / '.cache'
-    return base / 'tl_adapt'
 
 
 def default_prefix() -> Path:

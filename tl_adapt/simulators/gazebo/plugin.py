@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
 import subprocess
 from pathlib import Path
 
+from tl_adapt.child_process import run_child
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.simulators.gazebo.child import run_child
-from tl_adapt.simulators.gazebo.file_lock import file_lock
-from tl_adapt.simulators.gazebo.locate import Gazebo, cache_folder, multiarch
+from tl_adapt.simulators.gazebo.locate import Gazebo, multiarch
+from tl_adapt.user_cache import cache_folder, file_lock
 
 SOURCE = Path(__file__).with_name('lockstep.cc')
 _FLAGS = ('-std=c++17', '-O2', '-shared', '-fPIC', '-w')
@@ -31,7 +32,9 @@ def plugin_path(gazebo: Gazebo, source: Path = SOURCE) -> Path:
         text = source.read_bytes()
     except OSError as error:
         raise TlAdaptError(f'{source} can not be read: {error.strerror}') from error
-    identity = [gazebo.version, str(gazebo.root), _compiler_version(), *_flags(gazebo)]
+    identity = [
+        gazebo.version, str(gazebo.root), platform.machine(), compiler_version(), *_flags(gazebo)
+    ]
     digest = hashlib.sha256(b'\0'.join([text, *(part.encode() for part in identity)]))
     return cache_folder() / 'plugins' / f'{source.stem}-{digest.hexdigest()[:16]}.so'
 
@@ -75,13 +78,14 @@ def _first_error(process: subprocess.CompletedProcess[str]) -> str:
     return chosen or (lines[-1] if lines else f'g++ ended with code {process.returncode}')
 
 
-def _compiler_version() -> str:
+def compiler_version() -> str:
+    """Return what g++ calls itself; raise TlAdaptError if it is missing or does not run."""
     if shutil.which('g++') is None:
         raise TlAdaptError(f'g++ missing, which compiles the plugin for Gazebo: {COMPILER_HINT}')
-    process = run_child(['g++', '-dumpfullversion', '-dumpmachine'], deadline=20.0)
-    if process.returncode:
+    process = run_child(['g++', '--version'], deadline=20.0)
+    if process.returncode or not process.stdout.strip():
         raise TlAdaptError(f'g++ does not run: {_first_error(process)}')
-    return process.stdout.strip()
+    return process.stdout.splitlines()[0]
 
 
 def _flags(gazebo: Gazebo) -> list[str]:
@@ -94,7 +98,7 @@ def _flags(gazebo: Gazebo) -> list[str]:
         raise TlAdaptError(
             f'the headers of Gazebo {gazebo.version} are missing in {gazebo.root}: {HEADERS_HINT}'
         )
-    if gazebo.prefix is not None:
+    if gazebo.root != Path('/'):
         found += [base for base in _bases(gazebo.root) if base.is_dir()]
         found += [f for t in multiarch(gazebo.root) for f in _folders(gazebo.root, t)]
     return [*_FLAGS, *(part for f in dict.fromkeys(found) for part in ('-isystem', str(f)))]

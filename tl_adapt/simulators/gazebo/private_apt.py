@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tl_adapt.child_process import run_child
 from tl_adapt.ros.isolation import spawn
-from tl_adapt.simulators.gazebo.child import run_child
 
 # The machine's configuration is read first (it may name a proxy); these lists of it must not act
 # here. As apt can't drop root's rights in a private folder of root's, it is not asked to. An old

@@ -1,17 +1,25 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for a lock that two processes of a user, which would do the same work, take in turn."""
+"""Module for the folder of what can be made again, and for making it once at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
+
+
+def cache_folder() -> Path:
+    """Return this user's folder for what can be fetched or built again; it may not exist."""
+    root = os.environ.get('XDG_CACHE_HOME', '')
+    base = Path(root) if os.path.isabs(root) else Path.home() / '.cache'
+    return base / 'tl_adapt'
 
 
 @contextlib.contextmanager

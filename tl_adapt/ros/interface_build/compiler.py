@@ -16,6 +16,7 @@ from pathlib import Path
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.interface_build.package import InterfacePackage
 from tl_adapt.ros.interface_build.sources import PREFIX, TYPE_SUPPORTS, interface_dependencies
+from tl_adapt.ros.isolation import child_environment, die_with_parent
 
 _RUNTIME = (
     'rcutils', 'rmw', 'rosidl_dynamic_typesupport', 'rosidl_runtime_c', 'rosidl_runtime_cpp',
@@ -147,6 +148,7 @@ def run_command(command: Sequence[str]) -> None:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors='replace', timeout=_DEADLINE, check=False,
+            env=child_environment(), preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as error:
         raise TlAdaptError(f'{command[0]} did not end within {_DEADLINE:g} s') from error

@@ -26,7 +26,11 @@ from tl_adapt.ros.interface_build.compiler import check_toolchain, compile_packa
 from tl_adapt.ros.interface_build.package import InterfacePackage
 from tl_adapt.ros.interface_build.sources import PREFIX, TYPE_SUPPORTS, interface_dependencies
 from tl_adapt.ros.interface_build.wheel import (
-    distribution, installed_version, wheel_name, wheel_version, write_wheel,
+    distribution,
+    installed_version,
+    wheel_name,
+    wheel_version,
+    write_wheel,
 )
 
 _GENERATORS = (
@@ -165,7 +169,9 @@ def _make_wheel(package: InterfacePackage, key: str, work: Path, cache: Path) ->
         compile_package(package, generated, compiled, run_command)
     except TlAdaptError as error:
         raise TlAdaptError(f'{package.name} can not be built: {error}') from error
-    write_wheel(package, key, generated, compiled, cache / wheel_name(package, key))
+    name = wheel_name(package, key)
+    write_wheel(package, key, generated, compiled, work / name)
+    (work / name).replace(cache / name)
 
 
 @contextlib.contextmanager

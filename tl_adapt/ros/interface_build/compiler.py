@@ -27,10 +27,10 @@ _LIBRARIES = (
     'rcutils', 'rosidl_runtime_c', 'rosidl_typesupport_c', 'rosidl_typesupport_fastrtps_c',
     'rosidl_typesupport_fastrtps_cpp', 'rosidl_typesupport_introspection_c', 'fastcdr',
 )
-#: -O1: nobody waits for this code, and it compiles in half of the time. -w: it is not ours to mend.
+#: -O1: nobody waits for this code, and it compiles faster. -w: it is not ours to mend.
 _FLAGS = ('-O1', '-fPIC', '-w')
-#: Own libraries are found beside each other, the wheels' by LD_LIBRARY_PATH, as between wheels.
-_LINK = ('-shared', '-Wl,--as-needed', '-Wl,-z,origin')
+#: No path of a library goes in: ROS 2's wheels set LD_LIBRARY_PATH, for these as for their own.
+_LINK = ('-shared', '-Wl,--as-needed')
 _DEADLINE = 300.0
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import os
 import sys
 import sysconfig
 import zipfile
@@ -39,16 +38,13 @@ def wheel_version(package: InterfacePackage, key: str) -> str:
 
 def wheel_name(package: InterfacePackage, key: str) -> str:
     """Return the file name of the wheel; `key` identifies the build."""
-    platform = sysconfig.get_platform().replace('-', '_').replace('.', '_')
-    return (
-        f'{distribution(package.name)}-{wheel_version(package, key)}-{_python_tag()}-{platform}.whl'
-    )
+    return f'{distribution(package.name)}-{wheel_version(package, key)}-{_tag()}.whl'
 
 
 def write_wheel(
     package: InterfacePackage, key: str, generated: Path, compiled: Path, target: Path
 ) -> None:
-    """Pack a package in the layout of ROS 2's own wheels; `target` appears when it is whole."""
+    """Pack a package into the file `target`, in the layout of ROS 2's own wheels."""
     name, version = distribution(package.name), wheel_version(package, key)
     data = f'{name}-{version}.data/data'
     info = f'{name}-{version}.dist-info'
@@ -78,23 +74,21 @@ def write_wheel(
         f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
         f'Summary: {package.name}, built from definitions that come with tl_adapt\n'
     ).encode()
-    platform = wheel_name(package, key).rsplit('-', 1)[1].removesuffix('.whl')
     files[f'{info}/WHEEL'] = (
         'Wheel-Version: 1.0\nGenerator: tl_adapt\nRoot-Is-Purelib: false\n'
-        f'Tag: {_python_tag()}-{platform}\n'
+        f'Tag: {_tag()}\n'
     ).encode()
-    part = target.with_suffix(f'.{os.getpid()}.part')
-    with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, 'w', zipfile.ZIP_DEFLATED) as archive:
         for path_name, content in files.items():
             archive.writestr(path_name, content)
         archive.writestr(f'{info}/RECORD', _record(files, f'{info}/RECORD'))
-    part.replace(target)
 
 
-def _python_tag() -> str:
-    """Return interpreter and ABI: `cp311-cp311`."""
-    tag = f'cp{sys.version_info.major}{sys.version_info.minor}'
-    return f'{tag}-{tag}'
+def _tag() -> str:
+    """Return interpreter, ABI and platform: `cp311-cp311-linux_x86_64`."""
+    python = f'cp{sys.version_info.major}{sys.version_info.minor}'
+    platform = sysconfig.get_platform().replace('-', '_').replace('.', '_')
+    return f'{python}-{python}-{platform}'
 
 
 def _record(files: dict[str, bytes], own: str) -> str:

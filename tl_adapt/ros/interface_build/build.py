@@ -37,6 +37,8 @@ _GENERATORS = (
     'rosidl_adapter', 'rosidl_generator_c', 'rosidl_generator_py', 'rosidl_typesupport_c',
     *TYPE_SUPPORTS, 'rosidl_runtime_c', 'fastcdr',
 )
+#: Modules of this package that decide what is in a build.
+_STEPS = ('sources', 'compiler', 'wheel')
 _LOCK_DEADLINE = 600.0
 _WORK = 'work-'
 
@@ -73,7 +75,7 @@ def build_key(package: InterfacePackage) -> str:
     names = (*_GENERATORS, *interface_dependencies(package.depends))
     parts += [f'{name}=={_version(f"ros_{name}")}' for name in names]
     parts.append(f'numpy=={_version("numpy")}')
-    parts += [path.read_text() for path in sorted(Path(__file__).parent.glob('*.py'))]
+    parts += [(Path(__file__).parent / f'{name}.py').read_text() for name in _STEPS]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ CLEAN := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u CMAKE_PREF
 	ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOCALHOST_ONLY=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PY := $(CLEAN) $(VENV)/bin/python
 
-.PHONY: demo test lint setup gazebo clean
+.PHONY: demo test lint setup interfaces gazebo clean
 
 demo: setup
 	$(PY) -m tl_adapt demo --output $(OUTPUT)
@@ -24,7 +24,12 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# Only some simulators need the interface packages, so setup goes on where no compiler is.
 setup: $(VENV)/.complete
+	@$(PY) -m tl_adapt.ros.interface_build --optional
+
+interfaces: $(VENV)/.complete
+	@$(PY) -m tl_adapt.ros.interface_build
 
 # A Gazebo 11 for this user, without root, where there is none; and the plugin that we step it with.
 gazebo: setup

@@ -58,7 +58,7 @@ class SimulatorNode(Node):
         self._unpublished: Sample | None = None
         self._pending: Answer | None = None
         self._parts: list[tuple[int, Sample]] = []
-        self._asked = self._deadline = self._wall_start = 0.0
+        self._asked = self._served = self._deadline = self._wall_start = 0.0
         self._quitting = False
         self.published_ns = 0
         self._gather_until: float | None = time.monotonic() + self.options.answer_timeout
@@ -113,8 +113,10 @@ class SimulatorNode(Node):
             with contextlib.suppress(SimulatorError):  # it is paused then
                 self._advance(self._rest_ns())
             # Requests that came meanwhile, such as a pause, go before the publishing.
-            self._offered.open = True
+            self._offered.open = time.monotonic() > self._served + _PATIENCE / 2
             _serve(executor)
+            if self._offered.open:
+                self._served = time.monotonic()
             if self.paused or self._unpublished is None:
                 return
         self._publish()

@@ -18,19 +18,19 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Empty
 
-from tl_adapt.ros.inbox import PUBLISHER_EVENTS
-from tl_adapt.ros.optional_interfaces import gazebo_msgs
-from tl_adapt.simulators import rotations
-from tl_adapt.simulators.base import ROBOT, EntityError, EntityState
-from tl_adapt.simulators.sdf import read_model
-from tl_adapt.simulators.services.names import unused
-from tl_adapt.simulators.services.states import (
+from tl_adapt.ros.entity_states import (
     from_frame,
     read_state,
     seen_from,
     stamp,
     write_state,
 )
+from tl_adapt.ros.inbox import PUBLISHER_EVENTS
+from tl_adapt.ros.optional_interfaces import gazebo_msgs
+from tl_adapt.simulators import rotations
+from tl_adapt.simulators.base import ROBOT, EntityError, EntityState
+from tl_adapt.simulators.sdf import read_model
+from tl_adapt.simulators.services.names import unused
 
 if TYPE_CHECKING:
     from tl_adapt.simulators.node import SimulatorNode

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import CallbackGroup
 
+from tl_adapt.ros.entity_states import from_frame, read_state, stamp, write_state
 from tl_adapt.ros.optional_interfaces import simulation_interfaces
 from tl_adapt.simulators.base import ROBOT, EntityError, EntityState, SimulatorError
 from tl_adapt.simulators.sdf import read_model
 from tl_adapt.simulators.services.filters import matching
 from tl_adapt.simulators.services.names import is_namespace, unused
-from tl_adapt.simulators.services.states import from_frame, read_state, stamp, write_state
 
 if TYPE_CHECKING:
     from tl_adapt.simulators.node import SimulatorNode

@@ -9,6 +9,7 @@ delete) and, only where the world loads it, state (the states of entities).
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from std_srvs.srv import Empty
@@ -57,7 +58,7 @@ class GazeboControl:
         """Return what there are services for at present."""
         found = offers(self._caller.node)
         able = {'pause'}
-        if any(o.base.startswith('reset_') for o in self._below(of_kind(found, EMPTY))):
+        if self._resets():
             able.add('reset')
         if gazebo_msgs() is not None:
             able |= {f for kind, f in _FEATURES.items() if self._offered(found, kind)}
@@ -67,6 +68,8 @@ class GazeboControl:
         """Wait until time can be controlled."""
         for name in ('pause_physics', 'unpause_physics'):
             self._caller.wait_for(Empty, f'{self._root}/{name}')
+        with contextlib.suppress(ControlError):  # not every simulator has one
+            self._reset_service()
 
     def pause(self) -> None:
         """Let time stand still."""
@@ -78,10 +81,7 @@ class GazeboControl:
 
     def reset(self) -> None:
         """Put entities and time back; the entities alone where there is no service for both."""
-        if 'reset' not in self._names:
-            what = f'{self._root}/reset_simulation or reset_world of type {EMPTY}'
-            self._names['reset'] = self._caller.find(self._resets, what)
-        self._caller.call(Empty, self._names['reset'])
+        self._caller.call(Empty, self._reset_service())
 
     def step(self, steps: int) -> None:
         """Raise ControlError: gazebo_ros has no service for it."""
@@ -143,6 +143,12 @@ class GazeboControl:
 
     def _below(self, found: list[Offer]) -> list[Offer]:
         return [offer for offer in found if offer.root == self._root]
+
+    def _reset_service(self) -> str:
+        if 'reset' not in self._names:
+            what = f'{self._root}/reset_simulation or reset_world of type {EMPTY}'
+            self._names['reset'] = self._caller.find(self._resets, what)
+        return self._names['reset']
 
     def _resets(self) -> list[str]:
         """Return the better one of the services that reset, if there is one."""

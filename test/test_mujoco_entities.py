@@ -182,7 +182,7 @@ def test_refused_states_change_nothing(simulator, name, state, code):
 def test_refused_names(simulator):
     for name, code in (
         ('crate', 'exists'), (ROBOT, 'exists'), (GROUND, 'exists'),
-        ('', 'invalid'), ('a::b', 'invalid'), ('a\nb', 'invalid'),
+        ('', 'name'), ('a::b', 'name'), ('a\nb', 'name'),
     ):  # fmt: skip
         assert refused(simulator.spawn, name, BLOCK, HERE) == code
     assert refused(simulator.spawn, 'block', '<sdf/>', HERE) == 'unsupported'

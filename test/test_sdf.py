@@ -70,7 +70,6 @@ def test_a_model_in_a_world_is_found_and_a_static_attribute_too():
         ('', 'well-formed'),
         ('no xml', 'well-formed'),
         ('<sdf>', 'well-formed'),
-        ('<robot name="r"/>', 'root must be <sdf>, got <robot>'),
         ('<!DOCTYPE sdf><sdf/>', 'document type'),
         ('<!DOCTYPE s [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><sdf>&b;</sdf>', 'document type'),
         ('<!DOCTYPE s SYSTEM "file:///etc/passwd"><sdf/>', 'document type'),
@@ -121,6 +120,13 @@ def test_what_is_more_than_a_static_solid(xml, words):
     assert words in str(error)
 
 
+@pytest.mark.parametrize('xml', ['<robot name="r"/>', '<mujoco/>', '<a/>'])
+def test_another_format(xml):
+    error = refused(xml)
+    assert error.code == 'format'
+    assert 'must be SDF, got <' in str(error)
+
+
 SHAPES = st.sampled_from(['box', 'cylinder', 'sphere', 'mesh', 'plane', 'x'])
 WORDS = st.one_of(st.floats(allow_nan=True).map(str), st.text(alphabet='0123 .-e&;<', max_size=6))
 
@@ -133,12 +139,15 @@ def test_any_text_is_read_or_refused(text, shape, words):
         try:
             model = read_model(xml)
         except EntityError as error:
-            assert error.code in ('parse', 'unsupported')
+            assert error.code in ('parse', 'format', 'unsupported')
         else:
             assert all(side > 0 for part in model.parts for side in part.size)
 
 
-@given(st.tuples(*[st.floats(0.001, 100.0)] * 3), st.text(st.sampled_from('abcXYZ_0 -'), min_size=1))
+NAMES = st.text(st.sampled_from('abcXYZ_0 -'), min_size=1)
+
+
+@given(st.tuples(*[st.floats(0.001, 100.0)] * 3), NAMES)
 def test_a_written_box_is_read_as_it_was(size, name):
     model = read_model(write_box(name, size))
     assert model.name == name

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
-from std_srvs.srv import Empty
 
 from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.expressions import Expression
-from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
+from tl_adapt.ros.simulator_control.base import SimulatorControl
+from tl_adapt.ros.simulator_control.find import make_control
+from tl_adapt.ros.simulator_control.place import place
 from tl_adapt.trace import extract
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class MissionRunner:
         """
         Use `node`, which another thread spins.
 
-        `simulator` names the services pause, unpause and reset; None or a missing name means
-        that there is none, as on a robot. `alive` raises MeasurementError if a process died.
+        `simulator` says how the simulator is controlled, as in the study; None or no services
+        mean that it is not, as on a robot. `alive` raises MeasurementError if a process died.
         What comes with every scan goes through the `inbox`, as the clock does.
         `deadline` [s, wall] bounds each single step.
         """
@@ -107,11 +107,9 @@ class MissionRunner:
         self._since = 0
         self._sequence = 0
         self._watched: dict[str, Any] = {}
-        self._services: dict[str, Client] = {
-            verb: node.create_client(Empty, name)
-            for verb, name in (simulator or {}).items()
-            if verb in ('pause', 'unpause', 'reset')
-        }
+        self._simulator = simulator or {}
+        self._control: SimulatorControl | None = None
+        self._features: frozenset[str] = frozenset()
         self._goals = node.create_publisher(
             PoseStamped, mission.goal_topic, 10, event_callbacks=PUBLISHER_EVENTS
         )
@@ -144,8 +142,14 @@ class MissionRunner:
 
     def wait_until_ready(self) -> None:
         """Wait until the simulator's services and those who take goal and pose are there."""
-        for client in self._services.values():
-            self._wait(client.service_is_ready, f'no service {client.srv_name}', poll=0.01)
+        if self._control is None:
+            self._control = make_control(
+                self._node, self._simulator, deadline=self._deadline, alive=self._alive
+            )
+            self._features = self._control.features()
+        self._control.wait_until_ready()
+        if entity := self._simulator.get('entity'):
+            self._control.state(entity)  # better to fail now than in the first mission
         self._wait(
             lambda: self._goals.get_subscription_count() > 0,
             f'nothing listens on topic {self._mission.goal_topic}',
@@ -167,22 +171,32 @@ class MissionRunner:
         That all nodes are there doesn't mean that they have found each other: what is lost until
         then must not be lost in a mission.
         """
-        if 'unpause' not in self._services:
+        if 'pause' not in self._features:
             return
         self._clock.restart()
-        self._call('unpause')
+        self._resume()
         self._wait_for_clock(lambda: self._clock.ticks >= _WARM)
-        self._call('pause')
+        self.pause()
 
     def pause(self) -> None:
         """Pause the simulation, if there is one."""
-        self._call('pause')
+        if self._control is not None and 'pause' in self._features:
+            self._control.pause()
+
+    def _resume(self) -> None:
+        if self._control is not None and 'pause' in self._features:
+            self._control.resume()
 
     def reset(self) -> None:
-        """Reset the paused simulation, if there is one."""
-        if 'reset' in self._services:
-            self._call('reset')
-            self._clock.restart()
+        """Reset the paused simulation, if there is one; put its robot where the mission starts."""
+        control = self._control
+        if control is None or ('reset' not in self._features and control.interface == 'services'):
+            return
+        control.reset()
+        entity = self._simulator.get('entity')
+        if entity and self._mission.start is not None:
+            place(control, entity, self._mission.start)
+        self._clock.restart()
 
     def initialise_pose(self) -> None:
         """Tell the localizer where the mission starts, and wait for the pose that it answers."""
@@ -203,7 +217,7 @@ class MissionRunner:
         self._wait(
             # While time stands still only the answer has that stamp; else any later pose will do.
             lambda: any(
-                sent >= begun and (at == stamp or 'pause' not in self._services)
+                sent >= begun and (at == stamp or 'pause' not in self._features)
                 for sent, at in self._poses
             ),
             f'no pose came after the initial pose on topic {self._mission.initialpose_topic}',
@@ -225,7 +239,7 @@ class MissionRunner:
         with self._changed:
             self._results.clear()
             self._failures.clear()
-        simulated = 'unpause' in self._services
+        simulated = 'pause' in self._features
         self._inbox.take()
         before = self._clock.now()
         goal = self._send_goal(mission.goals[0])
@@ -233,7 +247,7 @@ class MissionRunner:
             # What the clock said before is over: the next message is the mission's first.
             self._clock.restart()
         started()
-        self._call('unpause')
+        self._resume()
         self._wait_for_clock(lambda: self._clock.running or not simulated)
         start = self._clock.first() if simulated else before
         start = before if start is None else start
@@ -269,13 +283,13 @@ class MissionRunner:
         """Let the stack run without a goal."""
         self._inbox.take()
         begin = self._clock.now()
-        self._call('unpause')
+        self._resume()
         self._wait(
             lambda: (self._clock.now() - begin) * 1e-9 >= seconds,
             f'the simulation did not run for the {seconds:g} s to settle',
             deadline=self._deadline + 5 * seconds,
         )
-        self._call('pause')
+        self.pause()
 
     def _send_goal(self, pose: Pose) -> bytes:
         """Send a goal, wait until it is taken, and return its id."""
@@ -418,23 +432,6 @@ class MissionRunner:
             if time.monotonic() > end:
                 raise error(f'{problem} within {seconds:g} s')
             self._alive()
-
-    def _call(self, verb: str) -> None:
-        """Call one of the simulator's services, if there is one, and wait for its answer."""
-        client = self._services.get(verb)
-        if client is None:
-            return
-        call = Call(client, Empty.Request())
-        end = time.monotonic() + self._deadline
-        try:
-            while not call.wait(0.1):
-                self._alive()
-                if time.monotonic() > end:
-                    raise ApparatusError(
-                        f'service {client.srv_name} gave no answer within {self._deadline:g} s'
-                    )
-        finally:
-            call.forget()
 
 
 def applies(rule: FailRule, message: Any) -> bool:

@@ -23,8 +23,9 @@ class EntityError(TlAdaptError):
     Report a request on an entity that is refused; nothing has changed.
 
     code: 'exists' (the name is taken), 'unknown' (no such entity), 'parse' (the description can
-    not be read), 'unsupported' (this entity or description can not be handled so) or 'invalid'
-    (a state or name that makes no sense, such as one that is not finite).
+    not be read), 'format' (it is none in SDF), 'unsupported' (this entity or description can not
+    be handled so), 'invalid' (a state that makes no sense, such as one that is not finite) or
+    'name' (a name that no entity can have).
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -206,7 +207,7 @@ class Simulator(Protocol):
         """
         Add a static solid described in SDF; `state` counts, not the pose in the description.
 
-        Raises EntityError: 'exists', 'parse' or 'unsupported', which says what is supported.
+        Raises EntityError; for 'unsupported' it says what is supported.
         """
 
     def delete(self, name: str) -> None:

@@ -18,9 +18,9 @@ def norm(q: Quaternion) -> float:
 
 
 def normalized(q: Quaternion) -> Quaternion:
-    """Return a quaternion brought to length 1; the identity if it is zero."""
+    """Return a quaternion brought to length 1; the identity if it is zero, NaN stays NaN."""
     length = norm(q)
-    if length == 0 or not math.isfinite(length):
+    if length == 0:
         return IDENTITY
     x, y, z, w = (part / length for part in q)
     return x, y, z, w

@@ -83,7 +83,7 @@ class Scene:
         """Add a spawned solid."""
         if not name or not name.isprintable() or '::' in name:
             rule = 'the name must be printable, not empty and without ::'
-            raise EntityError('invalid', f'{rule}, got {name[:100]!r}')
+            raise EntityError('name', f'{rule}, got {name[:100]!r}')
         if name in self.names():
             raise EntityError('exists', f'entity {name!r} already exists')
         state = checked(state)

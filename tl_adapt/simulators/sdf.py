@@ -63,12 +63,13 @@ def read_model(xml: str) -> Model:
     """
     Read the one model of an SDF description.
 
-    Raises EntityError: 'parse' if it is no well-formed SDF, or has a document type (whose
-    entities can make a short text a huge one), 'unsupported' if it is more than a static solid.
+    Raises EntityError: 'parse' if it is not well-formed, or has a document type (whose entities
+    can make a short text a huge one), 'format' if it is no SDF, and 'unsupported' if it is more
+    than a static solid.
     """
     root = _tree(xml)
     if root.tag != 'sdf':
-        raise EntityError('parse', f'the root must be <sdf>, got <{root.tag}>')
+        raise EntityError('format', f'the description must be SDF, got <{root.tag}>')
     if (world := root.find('world')) is not None:
         root = world
     models = root.findall('model')

@@ -10,6 +10,8 @@ teach the models that good configurations fail.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,3 +121,12 @@ class Watch:
         """Return the items that were held back; from now on none is."""
         held, self._held = self._held or [], None
         return [item for _, item in held]
+
+
+def reference_loop() -> float:
+    """Return how long a fixed piece of work took just now, in s: it tells how busy the host is."""
+    begun = time.perf_counter()
+    total = 0.0
+    for number in range(150_000):
+        total += math.sqrt(number)
+    return round(time.perf_counter() - begun, 6) if total else math.nan

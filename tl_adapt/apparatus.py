@@ -10,6 +10,8 @@ teach the models that good configurations fail.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -154,3 +156,12 @@ def _verdict(measurement: Measurement) -> str:
     if measurement.provenance.get(SIMULATOR_FAILED):
         return SIMULATOR_FAILED  # the reasons name times and places, so no two are equal
     return measurement.reason if measurement.provenance.get(MISMATCH) else ''
+
+
+def reference_loop() -> float:
+    """Return how long a fixed piece of work took just now, in s: it tells how busy the host is."""
+    begun = time.perf_counter()
+    total = 0.0
+    for number in range(150_000):
+        total += math.sqrt(number)
+    return round(time.perf_counter() - begun, 6) if total else math.nan

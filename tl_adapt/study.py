@@ -28,6 +28,7 @@ from tl_adapt.study_parts import (
     Objective,
     Pose,
     Seeds,
+    ServiceCall,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     'Objective',
     'Pose',
     'Seeds',
+    'ServiceCall',
     'Study',
     'load_study',
     'shipped_file',

@@ -7,11 +7,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,27 +18,27 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from tl_adapt.apparatus import MISMATCH
+from tl_adapt.apparatus import MISMATCH, reference_loop
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import (
-    ApparatusError,
-    InputError,
-    MeasurementError,
-    SimulatorFailedError,
-)
-from tl_adapt.metrics import evaluate, needed_fields, process_topic
+from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
+from tl_adapt.metrics import evaluate, needed_fields
+from tl_adapt.ros.attribution import Attribution
+from tl_adapt.ros.goals import RejectedError
 from tl_adapt.ros.inbox import Inbox
+from tl_adapt.ros.lifecycle import Lifecycle
 from tl_adapt.ros.mission import Ending, MissionRunner
 from tl_adapt.ros.parameters import (
     Assignment,
     ParameterClient,
     ParameterError,
-    Snapshot,
     assignments,
 )
+from tl_adapt.ros.preparation import Preparation
 from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
 from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
+from tl_adapt.ros.values import present_configuration
+from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ class LiveStack:
         """Keep what is needed; `folder` takes the processes' output."""
         self.study = study
         self.spec = study.environment(environment)
-        self.bringup = Bringup(self.spec.options.get('bringup', ()), folder)
+        self.namespace: str = self.spec.options.get('namespace', '')
+        self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
@@ -72,15 +72,16 @@ class LiveStack:
 
     @property
     def nodes(self) -> list[str]:
-        """Return the names of all nodes that the study names, each once."""
+        """Return the full names of all nodes that the study names, each once."""
         mission = self.study.mission
         names = [
             *self.bringup.nodes,
             *(t.node for p in self.study.space.parameters for t in p.targets),
             *self.spec.options.get('node_parameters', ()),
+            *self.spec.options.get('lifecycle_nodes', ()),
             *(node for node, _ in (mission.seed_targets if mission else ())),
         ]
-        return list(dict.fromkeys(name.strip('/') for name in names))
+        return list(dict.fromkeys(resolved(name, self.namespace) for name in names))
 
     def start(self) -> None:
         """
@@ -130,7 +131,7 @@ class LiveStack:
         except MeasurementError as error:
             self._note(result, error)
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
-            fine = isinstance(error, TraceError) or (
+            fine = isinstance(error, (TraceError, RejectedError)) or (
                 isinstance(error, ParameterError) and not self._ailing()
             )
             self.broken = not fine
@@ -165,13 +166,24 @@ class LiveStack:
     def _settle_in(self, graph: _Graph) -> None:
         """Wait until all nodes are there and connected, and give them what isn't tuned."""
         alive = self.alive
-        seconds = float(self.spec.options.get('startup_timeout', _STARTUP))
-        graph.parameters.wait_for_nodes(self.nodes, deadline=seconds, alive=alive)
-        self._set_node_parameters()
+        graph.parameters.wait_for_nodes(self.nodes, deadline=self._patience, alive=alive)
+        living = graph.lifecycle.names
+        self._set_node_parameters(node for node in self.nodes if node not in living)
+        if living:
+            # What becomes active waits for time to run, and often for a pose.
+            graph.runner.resume()
+            graph.lifecycle.wait_until_active(self._patience, graph.runner.announce_pose)
+            self._set_node_parameters(living)
         self._names = graph.parameters.names_of(self.nodes)
+        graph.attribution.check(self.study.metrics.values())
         graph.runner.wait_until_ready()
         graph.recorder.prepare(deadline=_TOPICS, alive=alive)
         graph.runner.warm_up()
+
+    @property
+    def _patience(self) -> float:
+        """Return how long the stack may take to become ready, in s."""
+        return float(self.spec.options.get('startup_timeout', _STARTUP))
 
     def _ailing(self) -> bool:
         """Say whether the nodes are not all there, once each, and answering."""
@@ -180,6 +192,7 @@ class LiveStack:
         try:
             self.alive()
             self._graph.parameters.names_of(self.nodes)
+            self._graph.lifecycle.wait_until_active(0.0)
         except MeasurementError:
             return True
         return False
@@ -191,16 +204,21 @@ class LiveStack:
         graph, mission = self._graph, self.study.mission
         if graph is None or mission is None:
             raise MeasurementError('the study has no mission')
+        graph.runner.goals.wait_until_idle()
         graph.runner.pause()
         self._set(configuration, result.seed)
         graph.runner.reset()
         snapshot = graph.parameters.get_many(self._names)
         result.provenance['parameters'] = snapshot
         if configuration is None:
-            result.configuration = self._present(snapshot)
+            result.configuration = present_configuration(
+                self.study.space, snapshot, self.namespace
+            )
+        graph.runner.prepare()
         graph.runner.initialise_pose()
+        graph.preparation.run()
         graph.recorder.prepare(alive=self.alive)
-        pids = {process_topic(node): self.bringup.pids(node) for node in self._measured_nodes()}
+        pids = graph.attribution.sampled(self.study.metrics.values())
         sampler = Sampler(pids, graph.now)
         graph.recorder.start()
         ready = time.monotonic()
@@ -217,6 +235,7 @@ class LiveStack:
             start_ns=trace.meta['start_ns'],
             end_ns=trace.meta['end_ns'],
             threads=sampler.threads,
+            goal_interface=graph.runner.goals.interface,
         )
         if path is not None:
             trace.meta.update(
@@ -266,11 +285,6 @@ class LiveStack:
         trace.meta.update(outcome=ending.outcome, pids=dict(pids))
         return trace.clip(ending.start_ns, ending.end_ns)
 
-    def _measured_nodes(self) -> list[str]:
-        """Return the nodes whose processes the metrics measure."""
-        names = [node for metric in self.study.metrics.values() for node in metric.nodes]
-        return list(dict.fromkeys(names))
-
     def _set(self, configuration: Mapping[str, Any] | None, seed: int) -> None:
         """Set seeds, the start pose and the configuration; everything stands still now."""
         graph, mission = self._graph, self.study.mission
@@ -295,6 +309,16 @@ class LiveStack:
         if graph is None or not wanted:
             return
         changed, _ = graph.parameters.changes(wanted)
+        anew = {node: changed.pop(node) for node in graph.lifecycle.names if node in changed}
+        if anew:
+            graph.runner.resume()
+            graph.lifecycle.configure_anew(
+                list(anew),
+                functools.partial(graph.parameters.set_many, anew),
+                self._patience,
+                graph.runner.announce_pose,
+            )
+            graph.runner.pause()
         if not changed:
             return
         # A new process knows nothing: it needs the values that stay the same, too.
@@ -318,28 +342,18 @@ class LiveStack:
         self.bringup.start_again(list(processes.values()), values)
         self._settle_in(graph)
 
-    def _set_node_parameters(self) -> None:
-        """Set what belongs to the environment and is not tuned."""
-        if self._graph is not None:
+    def _set_node_parameters(self, nodes: Iterable[str]) -> None:
+        """Set what belongs to the environment and is not tuned, on these nodes."""
+        graph = self._graph
+        if graph is not None:
+            full = set(nodes)
             wanted = [
                 Assignment(node, name, value)
                 for node, values in self.spec.options.get('node_parameters', {}).items()
                 for name, value in values.items()
+                if resolved(node, self.namespace) in full
             ]
-            self._graph.parameters.apply(wanted)
-
-    def _present(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the configuration that the nodes have, from their parameters."""
-        configuration = {}
-        for parameter in self.study.space.parameters:
-            for target in parameter.targets[:1]:
-                values = {node.strip('/'): each for node, each in snapshot.items()}
-                value = values[target.node.strip('/')][target.name]
-                value = value if target.index is None else value[target.index]
-                configuration[parameter.name] = target.from_ros(value)
-        with contextlib.suppress(InputError):
-            return dict(self.study.space.validate(configuration))
-        return configuration
+            graph.parameters.apply(wanted)
 
 
 class _Graph:
@@ -351,6 +365,7 @@ class _Graph:
         self.node = rclpy.create_node(
             f'tl_adapt_worker_{os.getpid()}',
             context=self.context,
+            namespace=stack.namespace or None,
             use_global_arguments=False,
             enable_rosout=False,
             start_parameter_services=False,
@@ -376,6 +391,14 @@ class _Graph:
             self._inbox,
             deadline=min(_STEP, mission.wall_timeout),
         )
+        self.lifecycle = Lifecycle(
+            self.node,
+            [resolved(n, stack.namespace) for n in stack.spec.options.get('lifecycle_nodes', ())],
+            self.runner.waiter,
+            manager=stack.spec.options.get('lifecycle_manager'),
+        )
+        self.attribution = Attribution(self.node, stack.bringup, stack.namespace)
+        self.preparation = Preparation(self.node, mission.prepare, self.runner.waiter)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -408,12 +431,3 @@ class _Graph:
         self._thread.join(1.0)
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
-
-
-def reference_loop() -> float:
-    """Return how long a fixed piece of work took just now, in s: it tells how busy the host is."""
-    begun = time.perf_counter()
-    total = 0.0
-    for number in range(150_000):
-        total += math.sqrt(number)
-    return round(time.perf_counter() - begun, 6) if total else math.nan

@@ -20,6 +20,7 @@ import psutil
 
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.isolation import child_preexec
+from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Topic, make_topic
 
 # A process gets this long, in s, to end after each of the signals.
@@ -49,14 +50,15 @@ class ProcessDiedError(MeasurementError):
 class Process:
     """Hold one process of a stack, in a session of its own, with its output in a file."""
 
-    def __init__(self, entry: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, entry: Mapping[str, Any], folder: Path, namespace: str = '') -> None:
         """
         Take one of the study's `bringup` entries (name, command, nodes, environment).
 
         `{python}` in the command is this interpreter; the output goes to a file in `folder`.
+        Relative names of nodes are in the namespace.
         """
         self.name: str = entry['name']
-        self.nodes = tuple(entry['nodes'])
+        self.nodes = tuple(resolved(node, namespace) for node in entry['nodes'])
         self.log = folder / f'{self.name.replace("/", "_")}.log'
         self._command = [part.replace('{python}', sys.executable) for part in entry['command']]
         self._environment = dict(entry.get('environment', {}))
@@ -115,7 +117,7 @@ class Process:
             return
         code = self._popen.returncode
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
-        what = ', '.join(f'node /{node.strip("/")}' for node in self.nodes) or self.name
+        what = ', '.join(f'node {node}' for node in self.nodes) or self.name
         last = self.last_line()
         reason = f'{what} died ({how})' + (f': {last}' if last and code > 0 else '')
         raise ProcessDiedError(reason, self.nodes)
@@ -157,9 +159,12 @@ class Process:
 class Bringup:
     """Hold the processes of one stack."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    def __init__(
+        self, entries: Iterable[Mapping[str, Any]], folder: Path, namespace: str = ''
+    ) -> None:
         """Take the study's `bringup` entries (name, command, nodes); logs go into `folder`."""
-        self.processes = [Process(entry, folder) for entry in entries]
+        self.processes = [Process(entry, folder, namespace) for entry in entries]
+        self._namespace = namespace
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -181,8 +186,7 @@ class Bringup:
     def start_again(self, processes: Sequence[Process], values: Mapping[str, Any]) -> None:
         """Start processes that have been stopped, with parameters (node -> name -> value)."""
         for process in processes:
-            names = [node.strip('/') for node in process.nodes]
-            process.start({n: each for n, each in values.items() if n.strip('/') in names})
+            process.start({n: each for n, each in values.items() if n in process.nodes})
         self.on_change()
 
     def check(self) -> None:
@@ -196,29 +200,8 @@ class Bringup:
 
     def process_of(self, node: str) -> Process | None:
         """Return the process that runs the node, None if it is none of these."""
-        wanted = node.strip('/')
-        for process in self.processes:
-            if wanted in (name.strip('/') for name in process.nodes):
-                return process
-        return None
-
-    def pids(self, node: str) -> list[int]:
-        """
-        Return the ids of the processes that run the node; empty if there are none.
-
-        Of a launch file's processes it's those whose command line names the node, if any does.
-        """
-        process = self.process_of(node)
-        if process is None or process.pid is None:
-            return find_node(node)
-        try:
-            family = [psutil.Process(process.pid)]
-            family += family[0].children(recursive=True)
-        except psutil.Error:
-            return []
-        if len(process.nodes) > 1:
-            family = [member for member in family if _runs(member, node)] or family
-        return sorted(member.pid for member in family)
+        wanted = resolved(node, self._namespace)
+        return next((process for process in self.processes if wanted in process.nodes), None)
 
 
 def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None:
@@ -235,17 +218,24 @@ def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None
 
 def find_node(node: str) -> list[int]:
     """Return the processes of this machine whose command line names the node."""
-    return sorted(process.pid for process in psutil.process_iter() if _runs(process, node))
+    return sorted(process.pid for process in psutil.process_iter() if runs(process, node))
 
 
-def _runs(process: psutil.Process, node: str) -> bool:
+def runs(process: psutil.Process, node: str) -> bool:
     """Say whether a process was started as this node, as launch files do it."""
-    name = node.strip('/').rsplit('/', 1)[-1]
+    namespace, _, name = node.rstrip('/').rpartition('/')
     try:
         words = process.cmdline()
     except psutil.Error:
         return False
-    return f'__node:={name}' in words or (bool(words) and Path(words[0]).name == name)
+    given = [word for word in words if word.startswith('__ns:=')]
+    if namespace and given and f'__ns:={namespace}' not in given:
+        return False
+    if any(word.startswith('__node:=') for word in words):
+        return f'__node:={name}' in words
+    # Programs in Python are started through their interpreter.
+    programs = words[: 2 if words and Path(words[0]).name.startswith('python') else 1]
+    return name in (Path(program).name for program in programs)
 
 
 class Sampler:

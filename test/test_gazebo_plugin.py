@@ -14,9 +14,9 @@ from tl_adapt.errors import TlAdaptError
 from tl_adapt.simulators.gazebo import plugin
 from tl_adapt.simulators.gazebo.locate import Gazebo, ask_version
 from tl_adapt.simulators.gazebo.plugin import build_plugin, plugin_path
+from tl_adapt.simulators.gazebo.server import free_port
 
 GREETER = pathlib.Path(__file__).parent / 'data/greeter.cc'
-PORT = 11399
 needs_compiler = pytest.mark.skipif(shutil.which('g++') is None, reason='g++ is not installed')
 
 
@@ -134,7 +134,7 @@ def test_a_real_server_lacks_no_library(gazebo):
 @pytest.mark.gazebo
 @needs_compiler
 def test_a_real_server_loads_a_world_with_a_compiled_plugin(gazebo, tmp_path):
-    library = build_plugin(gazebo, GREETER)
+    library, port = build_plugin(gazebo, GREETER), free_port()
     world = tmp_path / 'plane.world'
     world.write_text(
         '<?xml version="1.0"?><sdf version="1.6"><world name="plane">'
@@ -143,8 +143,8 @@ def test_a_real_server_loads_a_world_with_a_compiled_plugin(gazebo, tmp_path):
     )
     ended = run_child(
         [gazebo.gzserver, world], deadline=60.0,
-        environment=gazebo.environment(port=PORT, home=tmp_path),
+        environment=gazebo.environment(port=port, home=tmp_path),
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1:] == ['model ground_plane'], ended.stderr
-    assert os.listdir(tmp_path / '.gazebo') == [f'server-{PORT}']
+    assert os.listdir(tmp_path / '.gazebo') == [f'server-{port}']

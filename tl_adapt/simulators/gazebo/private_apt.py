@@ -104,7 +104,7 @@ class PrivateApt:
         wrong = re.findall(r'^E: *(.*\S)', process.stderr, re.MULTILINE)
         if process.returncode and not wrong:
             wrong = [f'apt-get ended with code {process.returncode}']
-        return wrong[0] if wrong else ''
+        return wrong[0].rstrip('.') if wrong else ''
 
     def describe(self, names: Sequence[str]) -> dict[str, Package]:
         """Return name: package for those of `names` that the lists hold."""

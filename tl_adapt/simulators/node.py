@@ -180,7 +180,11 @@ class SimulatorNode(Node):
         while left > 0 and self.context.ok():
             if self._pending is not None and not self._can_be_answered():
                 self._pending = None
-            wait_for_answer(self._look_at_answer, self._commands, self._compute_times)
+            wait_for_answer(
+                lambda: self.context.ok() and self._look_at_answer(),
+                self._commands,
+                self._compute_times,
+            )
             if self.options.mode == 'real_time':
                 self._schedule_answers()
             duration = min(left, self._rest_ns())

@@ -73,7 +73,7 @@ def test_environment_and_folder(three_domains, monkeypatch):
             monkeypatch.setenv('ROS_DISTRO', distribution)
             variables = domain.environment()
             assert ElementTree.parse(variables[name]).getroot().tag.endswith('profiles')
-            assert len(variables) == 4
+            assert len(variables) == 8
         monkeypatch.setenv(names['humble'], 'mine.xml')
         assert domain.environment() == {
             'ROS_DOMAIN_ID': str(domain.id),

@@ -328,6 +328,8 @@ class MissionRunner:
                 return Ending(reason, start, max(self._clock.now(), start), broken=True)
             try:
                 self._alive()
+            except ApparatusError:
+                raise  # that is no way for a mission to end
             except MeasurementError as error:
                 return Ending(error.reason, start, max(self._clock.now(), start), broken=True)
             with self._changed:

@@ -162,6 +162,7 @@ class MissionRunner:
         """Let the simulation's time run, if there is one that can be paused."""
         if 'unpause' in self._services:
             self._clock.restart()
+            self._wait(self._services['unpause'].service_is_ready, 'no service to unpause')
             self._call('unpause')
             self._wait_for_clock(lambda: self._clock.running)
 

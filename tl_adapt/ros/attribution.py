@@ -68,18 +68,15 @@ class Attribution:
         name = resolved(node, self._namespace)
         names = [name, *self.companions(name)]
         process = self._bringup.process_of(name)
-        if process is None or process.pid is None:
+        owners = self._bringup.processes if process is None else [process]
+        if not owners:
             return _matching(names, psutil.process_iter())
-        try:
-            family = [psutil.Process(process.pid)]
-            family += family[0].children(recursive=True)
-        except psutil.Error:
-            return []
+        family = [member for owner in owners for member in _family(owner.pid)]
         found = _matching(names, family)
-        if not found and len(process.nodes) == 1 and not _launches(family):
-            # A program of the user's own, with whatever it starts.
-            found = sorted(member.pid for member in family)
-        return found
+        if found or process is None or _launches(family) or not set(process.nodes) <= set(names):
+            return found
+        # A program of the user's own, with whatever it starts, is what its nodes are.
+        return sorted(member.pid for member in family)
 
     def companions(self, node: str) -> list[str]:
         """Return the full names of the other nodes that the node's process has."""
@@ -92,21 +89,35 @@ class Attribution:
         return sorted(name for name, at in by_node.items() if at == own and name != node)
 
     def _refuse_shared(self, metric: str, node: str, wanted: set[str]) -> None:
-        others = [name for name in self.companions(node) if name not in wanted]
+        companions = self.companions(node)
         services = {name for name, _ in self._node.get_service_names_and_types()}
-        for container in [name for name in others if f'{name}{_CONTAINER}' in services]:
+        containers = [n for n in (node, *companions) if f'{n}{_CONTAINER}' in services]
+        if wanted & set(containers):
+            return
+        for container in containers:
             raise MeasurementError(
                 f'metric {metric}: node {node} runs in the container {container}, whose nodes '
                 f"can not be told apart: name {container} in the metric's `nodes`, which measures "
                 'them all, or start them as processes of their own'
             )
-        known = [name for name in others if name in self._bringup.nodes]
+        known = [n for n in companions if n in self._bringup.nodes and n not in wanted]
         if known:
             raise MeasurementError(
                 f'metric {metric}: node {node} shares its process with {", ".join(known)}, so '
                 "they can not be told apart: name all of them in the metric's `nodes`, or start "
                 'them as processes of their own'
             )
+
+
+def _family(pid: int | None) -> list[psutil.Process]:
+    """Return a process and all that it started; empty if it is not there."""
+    if pid is None:
+        return []
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def _matching(names: Sequence[str], processes: Iterable[psutil.Process]) -> list[int]:

@@ -9,7 +9,6 @@ an id of its own: its feedback would wake this process all the time.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import math
@@ -24,7 +23,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from tl_adapt.errors import MeasurementError
+from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS
 from tl_adapt.ros.message_info import with_info
@@ -63,7 +62,7 @@ class Goals:
     """
 
     def __init__(self, node: Node, mission: Mission, clock: SimClock, waiter: Waiter) -> None:
-        """Use `node`, which another thread spins. Raises MeasurementError for a missing type."""
+        """Use `node`, which another thread spins."""
         self._node = node
         self._mission = mission
         self._clock = clock
@@ -73,11 +72,7 @@ class Goals:
         self._clients: dict[str, Client] = {}
         self._results: dict[bytes, Call] = {}
         self._late: dict[bytes, float] = {}
-        self._type = None if mission.goal_interface == 'topic' else _action_type()
-        if self._type is None and mission.goal_interface == 'action':
-            raise MeasurementError(
-                'mission.goal_interface is action, but nav2_msgs can not be imported'
-            )
+        self._type = action_type(mission)
         self.interface = '' if mission.goal_interface == 'auto' else mission.goal_interface
         self._publisher = node.create_publisher(
             PoseStamped, mission.goal_topic, 10, event_callbacks=PUBLISHER_EVENTS
@@ -240,11 +235,21 @@ class Goals:
         self._waiter.wake()
 
 
-def _action_type() -> Any:
-    """Return the type NavigateToPose, None if it is not installed."""
-    with contextlib.suppress(ImportError, AttributeError):
+def action_type(mission: Mission) -> Any:
+    """
+    Return the type NavigateToPose, None if goals do without it.
+
+    Raises InputError if the mission wants the action and its type is not installed.
+    """
+    if mission.goal_interface == 'topic':
+        return None
+    try:
         return importlib.import_module('nav2_msgs.action').NavigateToPose
-    return None
+    except (ImportError, AttributeError) as error:
+        if mission.goal_interface == 'auto':
+            return None
+        rule = f'needs nav2_msgs, which can not be imported ({error})'
+        raise InputError(rule, key='mission.goal_interface', value='action') from error
 
 
 def put_time(stamp: Any, nanoseconds: int) -> None:

@@ -18,7 +18,6 @@ from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.preparation import service_type
 from tl_adapt.ros.waiting import Waiter
 
-_MANAGE = 'nav2_msgs/srv/ManageLifecycleNodes'
 _ASK = 1.0  # s that a node may take to tell its state, before it is asked again
 _EACH = 0.05  # s between two questions
 _TELL = 2.0  # s between two calls of `meanwhile`
@@ -46,7 +45,7 @@ class Lifecycle:
         self._kind: Any = None
         self._manager: Client | None = None
         if manager is not None:
-            self._kind = service_type(_MANAGE, 'lifecycle_manager')
+            self._kind = manager_type()
             self._manager = node.create_client(self._kind, f'{manager}/manage_nodes')
 
     def wait_until_active(
@@ -130,6 +129,11 @@ class Lifecycle:
         )
         if not answer.success:
             raise MeasurementError(f'service {client.srv_name} failed: {command}')
+
+
+def manager_type(key: str = 'lifecycle_manager') -> Any:
+    """Return the type of a manager's service; raises InputError if it is not installed."""
+    return service_type('nav2_msgs/srv/ManageLifecycleNodes', key)
 
 
 def _now_and_then(act: Callable[[], object]) -> Callable[[], None]:

@@ -37,7 +37,8 @@ from tl_adapt.ros.preparation import Preparation
 from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
 from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
-from tl_adapt.ros.values import present_configuration
+from tl_adapt.ros.required_types import require_types
+from tl_adapt.ros.values import fixed_assignments, present_configuration
 from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 
@@ -60,11 +61,16 @@ class LiveStack:
     """Measure one environment of a study on a live graph, in the present ROS domain."""
 
     def __init__(self, study: Study, environment: str, folder: Path) -> None:
-        """Keep what is needed; `folder` takes the processes' output."""
+        """
+        Keep what is needed; `folder` takes the processes' output.
+
+        Raises InputError if the study needs a ROS type that is not installed.
+        """
         self.study = study
         self.spec = study.environment(environment)
         self.namespace: str = self.spec.options.get('namespace', '')
         self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
+        require_types(study, self.spec)
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
@@ -299,22 +305,26 @@ class LiveStack:
         if configuration is not None:
             distribution = self.spec.options.get('distribution')
             values = assignments(self.study.space, configuration, distribution=distribution)
-            self._restart_for([item for item in values if item.mode == 'restart'])
+            self._restart_for(values)
             wanted += values
         graph.parameters.apply(wanted)
 
-    def _restart_for(self, wanted: list[Assignment]) -> None:
-        """Restart the processes of nodes that take some of the values only when they start."""
+    def _restart_for(self, assigned: list[Assignment]) -> None:
+        """Restart the nodes that take some of the values only when they start or configure."""
         graph = self._graph
+        wanted = [item for item in assigned if item.mode == 'restart']
         if graph is None or not wanted:
             return
         changed, _ = graph.parameters.changes(wanted)
-        anew = {node: changed.pop(node) for node in graph.lifecycle.names if node in changed}
+        anew = [node for node in graph.lifecycle.names if changed.pop(node, None)]
         if anew:
+            # All of their values at once: between two of them there may be none that is sound.
+            every, _ = graph.parameters.changes(assigned)
+            news = {node: every[node] for node in anew}
             graph.runner.resume()
             graph.lifecycle.configure_anew(
-                list(anew),
-                functools.partial(graph.parameters.set_many, anew),
+                anew,
+                functools.partial(graph.parameters.set_many, news),
                 self._patience,
                 graph.runner.announce_pose,
             )
@@ -346,14 +356,8 @@ class LiveStack:
         """Set what belongs to the environment and is not tuned, on these nodes."""
         graph = self._graph
         if graph is not None:
-            full = set(nodes)
-            wanted = [
-                Assignment(node, name, value)
-                for node, values in self.spec.options.get('node_parameters', {}).items()
-                for name, value in values.items()
-                if resolved(node, self.namespace) in full
-            ]
-            graph.parameters.apply(wanted)
+            given = self.spec.options.get('node_parameters', {})
+            graph.parameters.apply(fixed_assignments(given, set(nodes), self.namespace))
 
 
 class _Graph:

@@ -231,8 +231,10 @@ def runs(process: psutil.Process, node: str) -> bool:
     given = [word for word in words if word.startswith('__ns:=')]
     if namespace and given and f'__ns:={namespace}' not in given:
         return False
-    if any(word.startswith('__node:=') for word in words):
-        return f'__node:={name}' in words
+    # `__node:=NAME`, or `OLD:__node:=NAME`.
+    named = [word.rpartition('__node:=')[2] for word in words if '__node:=' in word]
+    if named:
+        return name in named
     # Programs in Python are started through their interpreter.
     programs = words[: 2 if words and Path(words[0]).name.startswith('python') else 1]
     return name in (Path(program).name for program in programs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import array
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -80,6 +80,18 @@ def assignments(
         )
         for parameter in space.parameters
         for target in parameter.targets
+    ]
+
+
+def fixed_assignments(
+    given: Mapping[str, Mapping[str, RosValue]], nodes: Collection[str], namespace: str = ''
+) -> list[Assignment]:
+    """Return what a study sets and does not tune (node -> name -> value), on these nodes."""
+    return [
+        Assignment(node, name, value)
+        for node, values in given.items()
+        for name, value in values.items()
+        if resolved(node, namespace) in nodes
     ]
 
 

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUTPUT ?= output
+SIMULATOR ?= mujoco
 PYTEST_ARGS ?=
 
 # A sourced ROS must not mix its libraries with those of the virtual environment.
@@ -14,8 +15,9 @@ PY := $(CLEAN) $(VENV)/bin/python
 
 .PHONY: demo test lint setup interfaces gazebo clean
 
-demo: setup
-	$(PY) -m tl_adapt demo --output $(OUTPUT)
+# SIMULATOR=gazebo simulates in a real Gazebo; the stand-in robot stays in the embedded simulator.
+demo: setup $(if $(filter gazebo,$(SIMULATOR)),gazebo)
+	$(PY) -m tl_adapt demo --simulator $(SIMULATOR) --output $(OUTPUT)
 
 test: setup lint
 	$(PY) -m pytest $(PYTEST_ARGS)

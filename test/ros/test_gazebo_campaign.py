@@ -4,7 +4,6 @@
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from tl_adapt.campaign import campaign_runs, run_campaign
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.store import Store
 from tl_adapt.study import load_study, shipped_file
+from tl_adapt.testing.faults import ServerFaults, servers
 
 pytestmark = [pytest.mark.ros, pytest.mark.gazebo]
 
@@ -38,16 +38,6 @@ def study(tmp_path):
     path = tmp_path / 'short.yaml'
     path.write_text(yaml.safe_dump(content))
     return load_study(path)
-
-
-def servers(root=None):
-    """Return the gzservers below a process (this one)."""
-    found = []
-    for process in psutil.Process(root).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if process.name() == 'gzserver' and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def wait_for(condition, seconds, what):
@@ -115,31 +105,13 @@ def test_a_run_in_which_the_simulator_fails_too_often_is_invalid(study):
 
 def test_nothing_is_lost_when_gzserver_is_killed_again_and_again(study, tmp_path):
     runs = campaign_runs(study, 'simulation', CONFIGURATIONS, seed=1)
-    rng, stop, killed = random.Random(5), threading.Event(), []
-
-    def kill_now_and_then():
-        while not stop.wait(rng.uniform(2.0, 9.0)):
-            alive = servers()
-            if alive:
-                victim = rng.choice(alive)
-                number = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP))
-                with contextlib.suppress(psutil.Error):
-                    victim.send_signal(number)
-                    killed.append(number)
-
-    killer = threading.Thread(target=kill_now_and_then)
-    killer.start()
-    try:
-        with Store(tmp_path / 'store.sqlite', study=study) as store:
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        with ServerFaults(5, between=(2.0, 9.0)) as faults:
             result = run_campaign(study, 'simulation', runs, store, workers=2, progress=False)
-            if result.unmeasured:  # the stack was hit twice while it came up
-                stop.set()
-                result = run_campaign(study, 'simulation', runs, store, workers=2, progress=False)
-            found = store.get()
-    finally:
-        stop.set()
-        killer.join()
-    assert killed
+        if result.unmeasured:  # a stack that was hit again and again while it came up
+            result = run_campaign(study, 'simulation', runs, store, workers=2, progress=False)
+        found = store.get()
+    assert faults.killed + faults.stopped > 0
     assert result.unmeasured == 0
     assert len(found) == CONFIGURATIONS
     assert len({m.key for m in found}) == CONFIGURATIONS

@@ -22,7 +22,6 @@ from tl_adapt.store import Store
 from tl_adapt.study import load_study
 from tl_adapt.verbs.transfer import write_result
 
-
 #: The shipped study by the simulator that it measures in.
 _STUDIES = {'mujoco': 'demo', 'gazebo': 'demo_gazebo'}
 

@@ -134,7 +134,7 @@ def _robot(world: World, robot: Robot, beams: int) -> str:
   <link name="payload"><pose>{robot.payload_x!r} 0 {robot.payload_height!r} 0 0 0</pose>
    <inertial><mass>{_SMALL_MASS!r}</mass>{_inertia(*[robot.payload_inertia(_SMALL_MASS)] * 3)}
    </inertial></link>
-  <joint name="payload" type="fixed"><parent>base</parent><child>payload</child></joint>
+  <joint name="payload_mount" type="fixed"><parent>base</parent><child>payload</child></joint>
 {_wheel('left', robot, 1)}
 {_wheel('right', robot, -1)}
  </model>'''

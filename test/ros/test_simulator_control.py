@@ -3,6 +3,7 @@
 """Finding out how a simulator can be controlled, and simulators that are not quite like ours."""
 
 import re
+import threading
 import types
 
 import pytest
@@ -182,8 +183,6 @@ def test_what_is_not_installed(graph, monkeypatch, standard):
 
 
 def test_a_simulator_that_does_not_answer(graph, monkeypatch):
-    import threading
-
     released = threading.Event()
 
     def hang(_, response):
@@ -201,6 +200,8 @@ def test_a_simulator_that_does_not_answer(graph, monkeypatch):
     assert text == 'service pause_physics gave no answer within 0.5 s'
     assert alive
     released.set()
+    control.pause()
+    control.close()
 
 
 def test_both_interfaces(graph, standard):

@@ -222,7 +222,11 @@ class MujocoSimulator:
     def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
         """Add a static solid described in SDF; raises EntityError if it is refused."""
         self._scene.add(name, sdf_xml, state)
-        self._rebuild()
+        try:
+            self._rebuild()
+        except ValueError as error:
+            self._scene.remove(name)
+            raise EntityError('unsupported', f'MuJoCo refuses the model: {error}') from error
 
     def delete(self, name: str) -> None:
         """Remove a solid; raises EntityError if that is refused."""

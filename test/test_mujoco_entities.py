@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tl_adapt.simulators.base import (
     GROUND,
@@ -189,3 +191,43 @@ def test_refused_names(simulator):
     assert refused(simulator.spawn, 'block', '<sdf>', HERE) == 'parse'
     for name, code in ((ROBOT, 'unsupported'), (GROUND, 'unsupported'), ('moon', 'unknown')):
         assert refused(simulator.delete, name) == code
+
+
+COORDINATES = st.floats(-200.0, 200.0)
+SIZES = st.floats(0.00005, 1100.0)
+ONE = MujocoSimulator(beams=4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(['box', 'cylinder', 'sphere']),
+    st.lists(SIZES, min_size=3, max_size=3),
+    st.tuples(COORDINATES, COORDINATES, COORDINATES),
+    st.tuples(*[st.floats(-1.0, 1.0)] * 4),
+)
+def test_any_shape_is_spawned_or_refused(kind, sizes, position, orientation):
+    text = {
+        'box': f'<size>{sizes[0]} {sizes[1]} {sizes[2]}</size>',
+        'cylinder': f'<radius>{sizes[0]}</radius><length>{sizes[1]}</length>',
+        'sphere': f'<radius>{sizes[0]}</radius>',
+    }[kind]
+    old = '<box><size>0.2 0.2 0.5</size></box>'
+    sdf = BLOCK.replace(old, f'<{kind}>{text}</{kind}>')
+    state = EntityState(position, orientation)
+    try:
+        ONE.spawn('block', sdf, state)
+    except EntityError as error:
+        assert error.code in ('invalid', 'parse')
+        assert 'block' not in ONE.entities()
+        return
+    assert ONE.entity_state('block').position == position
+    ONE.delete('block')
+
+
+def test_what_the_engine_refuses_is_not_there(simulator, monkeypatch):
+    def refuse():
+        raise ValueError('no')
+
+    monkeypatch.setattr(simulator, '_rebuild', refuse)
+    assert refused(simulator.spawn, 'block', BLOCK, HERE) == 'unsupported'
+    assert 'block' not in simulator.entities()

@@ -81,9 +81,10 @@ def test_a_model_in_a_world_is_found_and_a_static_attribute_too():
         (geometry('<box><size>1 2 nan</size></box>'), '<size> must be 3 finite numbers'),
         (geometry('<box><size>1 1_0 2</size></box>'), '<size> must be 3 finite numbers'),
         (geometry('<box/>'), "<size> must be 3 finite numbers, got '' in <box>"),
-        (geometry('<sphere><radius>0</radius></sphere>'), 'must be positive'),
-        (geometry('<sphere><radius>-1</radius></sphere>'), 'must be positive'),
-        (geometry('<sphere><radius>1e9</radius></sphere>'), 'at most 1000 m'),
+        (geometry('<sphere><radius>0</radius></sphere>'), 'sizes must lie in'),
+        (geometry('<sphere><radius>-1</radius></sphere>'), 'sizes must lie in'),
+        (geometry('<sphere><radius>1e9</radius></sphere>'), '[0.0001, 1000] m'),
+        (sdf(link('<pose>1e9 0 0 0 0 0</pose>' + BOX)), 'at most 1000 m away'),
         (sdf(link('<pose>1 2 3</pose>' + BOX)), '<pose> must be 6 finite numbers'),
     ],
 )  # fmt: skip

@@ -3,26 +3,22 @@
 """A simulator's node in a process of its own, and a node that is spun beside it."""
 
 import contextlib
-import subprocess
 import sys
 import threading
 
+from tl_adapt.ros.isolation import spawn
+
 
 @contextlib.contextmanager
-def process(*parameters, module='tl_adapt.simulators.node', remap=()):
-    """Run a node's module; end it."""
+def process(*parameters):
+    """Run the node with parameters such as `beams:=90`; end it."""
     ros = [part for p in parameters for part in ('-p', p)]
-    ros += [part for r in remap for part in ('-r', r)]
-    started = subprocess.Popen([sys.executable, '-m', module, '--ros-args', *ros])
+    started = spawn([sys.executable, '-m', 'tl_adapt.simulators.node', '--ros-args', *ros])
     try:
         yield started
     finally:
-        started.terminate()
-        try:
-            started.wait(10.0)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+        started.kill()
+        started.wait()
 
 
 @contextlib.contextmanager

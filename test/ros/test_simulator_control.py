@@ -3,6 +3,7 @@
 """Finding out how a simulator can be controlled, and simulators that are not quite like ours."""
 
 import re
+import threading
 import types
 
 import pytest
@@ -182,8 +183,6 @@ def test_what_is_not_installed(graph, monkeypatch, standard):
 
 
 def test_a_simulator_that_does_not_answer(graph, monkeypatch):
-    import threading
-
     released = threading.Event()
 
     def hang(_, response):
@@ -201,6 +200,8 @@ def test_a_simulator_that_does_not_answer(graph, monkeypatch):
     assert text == 'service pause_physics gave no answer within 0.5 s'
     assert alive
     released.set()
+    control.pause()
+    control.close()
 
 
 def test_both_interfaces(graph, standard):
@@ -296,18 +297,40 @@ def test_a_simulator_that_steps_once_at_a_time_and_answers_early(standard):
         answered(state=state(state=s)) for s in (state.STATE_PLAYING, state.STATE_PAUSED)
     )
     control, caller = upstream(
-        standard, 'STEP_SIMULATION_SINGLE', StepSimulation=answered(),
-        GetSimulationState=[playing, playing, paused, paused, paused],
+        standard, 'STEP_SIMULATION_SINGLE', 'SIMULATION_STATE_GETTING',
+        StepSimulation=answered(), GetSimulationState=[playing, playing, paused, paused, paused],
     )  # fmt: skip
     control.step(3)
     names = [name for name, _ in caller.requests]
     assert names.count('StepSimulation') == 3
     assert names.count('GetSimulationState') == 5
     assert {r.steps for name, r in caller.requests if name == 'StepSimulation'} == {1}
+    control.step(0)
+    assert names == [name for name, _ in caller.requests]
     missing('invalid', control.step, -1)
     failed = answered(4, 'not paused')
     control, _ = upstream(standard, 'STEP_SIMULATION_SINGLE', StepSimulation=failed)
     missing('state', control.step, 1)
+
+
+def test_isaac_sim_goes_on_after_a_reset(standard):
+    state = standard.msg.SimulationState
+    playing, paused = (
+        answered(state=state(state=s)) for s in (state.STATE_PLAYING, state.STATE_PAUSED)
+    )
+    for states, pauses in (
+        ([paused, playing], 1),
+        ([paused, paused], 0),
+        ([playing, playing], 0),
+    ):
+        control, caller = upstream(
+            standard, 'SIMULATION_RESET', 'SIMULATION_STATE_PAUSE', 'SIMULATION_STATE_GETTING',
+            ResetSimulation=answered(), GetSimulationState=states, SetSimulationState=answered(),
+        )  # fmt: skip
+        control.reset()
+        assert [name for name, _ in caller.requests].count('SetSimulationState') == pauses
+    # Whether time goes on is not known of every simulator.
+    upstream(standard, 'SIMULATION_RESET', ResetSimulation=answered())[0].reset()
 
 
 def test_newer_and_older_definitions(standard, monkeypatch):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator's node, driven by its services: steps, the end, names, and who listens."""
 
+from dataclasses import replace
+
 import pytest
 
 pytestmark = pytest.mark.ros
@@ -14,7 +16,10 @@ from gazebo_msgs.msg import ModelStates  # noqa: E402
 from simulation_interfaces.msg import Result, SimulationState  # noqa: E402
 from test_simulator_node import DEADLINE, LOCK_STEP, Graph, stamp  # noqa: E402
 
+from tl_adapt.simulators.base import Command  # noqa: E402
+from tl_adapt.simulators.mujoco_sim import MujocoSimulator  # noqa: E402
 from tl_adapt.simulators.sdf import write_box  # noqa: E402
+from tl_adapt.simulators.stepping import joined  # noqa: E402
 
 
 @pytest.fixture
@@ -126,3 +131,17 @@ def test_prefixes(graph):
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert 'simulation_interfaces_prefix: must differ from gazebo_prefix' in errors
+
+
+def test_parts_of_a_period_are_joined():
+    simulator = MujocoSimulator(beams=4)
+    whole = [(40_000_000, simulator.advance(40_000_000, [(0, Command(0.3, 0.0))]))]
+    assert joined(whole) is whole[0][1]
+    parts = [*whole, (60_000_000, simulator.advance(60_000_000))]
+    (_, first), (_, second) = parts
+    period = joined([(40_000_000, replace(first, collision=True)), parts[1]])
+    assert period.collision
+    assert period.time_ns == second.time_ns
+    assert period.current == pytest.approx(0.4 * first.current + 0.6 * second.current)
+    speed = 0.4 * first.odometry_twist[0] + 0.6 * second.odometry_twist[0]
+    assert period.odometry_twist[0] == pytest.approx(speed)

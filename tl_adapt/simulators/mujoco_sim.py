@@ -11,7 +11,7 @@ import numpy as np
 from tl_adapt.demo.world import World
 from tl_adapt.errors import try_import
 from tl_adapt.simulators import rotations
-from tl_adapt.simulators.base import Command, EntityState, Physics
+from tl_adapt.simulators.base import Command, EntityError, EntityState, Physics
 from tl_adapt.simulators.engine import MIN_LAG, SETTLE, Engine
 from tl_adapt.simulators.mjcf import build_mjcf
 from tl_adapt.simulators.robot import Robot
@@ -88,7 +88,10 @@ class MujocoSimulator(Engine):
     def _scene_changed(self) -> None:
         """Make the model of what stands in the world now; the robot goes on as it was."""
         before = self._data
-        self._build()
+        try:
+            self._build()
+        except ValueError as error:
+            raise EntityError('unsupported', f'MuJoCo refuses the model: {error}') from error
         d = self._data
         for name in ('qpos', 'qvel', 'act', 'ctrl', 'qacc_warmstart'):
             getattr(d, name)[:] = getattr(before, name)

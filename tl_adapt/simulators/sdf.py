@@ -26,7 +26,7 @@ SUPPORTED = (
 MAX_LENGTH = 1_000_000  # characters
 _MAX_DEPTH = 50  # elements
 _MAX_PARTS = 1000
-_MAX_SIZE = 1000.0  # m
+_SMALLEST, _LARGEST = 1e-4, 1000.0  # m
 _REFUSED = {'model', 'include', 'joint', 'plugin', 'gripper', 'frame', 'sensor', 'projector'}
 _SIZES = {'box': ('size',), 'cylinder': ('radius', 'length'), 'sphere': ('radius',)}
 
@@ -149,8 +149,8 @@ def _shape(collision: ElementTree.Element) -> tuple[str, tuple[float, ...]]:
     size: list[float] = []
     for tag in _SIZES[kinds[0]]:
         size += _numbers(geometry[0], tag, 3 if tag == 'size' else 1)
-    if not all(0 < side <= _MAX_SIZE for side in size):
-        rule = f'sizes must be positive and at most {_MAX_SIZE:g} m'
+    if not all(_SMALLEST <= side <= _LARGEST for side in size):
+        rule = f'sizes must lie in [{_SMALLEST:g}, {_LARGEST:g}] m'
         raise EntityError('parse', f'{rule}, got {size} for <{kinds[0]}>')
     return kinds[0], tuple(size)
 
@@ -167,6 +167,9 @@ def _pose(element: ElementTree.Element) -> tuple[Vector, Quaternion]:
     if not (pose.text or '').strip():
         return (0.0, 0.0, 0.0), IDENTITY
     values = _numbers(element, 'pose', 6)
+    if max(map(abs, values[:3])) > _LARGEST:
+        rule = f'a <pose> must be at most {_LARGEST:g} m away'
+        raise EntityError('parse', f'{rule}, got {values[:3]} in <{element.tag}>')
     angles = [math.radians(v) if _flag(pose, 'degrees') else v for v in values[3:]]
     return (values[0], values[1], values[2]), rotations.from_rpy(*angles)
 

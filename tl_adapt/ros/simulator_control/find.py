@@ -22,7 +22,7 @@ INTERFACES = ('auto', 'gazebo', PACKAGE, 'services')
 _GRACE = 0.5  # s that the better of two interfaces may be discovered later than the other
 _POLL = 0.02  # s between two looks at the graph
 _OFFERED_BY = (
-    'ros_gz_sim offers it from 1.0.18 (Jazzy), 2.1.12 (Kilted) and 3.0.5 (Rolling) on, '
+    'ros_gz_sim offers it from 1.0.18 (Jazzy), 2.1.12 (Kilted) and 3.0.4 (Rolling) on, '
     'Isaac Sim and O3DE with an extension'
 )
 _GAZEBO_BY = 'gazebo_ros offers it for Gazebo classic, in Humble; modern Gazebo does not'

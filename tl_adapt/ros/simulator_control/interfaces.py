@@ -3,8 +3,9 @@
 """
 Module for controlling a simulator over ROS 2's standard, simulation_interfaces.
 
-Written against its definitions from 1.0 to 2.1, whose fields differ, and against what ros_gz
-does with them (its answers have fewer codes than the definitions name).
+Written against its definitions from 1.0 to 2.1, whose fields differ, and what simulators do with
+them: ros_gz answers with fewer codes than the definitions name, and to a step when it has begun;
+Isaac Sim makes two steps of one, and lets time go on after a reset.
 """
 
 from __future__ import annotations
@@ -82,13 +83,18 @@ class InterfacesControl:
     def reset(self) -> None:
         """Put all back to the start, spawned entities and time included."""
         self._need('reset')
+        still = not self._playing()
         self._call('ResetSimulation')
+        if still and self._playing():  # Isaac Sim lets time go on after each reset
+            self.pause()
 
     def step(self, steps: int) -> None:
         """Simulate so many steps of the physics while paused."""
         if steps < 0:
             raise ControlError(f'steps must not be negative, got {steps}', 'invalid')
         self._need('step')
+        if steps == 0:  # which is an error for some simulators
+            return
         several = self._constants('SimulatorFeatures').STEP_SIMULATION_MULTIPLE in self._features()
         for _ in range(1 if several else steps):
             codes = {'RESULT_OPERATION_FAILED': 'state', 'RESULT_INCORRECT_STATE': 'state'}
@@ -166,11 +172,17 @@ class InterfacesControl:
             passed.append('INCORRECT_TRANSITION')
         self._call('SetSimulationState', {}, request, passed=passed)
 
+    def _playing(self) -> bool:
+        """Say whether time goes on, False where the simulator does not tell."""
+        if self._constants('SimulatorFeatures').SIMULATION_STATE_GETTING not in self._features():
+            return False
+        state = self._call('GetSimulationState').state.state
+        return bool(state == self._constants('SimulationState').STATE_PLAYING)
+
     def _wait_until_still(self) -> None:
         """Wait until the steps are done: some simulators answer when they have begun."""
-        states = self._constants('SimulationState')
         end = time.monotonic() + self._caller.deadline + _STILL
-        while self._call('GetSimulationState').state.state == states.STATE_PLAYING:
+        while self._playing():
             if time.monotonic() > end:
                 raise ControlError('the simulation goes on after a step', 'state')
             time.sleep(0.01)

@@ -193,4 +193,3 @@ def _empty(callback: Any) -> Any:
 def _rotated(state: EntityState) -> EntityState:
     """Return the state with a unit quaternion; a zero one, of an unset message, turns nothing."""
     return replace(state, orientation=rotations.normalized(state.orientation))
-

@@ -225,9 +225,7 @@ class InterfaceServices:
         simulator, wanted = self._node.simulator, request.state
         try:
             now = simulator.entity_state(request.entity)
-            state = self._in_world(
-                wanted.header.frame_id, read_state(wanted.pose, wanted.twist)
-            )
+            state = self._in_world(wanted.header.frame_id, read_state(wanted.pose, wanted.twist))
             # The flags came with 2.1; before, all of the state counts. An acceleration may be
             # ignored, but not that of an entity which can have none.
             pose, twist = (getattr(request, f'set_{part}', True) for part in ('pose', 'twist'))

@@ -100,12 +100,10 @@ class MissionRunner:
             for verb, name in (simulator or {}).items()
             if verb in ('pause', 'unpause', 'reset')
         }
-        pause_for = (simulator or {}).get('pause_for', 'start')
-        if pause_for == 'never':
+        self._pause_for = (simulator or {}).get('pause_for', 'start')
+        if self._pause_for == 'never':
             self._services.pop('pause', None)
             self._services.pop('unpause', None)
-        # Whether time stands still until the goal was taken.
-        self._held = 'unpause' in self._services and pause_for == 'start'
         self.goals = Goals(node, mission, clock, self.waiter)
         if mission.result_topic:
             node.create_subscription(
@@ -127,10 +125,23 @@ class MissionRunner:
                 inbox.subscribe(PoseWithCovarianceStamped, topic, self._on_pose, 10)
         clock.changed = self._wake
 
-    def wait_until_ready(self) -> None:
-        """Wait until the simulator's services and those who take goal and pose are there."""
+    @property
+    def _pausable(self) -> bool:
+        return 'unpause' in self._services
+
+    @property
+    def _held(self) -> bool:
+        """Say whether time stands still until the goal was taken."""
+        return self._pausable and self._pause_for == 'start'
+
+    def connect(self) -> None:
+        """Wait until the simulator's services are there."""
         for client in self._services.values():
             self._wait(client.service_is_ready, f'no service {client.srv_name}', poll=0.01)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the simulator's services and those who take goal and pose are there."""
+        self.connect()
         self.goals.wait_until_ready()
         if self._initial is not None:
             self._wait(
@@ -148,7 +159,7 @@ class MissionRunner:
         That all nodes are there doesn't mean that they have found each other: what is lost until
         then must not be lost in a mission.
         """
-        if 'unpause' not in self._services:
+        if not self._pausable:
             return
         self.resume()
         self._wait_for_clock(lambda: self._clock.ticks >= _WARM)
@@ -160,11 +171,13 @@ class MissionRunner:
 
     def resume(self) -> None:
         """Let the simulation's time run, if there is one that can be paused."""
-        if 'unpause' in self._services:
+        if self._pausable:
             self._clock.restart()
-            self._wait(self._services['unpause'].service_is_ready, 'no service to unpause')
-            self._call('unpause')
+            self._resume()
             self._wait_for_clock(lambda: self._clock.running)
+
+    def _resume(self) -> None:
+        self._call('unpause')
 
     def prepare(self) -> None:
         """Let time run again after the reset, unless it stands still until the goal is taken."""
@@ -244,7 +257,7 @@ class MissionRunner:
             self._clock.restart()
         started()
         if self._held:
-            self._call('unpause')
+            self._resume()
         self._wait_for_clock(lambda: self._clock.running or not self._held)
         start = self._clock.first() if self._held else before
         start = before if start is None else start
@@ -287,14 +300,14 @@ class MissionRunner:
         """Let the stack run without a goal."""
         self._inbox.take()
         begin = self._clock.now()
-        self._call('unpause')
+        self._resume()
         self._wait(
             lambda: (self._clock.now() - begin) * 1e-9 >= seconds,
             f'the simulation did not run for the {seconds:g} s to settle',
             deadline=self._deadline + 5 * seconds,
         )
         if self._held:
-            self._call('pause')
+            self.pause()
 
     def _until_end(self, start: int, goal: bytes, number: int, wall_end: float) -> Ending:
         """Wait until one goal is reached, the mission has failed, or time is up."""

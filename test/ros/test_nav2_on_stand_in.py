@@ -8,7 +8,9 @@ from nav2_study import LIFECYCLE_NODES, STAND_IN
 
 pytest.importorskip('rclpy')
 
+from tl_adapt.cli import main  # noqa: E402
 from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
+from tl_adapt.store import Store  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
 from tl_adapt.testing import nav2_parameters as tables  # noqa: E402
 
@@ -87,3 +89,15 @@ def test_a_study_of_nav2_measures(name, tmp_path):
             assert found.configuration == pytest.approx(measurement.configuration)
     finally:
         environment.close()
+
+
+def test_a_campaign_over_nav2(tmp_path):
+    study = on_stand_in('nav2_rpp', tmp_path)
+    arguments = [
+        'campaign', str(study.path), '--configurations', '4', '--workers', '2', '--output',
+        str(tmp_path / 'output'),
+    ]
+    assert main(arguments) == 0
+    with Store(tmp_path / 'output' / 'nav2_rpp.sqlite', study=study, write=False) as store:
+        measurements = store.get()
+    assert [measurement.reason for measurement in measurements] == [''] * 4

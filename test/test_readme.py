@@ -22,6 +22,15 @@ def test_the_examples_are_valid_studies(block):
     assert study.space.sample(4, seed=0)
 
 
+def test_the_example_that_extends_is_a_valid_study(tmp_path):
+    block, = (
+        text for text in re.findall(r'```yaml\n(.*?)```', TEXT, re.S) if text.startswith('extends')
+    )
+    study = study_from_dict(yaml.safe_load(block), tmp_path / 'my_robot.yaml')
+    assert study.space['vx_max'].high == 0.26
+    assert study.target.options['lifecycle_nodes']
+
+
 def test_there_are_two_whole_examples():
     assert len(STUDIES) == 2
 

@@ -122,7 +122,26 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
             ('mission', 'fail_when'), [{'topic': 'a', 'field': 'data', 'op': '>=', 'value': 1}],
             'mission.fail_when[0].reason: is required but missing',
         ),
+        (('mission', 'goal_interface'), 'both', 'must be one of auto, action, topic'),
+        (
+            ('mission', 'prepare'), [{'service': 'clear', 'type': 'std_srvs/Empty'}],
+            'mission.prepare[0].type: must be a plain name (^[A-Za-z]',
+        ),
+        (
+            ('mission', 'prepare'), [{'service': 'clear'}],
+            'mission.prepare[0].type: is required but missing',
+        ),
         # environments
+        ((*SIM, 'namespace'), 'robot1', 'environments.sim.namespace: must be a plain name (^('),
+        ((*SIM, 'lifecycle_nodes'), [], 'lifecycle_nodes: must have at least 1 element'),
+        (
+            (*SIM, 'lifecycle_manager'), 'manager',
+            'environments.sim.lifecycle_nodes: is required but missing (there is a lifecycle_',
+        ),
+        (
+            (*SIM, 'simulator'), {'node': 's', 'pause_for': 'ever'},
+            'simulator.pause_for: must be one of start, reset, never',
+        ),
         ((*ROBOT, 'role'), 'source', 'environments.robot.role: sim is the source already'),
         ((*SIM, 'role'), 'target', 'environments.robot.role: sim is the target already'),
         ((*SIM, 'kind'), 'gazebo', 'environments.sim.kind: must be one of table, command, stack'),
@@ -233,3 +252,24 @@ def test_anything_anywhere_is_a_study_or_one_input_error(keys, value):
     except InputError as error:
         assert str(error).startswith('study.yaml: ')
     assert repr(data) == repr(before)
+
+
+def test_a_stack_in_a_namespace():
+    data = changed('environments', 'sim', 'namespace', value='/robot1')
+    data['environments']['sim']['node_parameters'] = {'/driver': {'v': 1.0}}
+    assert study_from_dict(data).source.options['namespace'] == '/robot1'
+    data['environments']['sim']['node_parameters'] = {'/robot1/driver': {'v': 1.0}}
+    text = error_of(study_from_dict, data)
+    assert 'node_parameters./robot1/driver.v: is tuned as parameters.v' in text
+
+
+def test_the_outcome_topic_is_that_of_the_action():
+    data = changed('mission', 'action', value='drive')
+    mission = study_from_dict(data).mission
+    assert mission.outcome_topic == 'drive/_action/status'
+    assert mission.goal_interface == 'auto' and mission.prepare == ()
+    data['mission']['outcome_topic'] = 'status'
+    data['mission']['prepare'] = [{'service': 'clear', 'type': 'std_srvs/srv/Empty'}]
+    mission = study_from_dict(data).mission
+    assert mission.outcome_topic == 'status'
+    assert (mission.prepare[0].service, mission.prepare[0].timeout) == ('clear', 5.0)

@@ -3,8 +3,10 @@
 """Tests for campaigns on a user's own stack, with the stand-in for Nav2 as that."""
 
 import contextlib
+import importlib
 import importlib.util
 import json
+import os
 import time
 
 import pytest
@@ -195,6 +197,28 @@ def test_what_a_node_does_not_configure_is_invalid(stack):
     assert (again.valid, again.reason) == (True, '')
 
 
+def has_manager():
+    with contextlib.suppress(ImportError):
+        return hasattr(importlib.import_module('nav2_msgs.srv'), 'ManageLifecycleNodes')
+    return False
+
+
+@pytest.mark.skipif(not has_manager(), reason='nav2_msgs has no ManageLifecycleNodes here')
+def test_where_there_is_a_lifecycle_manager_it_configures_anew(make, ask_of):
+    def name_manager(content):
+        environment = content['environments']['simulation']
+        environment['lifecycle_manager'] = 'lifecycle_manager_navigation'
+
+    environment, default = make(name_manager)
+    measurement = environment.measure({**default, 'model_dt': 0.1, 'frequency': 10.0}, 1)
+    assert (measurement.valid, measurement.reason) == (True, '')
+    with ask_of(environment) as asker:
+        assert asker.in_effect('controller_server')['FollowPath.model_dt'] == 0.1
+        assert [asker.state(node) for node in LIFECYCLE_NODES] == ['active'] * 5
+    again = environment.measure(default, 1)
+    assert (again.valid, again.reason) == (True, '')
+
+
 @needs_action
 def test_failures_of_goals_have_their_reason(stack):
     environment, default = stack
@@ -263,6 +287,16 @@ def test_goals_by_topic_in_a_namespace(make):
     assert measurement.provenance['parameters']['/robot1/controller_server'][
         'FollowPath.model_dt'] == 0.09
     assert '/robot1/local_costmap/local_costmap' in measurement.provenance['parameters']
+
+
+def test_without_nav2_msgs_goals_go_by_topic(make, tmp_path, monkeypatch):
+    (tmp_path / 'shadow').mkdir()
+    (tmp_path / 'shadow' / 'nav2_msgs.py').write_text("raise ImportError('it is not there')\n")
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'shadow'), prepend=os.pathsep)
+    environment, default = make()
+    measurement = environment.measure(default, 1)
+    assert (measurement.valid, measurement.reason) == (True, '')
+    assert measurement.provenance['goal_interface'] == 'topic'
 
 
 def test_processes_of_their_own_are_told_apart(make):

@@ -18,6 +18,12 @@ from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.preparation import service_type
 from tl_adapt.ros.waiting import Waiter
 
+_TRANSITIONS = {
+    'deactivate': ('active', Transition.TRANSITION_DEACTIVATE),
+    'cleanup': ('inactive', Transition.TRANSITION_CLEANUP),
+    'configure': ('unconfigured', Transition.TRANSITION_CONFIGURE),
+    'activate': ('inactive', Transition.TRANSITION_ACTIVATE),
+}
 _ASK = 1.0  # s that a node may take to tell its state, before it is asked again
 _EACH = 0.05  # s between two questions
 _TELL = 2.0  # s between two calls of `meanwhile`
@@ -89,12 +95,12 @@ class Lifecycle:
         else:
             ordered = [name for name in self.names if name in nodes]
             for name in reversed(ordered):
-                self._change(name, Transition.TRANSITION_DEACTIVATE, 'deactivate', seconds)
-                self._change(name, Transition.TRANSITION_CLEANUP, 'cleanup', seconds)
+                self._change(name, 'deactivate', seconds)
+                self._change(name, 'cleanup', seconds)
             between()
             for name in ordered:
-                self._change(name, Transition.TRANSITION_CONFIGURE, 'configure', seconds)
-                self._change(name, Transition.TRANSITION_ACTIVATE, 'activate', seconds)
+                self._change(name, 'configure', seconds)
+                self._change(name, 'activate', seconds)
         self.wait_until_active(seconds, meanwhile)
 
     def _state(self, client: Client) -> str:
@@ -110,14 +116,18 @@ class Lifecycle:
             return 'active'
         return str(answer.current_state.label) or 'unknown'
 
-    def _change(self, name: str, transition: int, label: str, seconds: float) -> None:
+    def _change(self, name: str, verb: str, seconds: float) -> None:
+        """Take a node out of the state in which the transition begins, if it is in that."""
+        begins, number = _TRANSITIONS[verb]
+        if self._state(self._states[name]) != begins:
+            return  # a server takes its costmap along
         if name not in self._changes:
             self._changes[name] = self._node.create_client(ChangeState, f'{name}/change_state')
         request = ChangeState.Request()
-        request.transition.id = transition
+        request.transition.id = number
         answer = self._waiter.call(self._changes[name], request, deadline=seconds)
         if not answer.success:
-            raise MeasurementError(f'lifecycle node {name} does not {label}')
+            raise MeasurementError(f'lifecycle node {name} does not {verb}')
 
     def _manage(self, command: str, seconds: float, meanwhile: Callable[[], object]) -> None:
         client = self._manager

@@ -177,6 +177,7 @@ class LiveStack:
         self._set_node_parameters(node for node in self.nodes if node not in living)
         if living:
             # What becomes active waits for time to run, and often for a pose.
+            graph.runner.connect()
             graph.runner.resume()
             graph.lifecycle.wait_until_active(self._patience, graph.runner.announce_pose)
             self._set_node_parameters(living)

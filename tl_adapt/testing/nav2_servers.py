@@ -39,12 +39,13 @@ class Server(LifecycleNode):
         """Start unconfigured."""
         super().__init__(name, **options)
         self.parameters = Parameters(self, known)
-        self.active = False
+        self.configured = self.active = False
         self.create_service(Trigger, '~/in_effect', self._on_in_effect)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters."""
         self.parameters.configure()
+        self.configured = True
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -58,6 +59,11 @@ class Server(LifecycleNode):
         self.active = False
         self.parameters.deactivate()
         return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget what was configured."""
+        self.configured = False
+        return super().on_cleanup(state)
 
     def _on_in_effect(self, request: Any, response: Any) -> Any:
         response.success, response.message = True, json.dumps(self.parameters.used)
@@ -82,12 +88,45 @@ class Costmap(Server):
         return response
 
 
-class ControllerServer(Server):
+class CostmapServer(Server):
+    """Be a server with a costmap, which lives and dies with it."""
+
+    def __init__(self, name: str, known: dict[str, Known], costmap: str) -> None:
+        """Start unconfigured, as the costmap does."""
+        super().__init__(name, known)
+        self.costmap = Costmap(costmap, self)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure the costmap, too."""
+        if not self.costmap.configured:
+            self.costmap.trigger_configure()
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate the costmap, too."""
+        if not self.costmap.active:
+            self.costmap.trigger_activate()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate the costmap, too."""
+        if self.costmap.active:
+            self.costmap.trigger_deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Clean the costmap up, too."""
+        if self.costmap.configured:
+            self.costmap.trigger_cleanup()
+        return super().on_cleanup(state)
+
+
+class ControllerServer(CostmapServer):
     """Turn to the target and drive there; its plugin's top speed is what counts."""
 
     def __init__(self) -> None:
         """Choose the plugin; `release` says how a change while driving is treated."""
-        super().__init__('controller_server', tables.CONTROLLER)
+        super().__init__('controller_server', tables.CONTROLLER, 'local_costmap')
         fixed = ParameterDescriptor(read_only=True)
         self.declare_parameter('stand_in.release', 'jazzy', fixed)
         self.declare_parameter(
@@ -96,7 +135,6 @@ class ControllerServer(Server):
         plugin = self.get_parameter('FollowPath.plugin').value
         self.parameters.known |= tables.PLUGINS[str(plugin)]
         self.parameters.release = self.get_parameter('stand_in.release').value
-        self.costmap = Costmap('local_costmap', self)
         self._command = self.create_publisher(Twist, 'cmd_vel', 10)
         self._arrived = self.create_publisher(Header, ARRIVED, 10)
         self.create_subscription(PoseStamped, TARGET, self._on_target, LATCHED)
@@ -106,30 +144,19 @@ class ControllerServer(Server):
         self._target: tuple[float, float] | None = None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure the costmap, too; like MPPI, refuse a period longer than the model's."""
-        self.costmap.trigger_configure()
+        """Refuse, as MPPI does, a period that is longer than the model's."""
         result = super().on_configure(state)
         used = self.parameters.used
         if 1.0 / used['controller_frequency'] > used.get('FollowPath.model_dt', 1e9) + 1e-9:
-            self.get_logger().error('Controller period more then model dt, set it equal to model')
+            self.get_logger().error('the controller period is longer than model_dt')
+            self.on_cleanup(state)
             return TransitionCallbackReturn.FAILURE
         return result
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Activate the costmap, too."""
-        self.costmap.trigger_activate()
-        return super().on_activate(state)
-
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Deactivate the costmap, too."""
+        """Stop."""
         self._stop()
-        self.costmap.trigger_deactivate()
         return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Clean the costmap up, too."""
-        self.costmap.trigger_cleanup()
-        return super().on_cleanup(state)
 
     def _on_target(self, message: PoseStamped) -> None:
         if not message.header.frame_id:
@@ -164,12 +191,12 @@ class ControllerServer(Server):
             self._command.publish(Twist())
 
 
-class PlannerServer(Server):
+class PlannerServer(CostmapServer):
     """Have the parameters of a planner; the way is a straight line."""
 
     def __init__(self) -> None:
         """Start unconfigured."""
-        super().__init__('planner_server', tables.PLANNER)
+        super().__init__('planner_server', tables.PLANNER, 'global_costmap')
 
 
 class VelocitySmoother(Server):

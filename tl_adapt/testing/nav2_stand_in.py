@@ -23,6 +23,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, Twist
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
@@ -126,7 +127,11 @@ class LifecycleManager(Node):
         )
         self.create_timer(_TICK, self._work)
         if ManageLifecycleNodes is not None:
-            self.create_service(ManageLifecycleNodes, '~/manage_nodes', self._on_manage)
+            # The timer goes on while the answer waits for it.
+            self.create_service(
+                ManageLifecycleNodes, '~/manage_nodes', self._on_manage,
+                callback_group=ReentrantCallbackGroup(),
+            )
         if self.get_parameter('autostart').value:
             self._start(self._nodes)
 

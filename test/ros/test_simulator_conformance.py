@@ -15,10 +15,15 @@ from tl_adapt.ros.simulator_control import find_control  # noqa: E402
 from tl_adapt.testing.simulator_conformance import SimulatorConformance  # noqa: E402
 
 # What has to be there for the engine, and the parameters of the node with it.
-ENGINES = {'mujoco': (lambda: pytest.importorskip('mujoco'), ())}
+ENGINES = {
+    'mujoco': (lambda: pytest.importorskip('mujoco'), ()),
+    'gazebo': (lambda: None, ('engine:=gazebo',)),
+}
 
 
-@pytest.fixture(scope='module', params=ENGINES)
+@pytest.fixture(scope='module', params=[
+    'mujoco', pytest.param('gazebo', marks=pytest.mark.gazebo),
+])
 def simulator(request):
     required, own = ENGINES[request.param]
     required()

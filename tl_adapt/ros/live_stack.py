@@ -23,6 +23,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
 from tl_adapt.metrics import evaluate, needed_fields
 from tl_adapt.ros.attribution import Attribution
+from tl_adapt.ros.entity_watch import EntityWatch
 from tl_adapt.ros.goals import RejectedError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.lifecycle import Lifecycle
@@ -74,7 +75,7 @@ class LiveStack:
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
-        self._progress: ProgressWatch | None = None  # while a mission runs in a simulator
+        self._watches: list[ProgressWatch | EntityWatch] = []  # while a mission is simulated
 
     @property
     def nodes(self) -> list[str]:
@@ -158,8 +159,8 @@ class LiveStack:
             if simulator and simulator in (node.strip('/') for node in error.nodes):
                 raise SimulatorFailedError(error.reason) from None
             raise
-        if self._progress is not None:
-            self._progress.look()
+        for watch in self._watches:
+            watch.look()
 
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
@@ -233,7 +234,9 @@ class LiveStack:
             ending = graph.runner.run(functools.partial(self._begin, sampler, graph))
             driven = time.monotonic()
         finally:
-            self._progress = None
+            for watch in self._watches:
+                watch.stop()
+            self._watches = []
             sampler.stop()
         trace = self._finish(graph, ending, sampler, pids)
         result.sim_time = trace.duration
@@ -266,11 +269,13 @@ class LiveStack:
         sampler.start()
         simulator = self.spec.options.get('simulator')
         if simulator is not None:
-            self._progress = ProgressWatch(
+            self._watches.append(ProgressWatch(
                 graph.clock.now,
                 stall_timeout=float(simulator.get('stall_timeout', STALL_TIMEOUT)),
                 minimum=float(simulator.get('minimum_real_time_factor', MINIMUM)),
-            )
+            ))
+            if entity := simulator.get('entity'):
+                self._watches.append(EntityWatch(graph.runner.connect(), entity))
 
     @staticmethod
     def _note(result: Measurement, error: MeasurementError) -> None:

@@ -42,6 +42,9 @@ class ProgressWatch:
         self._minimum = minimum
         self._samples: deque[tuple[float, int]] = deque()
 
+    def stop(self) -> None:
+        """End; nothing has to be done for that."""
+
     def look(self) -> None:
         """Raise SimulatorFailedError if the factor has been too low for the whole stretch."""
         wall, sim = self._wall(), self._now()

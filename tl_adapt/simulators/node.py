@@ -67,8 +67,15 @@ class SimulatorNode(Node):
         self._compute_times = Inbox(self)
         self._compute_times.subscribe(TimeReference, 'compute_time', self._on_compute_time, QOS)
         self._commands = Inbox(self, open=True)
-        self._commands.subscribe(TwistStamped, 'cmd_vel', self._on_stamped, QOS)
-        self._commands.subscribe(Twist, 'cmd_vel_unstamped', self._on_twist, QOS)
+        # A topic has one type: software of Humble sends plain Twists, later ones stamped ones.
+        text = 'whether cmd_vel is a TwistStamped; a Twist on cmd_vel_unstamped serves then, too'
+        stamped = self.declare_parameter(
+            'stamped_cmd_vel', True, ParameterDescriptor(read_only=True, description=text)
+        ).value
+        if stamped:
+            self._commands.subscribe(TwistStamped, 'cmd_vel', self._on_stamped, QOS)
+        name = 'cmd_vel_unstamped' if stamped else 'cmd_vel'
+        self._commands.subscribe(Twist, name, self._on_twist, QOS)
         self._offered = Services(self)
         self.add_on_set_parameters_callback(self._on_parameters)
 

@@ -1,12 +1,20 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_adapt.simulators.base import GROUND, ROBOT, Command, EntityError, EntityState
+from tl_adapt.simulators.base import (
+    GROUND,
+    ROBOT,
+    Command,
+    EntityError,
+    EntityState,
+    SimulatorError,
+)
 from tl_adapt.simulators.rotations import from_rpy, yaw_of
 from tl_adapt.simulators.sdf import write_box
 
@@ -147,8 +155,9 @@ def test_the_robot_falls(simulator):
     simulator.set_entity_state(ROBOT, lifted)
     assert simulator.entity_state(ROBOT).position == pytest.approx(lifted.position)
     assert simulator.entity_state(ROBOT).orientation == pytest.approx(lifted.orientation)
-    drive(simulator, 20, 0.0)
-    assert simulator.entity_state(ROBOT).position[2] < 0.25
+    with pytest.raises(SimulatorError, match='the robot has fallen over'):
+        drive(simulator, 20, 0.0)
+    assert simulator.entity_state(ROBOT).position[2] < 0.3
 
 
 @pytest.mark.parametrize(
@@ -217,9 +226,10 @@ def test_any_shape_is_spawned_or_refused(kind, sizes, position, orientation):
 
 
 def test_what_the_engine_refuses_is_not_there(simulator, monkeypatch):
-    def refuse():
+    def refuse(_):
         raise ValueError('no')
 
-    monkeypatch.setattr(simulator, '_rebuild', refuse)
+    broken = SimpleNamespace(MjModel=SimpleNamespace(from_xml_string=refuse))
+    monkeypatch.setattr(simulator, '_mj', broken)
     assert refused(simulator.spawn, 'block', BLOCK, HERE) == 'unsupported'
     assert 'block' not in simulator.entities()

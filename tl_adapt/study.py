@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -16,7 +15,8 @@ from typing import Any
 from tl_adapt import study_rules
 from tl_adapt.errors import InputError
 from tl_adapt.space import Space
-from tl_adapt.study_file import check, find_study, read_study, shipped_file
+from tl_adapt.study_extension import Sources, merge_study
+from tl_adapt.study_file import find_study, read_yaml, shipped_file
 from tl_adapt.study_parts import (
     REDUCTIONS,
     Budget,
@@ -28,6 +28,7 @@ from tl_adapt.study_parts import (
     Objective,
     Pose,
     Seeds,
+    ServiceCall,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     'Objective',
     'Pose',
     'Seeds',
+    'ServiceCall',
     'Study',
     'load_study',
     'shipped_file',
@@ -53,8 +55,9 @@ class Study:
     """
     Hold a checked study.
 
-    `digest` is a hash of the content (not of comments, descriptions or the order of keys),
-    `metric_digest` one of the metrics' definitions alone.
+    `digest` is a hash of the content (not of comments, descriptions or the order of keys, nor of
+    which file it was in), `metric_digest` one of the metrics' definitions alone. `sources` says
+    which file a key comes from.
     """
 
     path: Path
@@ -70,6 +73,11 @@ class Study:
     adaptation: Mapping[str, Any]
     digest: str
     metric_digest: str
+    sources: Sources
+
+    def folder(self, key: str) -> Path:
+        """Return the folder that a relative path under a key means."""
+        return self.sources.file_of(key).resolve().parent
 
     def objective(self, metrics: Mapping[str, float]) -> float:
         """
@@ -132,7 +140,7 @@ def load_study(path: str | Path) -> Study:
     Raises InputError naming file, key, rule and value for the first mistake.
     """
     found = find_study(path)
-    return _build(read_study(found), found)
+    return _build(read_yaml(found), found)
 
 
 def study_from_dict(data: Mapping[str, Any], path: str | Path = 'study.yaml') -> Study:
@@ -141,12 +149,11 @@ def study_from_dict(data: Mapping[str, Any], path: str | Path = 'study.yaml') ->
 
     Raises InputError as `load_study` does.
     """
-    content = copy.deepcopy(dict(data))
-    check(content, Path(path))
-    return _build(content, Path(path))
+    return _build(data, Path(path))
 
 
-def _build(data: dict[str, Any], path: Path) -> Study:
+def _build(own: Mapping[str, Any], path: Path) -> Study:
+    data, sources = merge_study(own, path)
     try:
         space = study_rules.build_space(data)
         metrics = study_rules.build_metrics(data)
@@ -157,7 +164,7 @@ def _build(data: dict[str, Any], path: Path) -> Study:
         adaptation = study_rules.build_adaptation(data, environments)
         seeds = study_rules.build_seeds(data)
     except InputError as error:
-        raise error.at(file=path) from None
+        raise error.at(file=sources.named(error.key)) from None
     return Study(
         path=path,
         name=data['name'],
@@ -172,6 +179,7 @@ def _build(data: dict[str, Any], path: Path) -> Study:
         adaptation=adaptation,
         digest=_digest(data),
         metric_digest=_digest({name: dataclasses.asdict(m) for name, m in metrics.items()}),
+        sources=sources,
     )
 
 

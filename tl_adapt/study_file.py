@@ -58,13 +58,17 @@ def shipped_file(relative: str) -> Path | None:
     return None
 
 
-def find_study(path: str | Path) -> Path:
-    """Return the path of a study file, or of the shipped study of that name."""
+def find_study(path: str | Path, *, folder: Path | None = None) -> Path:
+    """
+    Return the path of a study file, or of the shipped study of that name.
+
+    A relative path is one in `folder`, if that is given.
+    """
     bare = str(path)
     if not bare:
         raise InputError('must name a study file or a shipped study', key='STUDY', value=bare)
     try:
-        found = Path(path).expanduser()
+        found = Path(folder or '', Path(path).expanduser())
         is_file, is_folder, exists = found.is_file(), found.is_dir(), found.exists()
     except (OSError, ValueError, RuntimeError) as error:
         # A name that is too long, a null byte in it, `~` of an unknown user.
@@ -72,7 +76,7 @@ def find_study(path: str | Path) -> Path:
         raise InputError(f'can not be read ({reason})', file=path) from None
     if is_file:
         return found
-    if re.fullmatch(r'[A-Za-z0-9_-]+(\.yaml)?', bare):
+    if re.fullmatch(r'[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*(\.yaml)?', bare):
         shipped = shipped_file(bare if bare.endswith('.yaml') else f'{bare}.yaml')
         if shipped is not None:
             return shipped
@@ -83,9 +87,9 @@ def find_study(path: str | Path) -> Path:
     raise InputError('no such file, and no study of that name is shipped', file=path)
 
 
-def read_study(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """
-    Return the content of a study file that fits the schema.
+    Return the content of a study file; whether it fits the schema is not checked yet.
 
     Raises InputError naming file, key, rule and value for the first mistake.
     """
@@ -107,13 +111,12 @@ def read_study(path: Path) -> dict[str, Any]:
         raise InputError(f'not YAML: {reason}', file=path) from None
     if not isinstance(data, dict):
         raise InputError('a study must be a mapping', file=path, value=data)
-    check(data, path)
     return data
 
 
 def check(data: dict[str, Any], path: Path) -> None:
     """Raise InputError for the first place where the content does not fit the schema."""
-    _refuse_strange(data, path)
+    refuse_strange(data, path)
     error = next(iter(sorted(_validator().iter_errors(data), key=rank)), None)
     if error is not None:
         explain(error, path)
@@ -176,8 +179,12 @@ def _refuse_odd_number(node: yaml.ScalarNode, path: Path, parts: tuple[Any, ...]
     raise InputError(rule, file=path, key=dotted(parts), value=node.value)
 
 
-def _refuse_strange(data: Any, path: Path) -> None:
-    """Raise InputError for what YAML knows and JSON does not, or for endless content."""
+def refuse_strange(data: Any, path: Path, *, dropping: bool = False) -> None:
+    """
+    Raise InputError for what YAML knows and JSON does not, or for endless content.
+
+    With `dropping`, a key may be without a value.
+    """
     count = 0
     stack: list[Iterator[tuple[tuple[Any, ...], Any]]] = [iter([((), data)])]
     open_ids: list[int] = [0]
@@ -205,9 +212,9 @@ def _refuse_strange(data: Any, path: Path) -> None:
             open_ids.append(id(value))
         elif isinstance(value, float) and not math.isfinite(value):
             raise InputError('must be finite', file=path, key=dotted(parts), value=value)
-        elif value is None:
+        elif value is None and not (dropping and isinstance(parts[-1], str)):
             raise InputError('has no value', file=path, key=dotted(parts))
-        elif not isinstance(value, (bool, int, float, str)):
+        elif not isinstance(value, (bool, int, float, str, type(None))):
             rule = f'is a {type(value).__name__} for YAML: put text in quotes'
             raise InputError(rule, file=path, key=dotted(parts), value=str(value))
 

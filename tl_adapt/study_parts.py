@@ -98,12 +98,23 @@ class FailRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class ServiceCall:
+    """Call a service, of a type such as 'std_srvs/srv/Empty', before each mission."""
+
+    service: str
+    type: str
+    request: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    timeout: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Mission:
     """
     Define the workload of one measurement: drive from `start` to the goals.
 
     Poses are x [m], y [m], yaw [rad] in `frame`. `timeout` and `settle` are sim time [s],
-    `wall_timeout` is wall time [s].
+    `wall_timeout` is wall time [s]. `goal_interface` is 'action', 'topic', or 'auto': the action
+    where it is there.
     """
 
     start: Pose | None
@@ -112,12 +123,15 @@ class Mission:
     wall_timeout: float
     repeats: int = 1
     frame: str = 'map'
+    action: str = 'navigate_to_pose'
+    goal_interface: str = 'auto'
     goal_topic: str = 'goal_pose'
     outcome_topic: str = 'navigate_to_pose/_action/status'
     result_topic: str | None = None
     initialpose_topic: str | None = None
     fail_when: tuple[FailRule, ...] = ()
     seed_targets: tuple[tuple[str, str], ...] = ()
+    prepare: tuple[ServiceCall, ...] = ()
     settle: float = 0.0
 
 

@@ -38,9 +38,9 @@ def _at(key: str) -> Iterator[None]:
         raise error.at(key=key) from None
 
 
-def resolved(name: str) -> str:
-    """Return the full name of a node or topic: relative names live in the root namespace."""
-    return name if name.startswith('/') else f'/{name}'
+def resolved(name: str, namespace: str = '') -> str:
+    """Return the full name of a node or topic; relative names live in the namespace."""
+    return name if name.startswith('/') else f'{namespace.rstrip("/")}/{name}'
 
 
 def build_space(data: Mapping[str, Any]) -> Space:
@@ -226,6 +226,9 @@ def build_mission(data: Mapping[str, Any]) -> parts.Mission | None:
     values['wall_timeout'] = float(mission.get('wall_timeout', 60.0 + 5 * mission['timeout']))
     values['settle'] = float(mission.get('settle', 0.0))
     values['fail_when'] = tuple(parts.FailRule(**r) for r in mission.get('fail_when', ()))
+    action = mission.get('action', parts.Mission.action)
+    values['outcome_topic'] = mission.get('outcome_topic', f'{action}/_action/status')
+    values['prepare'] = tuple(parts.ServiceCall(**c) for c in mission.get('prepare', ()))
     values['seed_targets'] = tuple((t['node'], t['name']) for t in mission.get('seed_targets', ()))
     return parts.Mission(**values)
 
@@ -275,18 +278,20 @@ def _check_stack(
         if metric.reduction == 'given':
             where = f'metrics.{metric.name}.reduction'
             raise InputError(f'is required but missing ({key} is a stack)', key=where)
+    namespace = entry.get('namespace', '')
     tuned = {}
     for parameter in space.parameters:
         if not parameter.targets:
             where = f'parameters.{parameter.name}.targets'
             raise InputError(f'is required but missing ({key} is a stack)', key=where)
         for target in parameter.targets:
-            tuned[resolved(target.node), target.name] = parameter.name
+            tuned[resolved(target.node, namespace), target.name] = parameter.name
     for part in ('name', 'nodes'):
         seen: set[str] = set()
         for number, process in enumerate(entry.get('bringup', ())):
-            values = [process['name']] if part == 'name' else map(resolved, process['nodes'])
-            for value in values:
+            values = process['nodes'] if part == 'nodes' else [process['name']]
+            for name in values:
+                value = resolved(name, namespace) if part == 'nodes' else name
                 if value in seen:
                     where = f'{key}.bringup[{number}].{part}'
                     raise InputError('must not come twice', key=where, value=value)
@@ -304,11 +309,15 @@ def _check_stack(
     if interface == 'services' and 'entity' in simulator:
         rule = 'needs interface: auto, gazebo or simulation_interfaces'
         raise InputError(rule, key=f'{key}.simulator.entity', value=simulator['entity'])
+    if 'lifecycle_manager' in entry and 'lifecycle_nodes' not in entry:
+        where = f'{key}.lifecycle_nodes'
+        raise InputError('is required but missing (there is a lifecycle_manager)', key=where)
     for node, values in entry.get('node_parameters', {}).items():
         for name, value in values.items():
             where = f'{key}.node_parameters.{node}.{name}'
-            if (resolved(node), name) in tuned:
-                rule = f'is tuned as parameters.{tuned[resolved(node), name]}'
+            owner = tuned.get((resolved(node, namespace), name))
+            if owner is not None:
+                rule = f'is tuned as parameters.{owner}'
                 raise InputError(rule, key=where, value=value)
             elements = value if isinstance(value, list) else [value]
             kinds = {type(element) for element in elements}

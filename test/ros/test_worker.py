@@ -337,7 +337,7 @@ def test_a_simulator_that_does_not_answer_is_replaced(small_study):
         environment.close()
     assert (measurement.valid, measurement.reason) == (True, '')
     failed = measurement.provenance['failed_before']
-    assert failed == 'service pause_physics gave no answer within 3 s'
+    assert failed == ['service pause_physics gave no answer within 3 s']
     assert gone(world)
 
 

@@ -51,18 +51,18 @@ def validate_options(spec: EnvironmentSpec, study: Study) -> CommandOptions:
     Check the options `command`, `timeout`, `directory` and `environment`.
 
     In `command`, `{python}` stands for this interpreter and `{study}` for the folder of the study
-    file. The program runs in `directory`, which is relative to that folder, as is a program with
-    a slash in its name.
+    file that gives the command. A program with a slash in its name is relative to that folder,
+    where it also runs, unless there is a `directory`, which is relative to the file that names it.
 
     Raises InputError for an unknown option, a wrong type, or a program that does not exist.
     """
     where = f'environments.{spec.name}'
     options = spec.options
-    folder = pathlib.Path(study.path).resolve().parent
+    folder = study.folder(f'{where}.command')
 
     def fail(key: str, rule: str) -> InputError:
-        value = options.get(key)
-        return InputError(rule, file=study.path, key=f'{where}.{key}', value=value)
+        value, full = options.get(key), f'{where}.{key}'
+        return InputError(rule, file=study.sources.named(full), key=full, value=value)
 
     for key in sorted(set(options) - set(_KEYS)):
         raise fail(key, f'unknown option, known are {", ".join(_KEYS)}')
@@ -72,7 +72,9 @@ def validate_options(spec: EnvironmentSpec, study: Study) -> CommandOptions:
     timeout = _number(options.get('timeout', _TIMEOUT))
     if timeout is None or not (math.isfinite(timeout) and timeout > 0):
         raise fail('timeout', 'must be a positive number of seconds')
-    directory = folder / str(options.get('directory', '.'))
+    directory = folder
+    if 'directory' in options:
+        directory = study.folder(f'{where}.directory') / str(options['directory'])
     if not directory.is_dir():
         raise fail('directory', 'must be a folder')
     variables = options.get('environment', {})

@@ -54,27 +54,27 @@ def validate_options(spec: EnvironmentSpec, study: Study) -> TableOptions:
     """
     Check the options of a table against the study and the file's header.
 
-    `file` is relative to the study; `columns` maps names of parameters and metrics to columns
-    (default: the same name); `valid` names a column of true and false; `invalid` is an
-    expression over parameters and metrics; `outside: skip` leaves out rows that are not in the
-    study's space, which are an error otherwise.
+    `file` is relative to the study file that names it; `columns` maps names of parameters and
+    metrics to columns (default: the same name); `valid` names a column of true and false;
+    `invalid` is an expression over parameters and metrics; `outside: skip` leaves out rows that
+    are not in the study's space, which are an error otherwise.
 
     Raises InputError for an unknown option, a missing file or column, or a bad expression.
     """
     where = f'environments.{spec.name}'
 
     def fail(key: str, rule: str, value: Any) -> InputError:
-        return InputError(rule, file=study.path, key=f'{where}.{key}', value=value)
+        key = f'{where}.{key}'
+        return InputError(rule, file=study.sources.named(key), key=key, value=value)
 
     options = spec.options
     for key in sorted(set(options) - set(_KEYS)):
-        raise InputError(
-            f'unknown option, known are {", ".join(_KEYS)}', file=study.path, key=where, value=key
-        )
+        rule = f'unknown option, known are {", ".join(_KEYS)}'
+        raise InputError(rule, file=study.sources.named(where), key=where, value=key)
     file = options.get('file')
     if not isinstance(file, str) or not file:
         raise fail('file', 'must name a CSV file', file)
-    path = pathlib.Path(study.path).resolve().parent / file
+    path = study.folder(f'{where}.file') / file
     header = _header(path, lambda rule: fail('file', rule, file))
     names = [*study.space.names, *study.metrics]
     mapping = options.get('columns', {})

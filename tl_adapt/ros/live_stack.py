@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import math
+import functools
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +18,28 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from tl_adapt.apparatus import MISMATCH
+from tl_adapt.apparatus import MISMATCH, reference_loop
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import ApparatusError, InputError, MeasurementError
-from tl_adapt.metrics import evaluate, needed_fields, process_topic
+from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
+from tl_adapt.metrics import evaluate, needed_fields
+from tl_adapt.ros.attribution import Attribution
+from tl_adapt.ros.goals import RejectedError
 from tl_adapt.ros.inbox import Inbox
+from tl_adapt.ros.lifecycle import Lifecycle
 from tl_adapt.ros.mission import Ending, MissionRunner
 from tl_adapt.ros.parameters import (
     Assignment,
     ParameterClient,
     ParameterError,
-    Snapshot,
     assignments,
 )
-from tl_adapt.ros.processes import Bringup, Sampler, stop_processes
+from tl_adapt.ros.preparation import Preparation
+from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
+from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
+from tl_adapt.ros.required_types import require_types
+from tl_adapt.ros.values import fixed_assignments, present_configuration
+from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
@@ -54,25 +61,33 @@ class LiveStack:
     """Measure one environment of a study on a live graph, in the present ROS domain."""
 
     def __init__(self, study: Study, environment: str, folder: Path) -> None:
-        """Keep what is needed; `folder` takes the processes' output."""
+        """
+        Keep what is needed; `folder` takes the processes' output.
+
+        Raises InputError if the study needs a ROS type that is not installed.
+        """
         self.study = study
         self.spec = study.environment(environment)
-        self.bringup = Bringup(self.spec.options.get('bringup', ()), folder)
+        self.namespace: str = self.spec.options.get('namespace', '')
+        self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
+        require_types(study, self.spec)
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
+        self._progress: ProgressWatch | None = None  # while a mission runs in a simulator
 
     @property
     def nodes(self) -> list[str]:
-        """Return the names of all nodes that the study names, each once."""
+        """Return the full names of all nodes that the study names, each once."""
         mission = self.study.mission
         names = [
             *self.bringup.nodes,
             *(t.node for p in self.study.space.parameters for t in p.targets),
             *self.spec.options.get('node_parameters', ()),
+            *self.spec.options.get('lifecycle_nodes', ()),
             *(node for node, _ in (mission.seed_targets if mission else ())),
         ]
-        return list(dict.fromkeys(name.strip('/') for name in names))
+        return list(dict.fromkeys(resolved(name, self.namespace) for name in names))
 
     def start(self) -> None:
         """
@@ -82,7 +97,9 @@ class LiveStack:
         """
         if self._graph is not None:
             try:
-                self.bringup.check()
+                self.alive()
+            except SimulatorFailedError:
+                raise
             except MeasurementError as error:
                 raise BrokenStackError(error.reason) from error
             return
@@ -90,7 +107,7 @@ class LiveStack:
         try:
             if self.bringup.processes:
                 graph.refuse_strangers()
-                self.bringup.start()
+                self.bringup.start(self.spec.options.get('node_parameters', {}))
             self._settle_in(graph)
         except MeasurementError as error:
             raise BrokenStackError(f'the stack did not come up: {error}') from error
@@ -120,12 +137,29 @@ class LiveStack:
         except MeasurementError as error:
             self._note(result, error)
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
-            fine = isinstance(error, TraceError) or (
+            fine = isinstance(error, (TraceError, RejectedError)) or (
                 isinstance(error, ParameterError) and not self._ailing()
             )
             self.broken = not fine
         result.wall_time = time.monotonic() - begun
         return result
+
+    def alive(self) -> None:
+        """
+        Raise if the stack can not go on.
+
+        SimulatorFailedError if its simulator has ended or come to a standstill, otherwise
+        ProcessDiedError for a process that has ended.
+        """
+        try:
+            self.bringup.check()
+        except ProcessDiedError as error:
+            simulator = self.spec.options.get('simulator', {}).get('node', '').strip('/')
+            if simulator and simulator in (node.strip('/') for node in error.nodes):
+                raise SimulatorFailedError(error.reason) from None
+            raise
+        if self._progress is not None:
+            self._progress.look()
 
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
@@ -137,22 +171,34 @@ class LiveStack:
 
     def _settle_in(self, graph: _Graph) -> None:
         """Wait until all nodes are there and connected, and give them what isn't tuned."""
-        alive = self.bringup.check
-        seconds = float(self.spec.options.get('startup_timeout', _STARTUP))
-        graph.parameters.wait_for_nodes(self.nodes, deadline=seconds, alive=alive)
-        self._set_node_parameters()
+        alive = self.alive
+        graph.parameters.wait_for_nodes(self.nodes, deadline=self._patience, alive=alive)
+        living = graph.lifecycle.names
+        self._set_node_parameters(node for node in self.nodes if node not in living)
+        if living:
+            # What becomes active waits for time to run, and often for a pose.
+            graph.runner.resume()
+            graph.lifecycle.wait_until_active(self._patience, graph.runner.announce_pose)
+            self._set_node_parameters(living)
         self._names = graph.parameters.names_of(self.nodes)
+        graph.attribution.check(self.study.metrics.values())
         graph.runner.wait_until_ready()
         graph.recorder.prepare(deadline=_TOPICS, alive=alive)
         graph.runner.warm_up()
+
+    @property
+    def _patience(self) -> float:
+        """Return how long the stack may take to become ready, in s."""
+        return float(self.spec.options.get('startup_timeout', _STARTUP))
 
     def _ailing(self) -> bool:
         """Say whether the nodes are not all there, once each, and answering."""
         if self._graph is None:
             return True
         try:
-            self.bringup.check()
+            self.alive()
             self._graph.parameters.names_of(self.nodes)
+            self._graph.lifecycle.wait_until_active(0.0)
         except MeasurementError:
             return True
         return False
@@ -164,23 +210,29 @@ class LiveStack:
         graph, mission = self._graph, self.study.mission
         if graph is None or mission is None:
             raise MeasurementError('the study has no mission')
+        graph.runner.goals.wait_until_idle()
         graph.runner.pause()
         self._set(configuration, result.seed)
         graph.runner.reset()
         snapshot = graph.parameters.get_many(self._names)
         result.provenance['parameters'] = snapshot
         if configuration is None:
-            result.configuration = self._present(snapshot)
+            result.configuration = present_configuration(
+                self.study.space, snapshot, self.namespace
+            )
+        graph.runner.prepare()
         graph.runner.initialise_pose()
-        graph.recorder.prepare(alive=self.bringup.check)
-        pids = {process_topic(node): self.bringup.pids(node) for node in self._measured_nodes()}
+        graph.preparation.run()
+        graph.recorder.prepare(alive=self.alive)
+        pids = graph.attribution.sampled(self.study.metrics.values())
         sampler = Sampler(pids, graph.now)
         graph.recorder.start()
         ready = time.monotonic()
         try:
-            ending = graph.runner.run(sampler.start)
+            ending = graph.runner.run(functools.partial(self._begin, sampler, graph))
             driven = time.monotonic()
         finally:
+            self._progress = None
             sampler.stop()
         trace = self._finish(graph, ending, sampler, pids)
         result.sim_time = trace.duration
@@ -189,6 +241,7 @@ class LiveStack:
             start_ns=trace.meta['start_ns'],
             end_ns=trace.meta['end_ns'],
             threads=sampler.threads,
+            goal_interface=graph.runner.goals.interface,
         )
         if path is not None:
             trace.meta.update(
@@ -206,6 +259,17 @@ class LiveStack:
             except MeasurementError as error:
                 self._note(result, error)
         self.broken = ending.broken
+
+    def _begin(self, sampler: Sampler, graph: _Graph) -> None:
+        """Start what has to watch the mission from its first moment on."""
+        sampler.start()
+        simulator = self.spec.options.get('simulator')
+        if simulator is not None:
+            self._progress = ProgressWatch(
+                graph.clock.now,
+                stall_timeout=float(simulator.get('stall_timeout', STALL_TIMEOUT)),
+                minimum=float(simulator.get('minimum_real_time_factor', MINIMUM)),
+            )
 
     @staticmethod
     def _note(result: Measurement, error: MeasurementError) -> None:
@@ -227,11 +291,6 @@ class LiveStack:
         trace.meta.update(outcome=ending.outcome, pids=dict(pids))
         return trace.clip(ending.start_ns, ending.end_ns)
 
-    def _measured_nodes(self) -> list[str]:
-        """Return the nodes whose processes the metrics measure."""
-        names = [node for metric in self.study.metrics.values() for node in metric.nodes]
-        return list(dict.fromkeys(names))
-
     def _set(self, configuration: Mapping[str, Any] | None, seed: int) -> None:
         """Set seeds, the start pose and the configuration; everything stands still now."""
         graph, mission = self._graph, self.study.mission
@@ -246,16 +305,30 @@ class LiveStack:
         if configuration is not None:
             distribution = self.spec.options.get('distribution')
             values = assignments(self.study.space, configuration, distribution=distribution)
-            self._restart_for([item for item in values if item.mode == 'restart'])
+            self._restart_for(values)
             wanted += values
         graph.parameters.apply(wanted)
 
-    def _restart_for(self, wanted: list[Assignment]) -> None:
-        """Restart the processes of nodes that take some of the values only when they start."""
+    def _restart_for(self, assigned: list[Assignment]) -> None:
+        """Restart the nodes that take some of the values only when they start or configure."""
         graph = self._graph
+        wanted = [item for item in assigned if item.mode == 'restart']
         if graph is None or not wanted:
             return
         changed, _ = graph.parameters.changes(wanted)
+        anew = [node for node in graph.lifecycle.names if changed.pop(node, None)]
+        if anew:
+            # All of their values at once: between two of them there may be none that is sound.
+            every, _ = graph.parameters.changes(assigned)
+            news = {node: every[node] for node in anew}
+            graph.runner.resume()
+            graph.lifecycle.configure_anew(
+                anew,
+                functools.partial(graph.parameters.set_many, news),
+                self._patience,
+                graph.runner.announce_pose,
+            )
+            graph.runner.pause()
         if not changed:
             return
         # A new process knows nothing: it needs the values that stay the same, too.
@@ -279,28 +352,12 @@ class LiveStack:
         self.bringup.start_again(list(processes.values()), values)
         self._settle_in(graph)
 
-    def _set_node_parameters(self) -> None:
-        """Set what belongs to the environment and is not tuned."""
-        if self._graph is not None:
-            wanted = [
-                Assignment(node, name, value)
-                for node, values in self.spec.options.get('node_parameters', {}).items()
-                for name, value in values.items()
-            ]
-            self._graph.parameters.apply(wanted)
-
-    def _present(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the configuration that the nodes have, from their parameters."""
-        configuration = {}
-        for parameter in self.study.space.parameters:
-            for target in parameter.targets[:1]:
-                values = {node.strip('/'): each for node, each in snapshot.items()}
-                value = values[target.node.strip('/')][target.name]
-                value = value if target.index is None else value[target.index]
-                configuration[parameter.name] = target.from_ros(value)
-        with contextlib.suppress(InputError):
-            return dict(self.study.space.validate(configuration))
-        return configuration
+    def _set_node_parameters(self, nodes: Iterable[str]) -> None:
+        """Set what belongs to the environment and is not tuned, on these nodes."""
+        graph = self._graph
+        if graph is not None:
+            given = self.spec.options.get('node_parameters', {})
+            graph.parameters.apply(fixed_assignments(given, set(nodes), self.namespace))
 
 
 class _Graph:
@@ -312,6 +369,7 @@ class _Graph:
         self.node = rclpy.create_node(
             f'tl_adapt_worker_{os.getpid()}',
             context=self.context,
+            namespace=stack.namespace or None,
             use_global_arguments=False,
             enable_rosout=False,
             start_parameter_services=False,
@@ -333,10 +391,18 @@ class _Graph:
             mission,
             simulator,
             self.clock,
-            stack.bringup.check,
+            stack.alive,
             self._inbox,
             deadline=min(_STEP, mission.wall_timeout),
         )
+        self.lifecycle = Lifecycle(
+            self.node,
+            [resolved(n, stack.namespace) for n in stack.spec.options.get('lifecycle_nodes', ())],
+            self.runner.waiter,
+            manager=stack.spec.options.get('lifecycle_manager'),
+        )
+        self.attribution = Attribution(self.node, stack.bringup, stack.namespace)
+        self.preparation = Preparation(self.node, mission.prepare, self.runner.waiter)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -369,12 +435,3 @@ class _Graph:
         self._thread.join(1.0)
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
-
-
-def reference_loop() -> float:
-    """Return how long a fixed piece of work took just now, in s: it tells how busy the host is."""
-    begun = time.perf_counter()
-    total = 0.0
-    for number in range(150_000):
-        total += math.sqrt(number)
-    return round(time.perf_counter() - begun, 6) if total else math.nan

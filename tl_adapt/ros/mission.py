@@ -11,48 +11,34 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import operator
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from action_msgs.msg import GoalStatus, GoalStatusArray
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 
 from tl_adapt.errors import ApparatusError, InputError, MeasurementError
-from tl_adapt.expressions import Expression
+from tl_adapt.ros.fail_rules import applies
+from tl_adapt.ros.goals import SUCCEEDED, Goals, RejectedError, put_pose, put_time
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.ros.simulator_control.base import SimulatorControl
 from tl_adapt.ros.simulator_control.find import make_control
 from tl_adapt.ros.simulator_control.place import place
-from tl_adapt.trace import extract
+from tl_adapt.ros.waiting import Waiter
 
 if TYPE_CHECKING:
-    from tl_adapt.study import FailRule, Mission, Pose
+    from tl_adapt.study import FailRule, Mission
 
-SUCCEEDED = 'succeeded'
-_ACTIVE = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
-_FAILED = {GoalStatus.STATUS_ABORTED: 'aborted', GoalStatus.STATUS_CANCELED: 'canceled'}
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    '>=': operator.ge,
-    '<=': operator.le,
-    '>': operator.gt,
-    '<': operator.lt,
-    '==': operator.eq,
-    '!=': operator.ne,
-}
 # The pose where a localizer answers an initial pose: the demo's and Nav2's.
 _POSE_TOPICS = ('pose', 'amcl_pose')
 _WARM = 5  # clock messages
-_TAKE = 0.05  # s between two looks into the inbox while the mission runs ...
-_TAKE_SOON = 0.005  # ... and while a step of its start is waited for
-_LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_TAKE = 0.05  # s between two looks into the inbox while the mission runs
+_NEAR = 0.5  # m that a localizer's answer may be away from the pose that it was told
+_AGAIN = 2.0  # s after which a localizer that was not ready is told its pose once more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +74,9 @@ class MissionRunner:
         Use `node`, which another thread spins.
 
         `simulator` says how the simulator is controlled, as in the study; None or no services
-        mean that it is not, as on a robot. `alive` raises MeasurementError if a process died.
+        mean that it is not, as on a robot. Its `pause_for` says how long time stands still:
+        until the goal was taken (`start`), while the world is reset (`reset`), or `never`.
+        `alive` raises MeasurementError if a process died.
         What comes with every scan goes through the `inbox`, as the clock does.
         `deadline` [s, wall] bounds each single step.
         """
@@ -98,28 +86,19 @@ class MissionRunner:
         self._alive = alive
         self._inbox = inbox
         self._deadline = deadline
-        self._changed = threading.Condition()
-        self._statuses: dict[bytes, int] = {}
-        self._status_sent = 0
+        self.waiter = Waiter(inbox, alive, deadline)
+        self._changed, self._wake = self.waiter.changed, self.waiter.wake
+        self._wait = self.waiter.until
         self._results: list[tuple[int, int, str]] = []
         self._failures: list[tuple[int, str]] = []
-        self._poses: list[tuple[int, int]] = []
+        self._poses: list[tuple[int, int, float]] = []
         self._since = 0
         self._sequence = 0
         self._watched: dict[str, Any] = {}
         self._simulator = simulator or {}
         self._control: SimulatorControl | None = None
-        self._features: frozenset[str] = frozenset()
-        self._goals = node.create_publisher(
-            PoseStamped, mission.goal_topic, 10, event_callbacks=PUBLISHER_EVENTS
-        )
-        node.create_subscription(
-            GoalStatusArray,
-            mission.outcome_topic,
-            with_info(self._on_status),
-            _LATCHED,
-            event_callbacks=SUBSCRIPTION_EVENTS,
-        )
+        self._pauses = self._held = False  # whether time can, and until the goal does, stand still
+        self.goals = Goals(node, mission, clock, self.waiter)
         if mission.result_topic:
             node.create_subscription(
                 Header,
@@ -142,19 +121,10 @@ class MissionRunner:
 
     def wait_until_ready(self) -> None:
         """Wait until the simulator's services and those who take goal and pose are there."""
-        if self._control is None:
-            self._control = make_control(
-                self._node, self._simulator, deadline=self._deadline, alive=self._alive
-            )
-            self._features = self._control.features()
-        self._control.wait_until_ready()
+        control = self.connect()
         if entity := self._simulator.get('entity'):
-            self._control.state(entity)  # better to fail now than in the first mission
-        self._wait(
-            lambda: self._goals.get_subscription_count() > 0,
-            f'nothing listens on topic {self._mission.goal_topic}',
-            poll=0.01,
-        )
+            control.state(entity)  # better to fail now than in the first mission
+        self.goals.wait_until_ready()
         if self._initial is not None:
             self._wait(
                 lambda: self._initial.get_subscription_count() > 0,
@@ -171,26 +141,55 @@ class MissionRunner:
         That all nodes are there doesn't mean that they have found each other: what is lost until
         then must not be lost in a mission.
         """
-        if 'pause' not in self._features:
+        if not self._pauses:
             return
-        self._clock.restart()
-        self._resume()
+        self.resume()
         self._wait_for_clock(lambda: self._clock.ticks >= _WARM)
         self.pause()
 
+    def connect(self) -> SimulatorControl:
+        """Find out how the simulator is controlled, wait until it can be, and return that."""
+        control = self._control
+        if control is None:
+            control = self._control = make_control(
+                self._node, self._simulator, deadline=self._deadline, alive=self._alive
+            )
+            pause_for = self._simulator.get('pause_for', 'start')
+            self._pauses = 'pause' in control.features() and pause_for != 'never'
+            self._held = self._pauses and pause_for == 'start'
+        control.wait_until_ready()
+        return control
+
     def pause(self) -> None:
         """Pause the simulation, if there is one."""
-        if self._control is not None and 'pause' in self._features:
+        if self._control is not None and self._pauses:
             self._control.pause()
 
-    def _resume(self) -> None:
-        if self._control is not None and 'pause' in self._features:
+    def _let_run(self) -> None:
+        if self._control is not None and self._pauses:
             self._control.resume()
+
+    def resume(self) -> None:
+        """Let the simulation's time run, if there is one that can be paused."""
+        self.connect()
+        if self._pauses:
+            self._clock.restart()
+            self._let_run()
+            self._wait_for_clock(lambda: self._clock.running)
+
+    def prepare(self) -> None:
+        """Let time run again after the reset, unless it stands still until the goal is taken."""
+        if not self._held:
+            self.resume()
+            if self._node.count_publishers('/clock'):
+                self._wait_for_clock(lambda: self._clock.running)
 
     def reset(self) -> None:
         """Reset the paused simulation, if there is one; put its robot where the mission starts."""
         control = self._control
-        if control is None or ('reset' not in self._features and control.interface == 'services'):
+        if control is None or (
+            control.interface == 'services' and 'reset' not in control.features()
+        ):
             return
         control.reset()
         entity = self._simulator.get('entity')
@@ -203,25 +202,40 @@ class MissionRunner:
         if self._initial is None or self._mission.start is None:
             return
         self._inbox.take()
-        stamp = self._clock.now() if self._clock.running else 0
-        message = PoseWithCovarianceStamped()
-        message.header.frame_id = self._mission.frame
-        _put_time(message.header.stamp, stamp)
-        _put_pose(message.pose.pose, self._mission.start)
-        for index, variance in ((0, 0.01), (7, 0.01), (35, 0.01)):
-            message.pose.covariance[index] = variance
         begun = time.time_ns()
         with self._changed:
             self._poses.clear()
+        stamp = self.announce_pose()
+        again = time.monotonic() + _AGAIN
+
+        def answered() -> bool:
+            nonlocal again
+            if not self._held and time.monotonic() > again:
+                # While time runs, it may have come before the transforms that it needs.
+                again = time.monotonic() + _AGAIN
+                self.announce_pose()
+            # While time stands still only the answer has that stamp; else it is there or nearby.
+            return any(
+                sent >= begun and (at == stamp if self._held else away <= _NEAR)
+                for sent, at, away in self._poses
+            )
+
+        topic = self._mission.initialpose_topic
+        self._wait(answered, f'no pose came after the initial pose on topic {topic}')
+
+    def announce_pose(self) -> int:
+        """Publish where the mission starts, if that is to be told; return the stamp."""
+        stamp = self._clock.now() if self._clock.running else 0
+        if self._initial is None or self._mission.start is None:
+            return stamp
+        message = PoseWithCovarianceStamped()
+        message.header.frame_id = self._mission.frame
+        put_time(message.header.stamp, stamp)
+        put_pose(message.pose.pose, self._mission.start)
+        for index, variance in ((0, 0.01), (7, 0.01), (35, 0.01)):
+            message.pose.covariance[index] = variance
         self._initial.publish(message)
-        self._wait(
-            # While time stands still only the answer has that stamp; else any later pose will do.
-            lambda: any(
-                sent >= begun and (at == stamp or 'pause' not in self._features)
-                for sent, at in self._poses
-            ),
-            f'no pose came after the initial pose on topic {self._mission.initialpose_topic}',
-        )
+        return stamp
 
     def run(self, started: Callable[[], None] = lambda: None) -> Ending:
         """
@@ -239,23 +253,31 @@ class MissionRunner:
         with self._changed:
             self._results.clear()
             self._failures.clear()
-        simulated = 'pause' in self._features
+        self.goals.forget()
         self._inbox.take()
         before = self._clock.now()
-        goal = self._send_goal(mission.goals[0])
-        if simulated:
+        goal = self.goals.send(mission.goals[0])
+        if self._held:
             # What the clock said before is over: the next message is the mission's first.
             self._clock.restart()
         started()
-        self._resume()
-        self._wait_for_clock(lambda: self._clock.running or not simulated)
-        start = self._clock.first() if simulated else before
+        if self._held:
+            self._let_run()
+        self._wait_for_clock(lambda: self._clock.running or not self._held)
+        start = self._clock.first() if self._held else before
         start = before if start is None else start
         ending = self._until_end(start, goal, 1, wall_end)
         for number, pose in enumerate(mission.goals[1:], start=2):
             if not ending.succeeded:
                 break
-            ending = self._until_end(start, self._send_goal(pose), number, wall_end)
+            try:
+                goal = self.goals.send(pose)
+            except RejectedError as error:
+                return Ending(error.reason, start, max(self._clock.now(), start))
+            ending = self._until_end(start, goal, number, wall_end)
+        if not ending.succeeded and not self.goals.give_up(goal):
+            # It may drive on for all we know.
+            ending = dataclasses.replace(ending, broken=True)
         return ending
 
     def settle_ending(self, ending: Ending) -> Ending:
@@ -283,31 +305,14 @@ class MissionRunner:
         """Let the stack run without a goal."""
         self._inbox.take()
         begin = self._clock.now()
-        self._resume()
+        self._let_run()
         self._wait(
             lambda: (self._clock.now() - begin) * 1e-9 >= seconds,
             f'the simulation did not run for the {seconds:g} s to settle',
             deadline=self._deadline + 5 * seconds,
         )
-        self.pause()
-
-    def _send_goal(self, pose: Pose) -> bytes:
-        """Send a goal, wait until it is taken, and return its id."""
-        known = set(self._statuses)
-        message = PoseStamped()
-        message.header.frame_id = self._mission.frame
-        if self._clock.running:
-            _put_time(message.header.stamp, self._clock.now())
-        _put_pose(message.pose, pose)
-        self._goals.publish(message)
-        self._wait(
-            lambda: bool(set(self._statuses) - known),
-            f'the goal on {self._mission.goal_topic} was not taken: '
-            f'no new status on topic {self._mission.outcome_topic}',
-        )
-        new = set(self._statuses) - known
-        active = [goal for goal in new if self._statuses[goal] in _ACTIVE]
-        return (active or list(new))[0]
+        if self._held:
+            self.pause()
 
     def _until_end(self, start: int, goal: bytes, number: int, wall_end: float) -> Ending:
         """Wait until one goal is reached, the mission has failed, or time is up."""
@@ -323,6 +328,8 @@ class MissionRunner:
                 return Ending(reason, start, max(self._clock.now(), start), broken=True)
             try:
                 self._alive()
+            except ApparatusError:
+                raise  # that is no way for a mission to end
             except MeasurementError as error:
                 return Ending(error.reason, start, max(self._clock.now(), start), broken=True)
             with self._changed:
@@ -333,8 +340,7 @@ class MissionRunner:
         with self._changed:
             failures = [failure for failure in self._failures if failure[0] >= start]
             results = [(at, what) for _, at, what in self._results if at >= start]
-            status = self._statuses.get(goal, GoalStatus.STATUS_UNKNOWN)
-            sent = self._status_sent
+            end = self.goals.end_of(goal)
         if failures:
             at, reason = min(failures)
             return Ending(reason, start, at)
@@ -343,13 +349,9 @@ class MissionRunner:
             return Ending(SUCCEEDED if what == SUCCEEDED else f'mission {what}', start, at)
         if self._clock.now() > limit:
             return Ending('timeout', start, limit)
-        if self._mission.result_topic:
+        if self._mission.result_topic or end is None:
             return None
-        if status == GoalStatus.STATUS_SUCCEEDED:
-            return Ending(SUCCEEDED, start, max(self._clock.at(sent), start))
-        if status in _FAILED:
-            return Ending(f'mission {_FAILED[status]}', start, max(self._clock.at(sent), start))
-        return None
+        return Ending(end.outcome, start, max(self._clock.at(end.sent), start))
 
     def _watch(self, rule: FailRule) -> None:
         """Subscribe to what may end the mission early, once its type is known."""
@@ -381,13 +383,6 @@ class MissionRunner:
                     self._failures.append((at, reason))
         self._wake()
 
-    def _on_status(self, message: GoalStatusArray, info: Any) -> None:
-        with self._changed:
-            self._status_sent = sent_ns(info)
-            for status in message.status_list:
-                self._statuses[bytes(status.goal_info.goal_id.uuid)] = status.status
-        self._wake()
-
     def _on_result(self, message: Header, info: Any) -> None:
         sent = sent_ns(info)
         if sent >= self._since:
@@ -396,56 +391,14 @@ class MissionRunner:
             self._wake()
 
     def _on_pose(self, message: PoseWithCovarianceStamped, info: Any) -> None:
+        x, y, _ = self._mission.start or (0.0, 0.0, 0.0)
+        place = message.pose.pose.position
+        away = math.hypot(place.x - x, place.y - y)
         with self._changed:
-            self._poses.append((sent_ns(info), stamp_of(message) or 0))
+            self._poses.append((sent_ns(info), stamp_of(message) or 0, away))
             del self._poses[:-50]
         self._wake()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
 
     def _wait_for_clock(self, done: Callable[[], bool]) -> None:
         """Wait for the simulator's time to run; raises ApparatusError if it does not."""
         self._wait(done, 'no message on topic /clock', error=ApparatusError)
-
-    def _wait(
-        self,
-        done: Callable[[], bool],
-        problem: str,
-        *,
-        poll: float = _TAKE_SOON,
-        deadline: float | None = None,
-        error: type[MeasurementError] = MeasurementError,
-    ) -> None:
-        """Wait for `done`; raises `error` with `problem` when the deadline is over."""
-        seconds = self._deadline if deadline is None else deadline
-        end = time.monotonic() + seconds
-        while True:
-            self._inbox.take()
-            with self._changed:
-                if done():
-                    return
-                self._changed.wait(poll)
-            if time.monotonic() > end:
-                raise error(f'{problem} within {seconds:g} s')
-            self._alive()
-
-
-def applies(rule: FailRule, message: Any) -> bool:
-    """Say whether the message ends the mission."""
-    expression = Expression(rule.field)
-    value = expression.evaluate({name: extract(message, name) for name in expression.names})
-    return bool(_COMPARE[rule.op](value, rule.value))
-
-
-def _put_time(stamp: Any, nanoseconds: int) -> None:
-    """Write a time into a builtin_interfaces/Time."""
-    stamp.sec, stamp.nanosec = divmod(nanoseconds, 1_000_000_000)
-
-
-def _put_pose(message: Any, pose: Pose) -> None:
-    """Write x, y, yaw into a geometry_msgs/Pose."""
-    x, y, yaw = pose
-    message.position.x, message.position.y = float(x), float(y)
-    message.orientation.z, message.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)

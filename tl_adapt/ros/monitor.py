@@ -18,14 +18,14 @@ from typing import Any
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 
 from tl_adapt.adaptation.events import Configuration, Window
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate, needed_fields
+from tl_adapt.ros.fail_rules import applies
+from tl_adapt.ros.goals import ACTIVE, LATCHED, SUCCEEDED
 from tl_adapt.ros.message_info import with_info
-from tl_adapt.ros.mission import SUCCEEDED, applies
 from tl_adapt.ros.processes import Sampler
 from tl_adapt.ros.recorder import (
     Recorder,
@@ -37,13 +37,11 @@ from tl_adapt.ros.recorder import (
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import FailRule, Mission, Study
 
-_ACTIVE = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
 _ENDED = {
     GoalStatus.STATUS_SUCCEEDED: SUCCEEDED,
     GoalStatus.STATUS_ABORTED: 'mission aborted',
     GoalStatus.STATUS_CANCELED: 'mission canceled',
 }
-_LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # A terminal status and the result that belongs to it may come in any order, this far apart [s].
 _RESULT_GRACE = 0.3
 # Of the clock's past, this much is kept between windows [ns, wall].
@@ -125,7 +123,7 @@ class Monitor:
         if self._mission is not None:
             self._subscriptions.append(node.create_subscription(
                 GoalStatusArray, self._mission.outcome_topic, with_info(self._on_status),
-                _LATCHED
+                LATCHED
             ))
             if self._mission.result_topic:
                 self._subscriptions.append(node.create_subscription(
@@ -315,7 +313,7 @@ class Monitor:
         sent = sent_ns(info)
         active = {
             bytes(status.goal_info.goal_id.uuid)
-            for status in message.status_list if status.status in _ACTIVE
+            for status in message.status_list if status.status in ACTIVE
         }
         with self._lock:
             self._active = active

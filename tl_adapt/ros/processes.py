@@ -20,6 +20,7 @@ import psutil
 
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.isolation import child_preexec
+from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Topic, make_topic
 
 # A process gets this long, in s, to end after each of the signals.
@@ -34,22 +35,46 @@ def kill_session(leader: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+_RUN_SIMULATOR = ['ros2', 'run', 'tl_adapt', 'simulator']
+
+
+class ProcessDiedError(MeasurementError):
+    """Say that a process of the stack has ended by itself; `nodes` are those that ran in it."""
+
+    def __init__(self, reason: str, nodes: Sequence[str]) -> None:
+        """Store both."""
+        self.nodes = tuple(nodes)
+        super().__init__(reason)
+
+
 class Process:
     """Hold one process of a stack, in a session of its own, with its output in a file."""
 
-    def __init__(self, entry: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, entry: Mapping[str, Any], folder: Path, namespace: str = '') -> None:
         """
         Take one of the study's `bringup` entries (name, command, nodes, environment).
 
         `{python}` in the command is this interpreter; the output goes to a file in `folder`.
+        Relative names of nodes are in the namespace.
         """
         self.name: str = entry['name']
-        self.nodes = tuple(entry['nodes'])
+        self.nodes = tuple(resolved(node, namespace) for node in entry['nodes'])
         self.log = folder / f'{self.name.replace("/", "_")}.log'
         self._command = [part.replace('{python}', sys.executable) for part in entry['command']]
         self._environment = dict(entry.get('environment', {}))
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    @property
+    def is_our_simulator(self) -> bool:
+        """
+        Say whether the command starts the simulator node of this package.
+
+        That takes parameters, and some of them decide what has to be started at all; a command
+        of somebody else, such as a launch file, may choke on them.
+        """
+        words = self._command
+        return 'tl_adapt.simulators.node' in words or words[:4] == _RUN_SIMULATOR
 
     @property
     def pid(self) -> int | None:
@@ -87,14 +112,15 @@ class Process:
                 ) from error
 
     def check(self) -> None:
-        """Raise MeasurementError if the process has ended, with the last line of its output."""
+        """Raise ProcessDiedError if the process has ended, with the last line of its output."""
         if self._popen is None or self._popen.poll() is None:
             return
         code = self._popen.returncode
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
-        what = ', '.join(f'node /{node.strip("/")}' for node in self.nodes) or self.name
+        what = ', '.join(f'node {node}' for node in self.nodes) or self.name
         last = self.last_line()
-        raise MeasurementError(f'{what} died ({how})' + (f': {last}' if last and code > 0 else ''))
+        reason = f'{what} died ({how})' + (f': {last}' if last and code > 0 else '')
+        raise ProcessDiedError(reason, self.nodes)
 
     def last_line(self) -> str:
         """Return the last line of the output since the start, shortened."""
@@ -133,9 +159,12 @@ class Process:
 class Bringup:
     """Hold the processes of one stack."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    def __init__(
+        self, entries: Iterable[Mapping[str, Any]], folder: Path, namespace: str = ''
+    ) -> None:
         """Take the study's `bringup` entries (name, command, nodes); logs go into `folder`."""
-        self.processes = [Process(entry, folder) for entry in entries]
+        self.processes = [Process(entry, folder, namespace) for entry in entries]
+        self._namespace = namespace
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -148,21 +177,20 @@ class Bringup:
         """Return the ids of the sessions that the processes lead."""
         return [process.pid for process in self.processes if process.pid is not None]
 
-    def start(self) -> None:
-        """Start all processes."""
+    def start(self, values: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Start all processes; `values` (node -> name -> value) go to our own simulator only."""
         for process in self.processes:
-            process.start()
+            process.start(values if process.is_our_simulator else None)
             self.on_change()
 
     def start_again(self, processes: Sequence[Process], values: Mapping[str, Any]) -> None:
         """Start processes that have been stopped, with parameters (node -> name -> value)."""
         for process in processes:
-            names = [node.strip('/') for node in process.nodes]
-            process.start({n: each for n, each in values.items() if n.strip('/') in names})
+            process.start({n: each for n, each in values.items() if n in process.nodes})
         self.on_change()
 
     def check(self) -> None:
-        """Raise MeasurementError if a process has ended."""
+        """Raise ProcessDiedError if a process has ended."""
         for process in self.processes:
             process.check()
 
@@ -172,29 +200,8 @@ class Bringup:
 
     def process_of(self, node: str) -> Process | None:
         """Return the process that runs the node, None if it is none of these."""
-        wanted = node.strip('/')
-        for process in self.processes:
-            if wanted in (name.strip('/') for name in process.nodes):
-                return process
-        return None
-
-    def pids(self, node: str) -> list[int]:
-        """
-        Return the ids of the processes that run the node; empty if there are none.
-
-        Of a launch file's processes it's those whose command line names the node, if any does.
-        """
-        process = self.process_of(node)
-        if process is None or process.pid is None:
-            return find_node(node)
-        try:
-            family = [psutil.Process(process.pid)]
-            family += family[0].children(recursive=True)
-        except psutil.Error:
-            return []
-        if len(process.nodes) > 1:
-            family = [member for member in family if _runs(member, node)] or family
-        return sorted(member.pid for member in family)
+        wanted = resolved(node, self._namespace)
+        return next((process for process in self.processes if wanted in process.nodes), None)
 
 
 def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None:
@@ -211,17 +218,26 @@ def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None
 
 def find_node(node: str) -> list[int]:
     """Return the processes of this machine whose command line names the node."""
-    return sorted(process.pid for process in psutil.process_iter() if _runs(process, node))
+    return sorted(process.pid for process in psutil.process_iter() if runs(process, node))
 
 
-def _runs(process: psutil.Process, node: str) -> bool:
+def runs(process: psutil.Process, node: str) -> bool:
     """Say whether a process was started as this node, as launch files do it."""
-    name = node.strip('/').rsplit('/', 1)[-1]
+    namespace, _, name = node.rstrip('/').rpartition('/')
     try:
         words = process.cmdline()
     except psutil.Error:
         return False
-    return f'__node:={name}' in words or (bool(words) and Path(words[0]).name == name)
+    given = [word for word in words if word.startswith('__ns:=')]
+    if namespace and given and f'__ns:={namespace}' not in given:
+        return False
+    # `__node:=NAME`, or `OLD:__node:=NAME`.
+    named = [word.rpartition('__node:=')[2] for word in words if '__node:=' in word]
+    if named:
+        return name in named
+    # Programs in Python are started through their interpreter.
+    programs = words[: 2 if words and Path(words[0]).name.startswith('python') else 1]
+    return name in (Path(program).name for program in programs)
 
 
 class Sampler:

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import ParameterType, ParameterValue
+
+from tl_adapt.errors import InputError
+from tl_adapt.study_rules import resolved
 
 if TYPE_CHECKING:
     from tl_adapt.space import Space
@@ -77,6 +81,35 @@ def assignments(
         for parameter in space.parameters
         for target in parameter.targets
     ]
+
+
+def fixed_assignments(
+    given: Mapping[str, Mapping[str, RosValue]], nodes: Collection[str], namespace: str = ''
+) -> list[Assignment]:
+    """Return what a study sets and does not tune (node -> name -> value), on these nodes."""
+    return [
+        Assignment(node, name, value)
+        for node, values in given.items()
+        for name, value in values.items()
+        if resolved(node, namespace) in nodes
+    ]
+
+
+def present_configuration(space: Space, snapshot: Snapshot, namespace: str = '') -> dict[str, Any]:
+    """
+    Return the configuration that nodes have, from their parameters; it may be outside the space.
+
+    Relative names of nodes are in the namespace. The first target of a parameter counts.
+    """
+    configuration = {}
+    for parameter in space.parameters:
+        for target in parameter.targets[:1]:
+            value = snapshot[resolved(target.node, namespace)][target.name]
+            value = value if target.index is None else value[target.index]
+            configuration[parameter.name] = target.from_ros(value)
+    with contextlib.suppress(InputError):
+        return dict(space.validate(configuration))
+    return configuration
 
 
 def from_message(message: ParameterValue) -> RosValue:

@@ -107,7 +107,9 @@ class Sample:
     in `odom`. ranges: float32 (beams,) counter-clockwise from straight ahead [m], inf where
     nothing is hit. collision: whether the hull touched anything since the sample before.
     voltage [V], current [A] (negative while discharging; voltage * current is the mean power
-    since the sample before [W]), charge and capacity [Ah].
+    since the sample before [W]), charge and capacity [Ah]. orientation: true (x, y, z, w).
+    angular_velocity [rad/s] and linear_acceleration [m/s^2] are what an IMU on the base measures,
+    the latter with gravity and as the mean since the sample before.
     """
 
     time_ns: int
@@ -121,6 +123,9 @@ class Sample:
     current: float
     charge: float
     capacity: float
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    angular_velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    linear_acceleration: tuple[float, float, float] = (0.0, 0.0, 9.81)
 
 
 @dataclass(frozen=True)

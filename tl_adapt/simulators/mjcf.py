@@ -117,7 +117,7 @@ def _wheel(side: str, robot: Robot, sign: int) -> str:
     spin, across = m * r**2 / 2, m * r**2 / 4
     # Armature (the rotor's inertia through the gear) and damping keep the small wheels stable.
     return f'''<body name="{side}_wheel" pos="0 {sign * robot.wheel_separation / 2} 0">
-   <joint name="{side}" type="hinge" axis="0 1 0" armature="0.0004"
+   <joint name="{side}" type="hinge" axis="0 1 0" armature="{robot.armature}"
     damping="{robot.viscous_friction}" frictionloss="{robot.wheel_friction(0.0)}"/>
    <inertial pos="0 0 0" mass="{m}" diaginertia="{across} {spin} {across}"/>
    <geom name="{side}_wheel" type="sphere" size="{r}" mass="0" {_WHEEL} group="2"/>

@@ -15,15 +15,15 @@ from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.node import Node
 from sensor_msgs.msg import TimeReference
 
-from tl_adapt.demo.world import load_world
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.node_main import run_node
 from tl_adapt.simulators import options as parameters
-from tl_adapt.simulators.base import Sample, Simulator, SimulatorError
+from tl_adapt.simulators.base import Sample
+from tl_adapt.simulators.engine import Engine
+from tl_adapt.simulators.engines import make_engine
 from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
 from tl_adapt.simulators.messages import QOS, SensorPublisher
-from tl_adapt.simulators.mujoco_sim import MujocoSimulator
 from tl_adapt.simulators.services.offer import Services
 from tl_adapt.simulators.stepping import joined, wait_for_answer
 
@@ -48,7 +48,7 @@ class SimulatorNode(Node):
         read_only = ParameterDescriptor(read_only=True, description='whether to start paused')
         self.paused = bool(self.declare_parameter('paused', True, read_only).value)
         self.missed = 0
-        self._simulator = self._build(self.options)
+        self._simulator: Engine = make_engine(self.options)
         self._publisher = SensorPublisher(
             self, self.options.beams, self._simulator.range_min, self._simulator.range_max
         )
@@ -72,12 +72,22 @@ class SimulatorNode(Node):
         self._offered = Services(self)
         self.add_on_set_parameters_callback(self._on_parameters)
 
+    def destroy_node(self) -> None:
+        """End what the simulation runs in, too."""
+        self._simulator.close()
+        super().destroy_node()
+
     def run(self, executor: SingleThreadedExecutor) -> None:
-        """Simulate, and serve requests between the steps, until the context is shut down."""
+        """
+        Simulate, and serve requests between the steps, until the context is shut down.
+
+        Raises SimulatorError if the simulation can not go on: whoever needs it starts it anew.
+        """
         while executor.context.ok() and not self._quitting:
             if self.paused:
                 self._offered.open = True
                 executor.spin_once(timeout_sec=1.0)
+                self._simulator.check()
             elif self._pending is not None:
                 self._await_answer(executor)
             elif not self._has_company():
@@ -110,14 +120,13 @@ class SimulatorNode(Node):
         if self._unpublished is None:
             if self.options.mode == 'real_time' and not self._wait_wall(executor):
                 return
-            with contextlib.suppress(SimulatorError):  # it is paused then
-                self._advance(self._rest_ns())
+            self._advance(self._rest_ns())
             # Requests that came meanwhile, such as a pause, go before the publishing.
             self._offered.open = time.monotonic() > self._served + _PATIENCE / 2
             _serve(executor)
             if self._offered.open:
                 self._served = time.monotonic()
-            if self.paused or self._unpublished is None:
+            if self.paused or self._unpublished is None:  # a reset threw it away
                 return
         self._publish()
 
@@ -149,21 +158,10 @@ class SimulatorNode(Node):
         return rest if rest > 0 else period
 
     def _advance(self, duration_ns: int) -> None:
-        """
-        Simulate, not beyond the end of the period.
-
-        A simulation that can not go on is put back to the start and paused; raises
-        SimulatorError then.
-        """
+        """Simulate, not beyond the end of the period."""
         complete = duration_ns == self._rest_ns()
         commands = self._queue.take(self._simulator.time_ns + duration_ns)
-        try:
-            sample = self._simulator.advance(duration_ns, commands)
-        except SimulatorError as error:
-            self.get_logger().error(f'{error}; paused at the start until the next reset')
-            self.reset(keep_battery=True, time_ns=self._simulator.time_ns)
-            self.paused = True
-            raise
+        sample = self._simulator.advance(duration_ns, commands)
         self._parts.append((duration_ns, sample))
         if complete:
             self._unpublished, self._parts = joined(self._parts), []
@@ -175,7 +173,7 @@ class SimulatorNode(Node):
         In lock-step each scan on the way waits for its answer if somebody is there to give it.
         Raises SimulatorError if the simulation can not go on.
         """
-        left = steps * round(self.options.physics_step * 1e9)
+        left = steps * self._simulator.step_ns
         if left:
             self._publish()
         self._deadline = time.monotonic() + self.options.answer_timeout
@@ -297,7 +295,7 @@ class SimulatorNode(Node):
                 self.get_logger().error(f'compute time of {message.source} refused: {seconds} s')
 
     @property
-    def simulator(self) -> Simulator:
+    def simulator(self) -> Engine:
         """Return the physics, another one after a change of the world."""
         return self._simulator
 
@@ -331,13 +329,6 @@ class SimulatorNode(Node):
         self.missed = 0
         self._wall_start = time.monotonic()
 
-    def _build(self, o: parameters.Options) -> MujocoSimulator:
-        simulator = MujocoSimulator(
-            load_world(o.world), physics=o.physics, physics_step=o.physics_step, beams=o.beams
-        )
-        simulator.check_start(o.start_pose)
-        return simulator
-
     def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
         """Check all values, then let them count at once; a new model means a reset."""
         values = {change.name: change.value for change in changes}
@@ -351,18 +342,20 @@ class SimulatorNode(Node):
                 rule = f'{", ".join(sorted(changed))} can only be changed while paused'
                 return SetParametersResult(successful=False, reason=rule)
             if changed:
-                built = self._build(new)
+                built = make_engine(new)
             else:
                 self._simulator.check_start(new.start_pose)
         except TlAdaptError as error:
             return SetParametersResult(successful=False, reason=str(error))
         old, self.options = self.options, new
         if changed:
+            self._simulator.close()
             self._simulator = built
             self._publisher.set_scan(new.beams, built.range_min, built.range_max)
             self.reset()
         elif new.physics != old.physics:
             self._simulator.set_physics(new.physics)
+        self._simulator.exact_reset = new.exact_reset
         if new.compute_time_sources != old.compute_time_sources:
             self._latency = LatencyModel(new.compute_time_sources)
         if new.mode != old.mode:

@@ -90,3 +90,11 @@ def yaw_of(q: Quaternion) -> float:
 def tilt_of(q: Quaternion) -> float:
     """Return the angle between the rotated z axis and the upright one [rad]."""
     return math.acos(max(-1.0, min(1.0, rotate(q, (0.0, 0.0, 1.0))[2])))
+
+
+def to_rpy(q: Quaternion) -> Vector:
+    """Return roll, pitch, yaw [rad] (turns about the fixed x, y, z, in this order)."""
+    x, y, z, w = q
+    roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = math.asin(min(max(2 * (w * y - z * x), -1.0), 1.0))
+    return roll, pitch, yaw_of(q)

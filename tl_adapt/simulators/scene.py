@@ -98,6 +98,10 @@ class Scene:
         """Remove a solid."""
         del self._solids[self.solid(name).name]
 
+    def restore_to(self, solids: list[Solid]) -> None:
+        """Let the solids be what `solids` returned before."""
+        self._solids = {solid.name: solid for solid in solids}
+
     def reset(self) -> bool:
         """Put all solids back to where they began; return whether one was elsewhere."""
         moved = [solid for solid in self._solids.values() if solid.moved]

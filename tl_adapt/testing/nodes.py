@@ -200,7 +200,10 @@ def main() -> int:
     """Run one of the nodes; `launch` instead starts both and waits, as a launch file does."""
     if sys.argv[1] == 'launch':
         command = [sys.executable, '-m', 'tl_adapt.testing.nodes']
-        children = [subprocess.Popen([*command, name]) for name in ('world', 'driver')]
+        children = [
+            subprocess.Popen([*command, name, '--ros-args', '-r', f'__node:={name}'])
+            for name in ('world', 'driver')
+        ]
         return max(child.wait() for child in children)
     return run_node({'world': World, 'driver': Driver}[sys.argv[1]], sys.argv)
 

@@ -38,7 +38,9 @@ def check_environments(study: Study) -> None:
 def summary(study: Study) -> list[str]:
     """Return the lines that say what the study holds."""
     space = study.space
-    lines = [f'{study.path}: study {study.name} is sound', '']
+    lines = [f'{study.path}: study {study.name} is sound']
+    lines += [f'extends {base}' for base in study.sources.bases]
+    lines.append('')
     size = 'endless' if space.size is None else f'{space.size:,} configurations'
     lines.append(f'parameters: {space.dim} ({size})')
     grouped = sorted(space.parameters, key=lambda p: (_nodes(p), p.name))

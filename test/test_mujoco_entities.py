@@ -1,6 +1,7 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -225,9 +226,10 @@ def test_any_shape_is_spawned_or_refused(kind, sizes, position, orientation):
 
 
 def test_what_the_engine_refuses_is_not_there(simulator, monkeypatch):
-    def refuse():
+    def refuse(_):
         raise ValueError('no')
 
-    monkeypatch.setattr(simulator, '_rebuild', refuse)
+    broken = SimpleNamespace(MjModel=SimpleNamespace(from_xml_string=refuse))
+    monkeypatch.setattr(simulator, '_mj', broken)
     assert refused(simulator.spawn, 'block', BLOCK, HERE) == 'unsupported'
     assert 'block' not in simulator.entities()

@@ -14,23 +14,17 @@ from tl_adapt.ros.isolation import hold_domain  # noqa: E402
 from tl_adapt.ros.simulator_control import find_control  # noqa: E402
 from tl_adapt.testing.simulator_conformance import SimulatorConformance  # noqa: E402
 
-# What has to be there for the engine, and the parameters of the node with it.
-ENGINES = {
-    'mujoco': (lambda: pytest.importorskip('mujoco'), ()),
-    'gazebo': (lambda: None, ('engine:=gazebo',)),
-}
+ENGINES = ['mujoco', pytest.param('gazebo', marks=pytest.mark.gazebo)]
 
 
-@pytest.fixture(scope='module', params=[
-    'mujoco', pytest.param('gazebo', marks=pytest.mark.gazebo),
-])
+@pytest.fixture(scope='module', params=ENGINES)
 def simulator(request):
-    required, own = ENGINES[request.param]
-    required()
+    if request.param == 'mujoco':
+        pytest.importorskip('mujoco')
     with pytest.MonkeyPatch.context() as patch, hold_domain() as domain:
         for name, value in domain.environment().items():
             patch.setenv(name, value)
-        parameters = ('mode:=real_time', 'real_time_factor:=5.0', *own)
+        parameters = ('mode:=real_time', 'real_time_factor:=5.0', f'engine:={request.param}')
         with process(*parameters), spun_node(domain=domain.id) as node:
             yield node
 

@@ -145,3 +145,5 @@ def test_parts_of_a_period_are_joined():
     assert period.current == pytest.approx(0.4 * first.current + 0.6 * second.current)
     speed = 0.4 * first.odometry_twist[0] + 0.6 * second.odometry_twist[0]
     assert period.odometry_twist[0] == pytest.approx(speed)
+    x = 0.4 * first.linear_acceleration[0] + 0.6 * second.linear_acceleration[0]
+    assert period.linear_acceleration[0] == pytest.approx(x)

@@ -71,7 +71,10 @@ class MujocoSimulator(Engine):
         """Make the model of what stands in the world now, in its initial state."""
         mj = self._mj
         xml = build_mjcf(self.world.name, self._scene.solids(), self.robot)
-        self._model = mj.MjModel.from_xml_string(xml)
+        try:
+            self._model = mj.MjModel.from_xml_string(xml)
+        except ValueError as error:
+            raise EntityError('unsupported', f'MuJoCo refuses the model: {error}') from error
         self._model.opt.timestep = self._physics_step
         self._data = mj.MjData(self._model)
         self._scratch = mj.MjData(self._model)

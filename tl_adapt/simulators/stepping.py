@@ -25,6 +25,7 @@ def joined(parts: Sequence[tuple[int, Sample]]) -> Sample:
         return sum(d * value for (d, _), value in zip(parts, values)) / total
 
     samples = [sample for _, sample in parts]
+    x, y, z = zip(*(sample.linear_acceleration for sample in samples))
     return replace(
         last,
         collision=any(sample.collision for sample in samples),
@@ -33,6 +34,7 @@ def joined(parts: Sequence[tuple[int, Sample]]) -> Sample:
             mean(sample.odometry_twist[0] for sample in samples),
             mean(sample.odometry_twist[1] for sample in samples),
         ),
+        linear_acceleration=(mean(x), mean(y), mean(z)),
     )
 
 

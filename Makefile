@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUTPUT ?= output
+SIMULATOR ?= mujoco
 PYTEST_ARGS ?=
 
 # A sourced ROS must not mix its libraries with those of the virtual environment.
@@ -12,10 +13,11 @@ CLEAN := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u CMAKE_PREF
 	ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOCALHOST_ONLY=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PY := $(CLEAN) $(VENV)/bin/python
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup interfaces gazebo clean
 
-demo: setup
-	$(PY) -m tl_adapt demo --output $(OUTPUT)
+# SIMULATOR=gazebo simulates in a real Gazebo; the stand-in robot stays in the embedded simulator.
+demo: setup $(if $(filter gazebo,$(SIMULATOR)),gazebo)
+	$(PY) -m tl_adapt demo --simulator $(SIMULATOR) --output $(OUTPUT)
 
 test: setup lint
 	$(PY) -m pytest $(PYTEST_ARGS)
@@ -24,7 +26,16 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# Only some simulators need the interface packages, so setup goes on where no compiler is.
 setup: $(VENV)/.complete
+	@$(PY) -m tl_adapt.ros.interface_build --optional
+
+interfaces: $(VENV)/.complete
+	@$(PY) -m tl_adapt.ros.interface_build
+
+# A Gazebo 11 for this user, without root, where there is none; and the plugin that we step it with.
+gazebo: setup
+	@$(PY) -m tl_adapt.simulators.gazebo.install
 
 $(VENV)/.complete: requirements.txt
 	@$(CLEAN) $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

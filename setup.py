@@ -21,7 +21,9 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, PACKAGE + '.*']),
-    package_data={PACKAGE: ['*.json']},
+    package_data={
+        PACKAGE: ['*.json', 'simulators/gazebo/*.cc', 'simulators/gazebo/*.txt'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + PACKAGE]),
         ('share/' + PACKAGE, ['package.xml']),

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import adapter_decision  # noqa: E402
 import models  # noqa: E402
-import simulator  # noqa: E402
+import simulators  # noqa: E402
 
 from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument('--missions', type=int, default=8)
     parser.add_argument('--decisions', type=int, default=30)
     args = parser.parse_args()
-    alone, _ = simulator.bare(60.0, 3)
+    alone = simulators.embedded()
     print(f'{"MuJoCo with lidar, alone":52s}{alone:10.1f} simulated s / wall s')
     stack = missions(args.missions)
     for name in ('in the mission', 'with reset and set-up'):

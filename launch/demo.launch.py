@@ -15,11 +15,16 @@ def generate_launch_description():
         DeclareLaunchArgument(
             'workers', default_value='2', description='missions that run side by side'
         ),
+        DeclareLaunchArgument(
+            'simulator', default_value='mujoco', choices=['mujoco', 'gazebo'],
+            description='what the simulation runs in',
+        ),
         ExecuteProcess(
             cmd=[
                 FindExecutable(name='ros2'), 'run', 'tl_adapt', 'tl_adapt', 'demo',
                 '--output', LaunchConfiguration('output'),
                 '--workers', LaunchConfiguration('workers'),
+                '--simulator', LaunchConfiguration('simulator'),
             ],
             output='screen', name='demo', sigterm_timeout='30', sigkill_timeout='30',
         ),

@@ -3,17 +3,38 @@
 """Fixtures for all tests."""
 
 import importlib.util
+import os
 
 import pytest
 
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.simulators.gazebo.locate import find_gazebo
+
 
 def pytest_collection_modifyitems(items):
-    """Skip the ROS tests where rclpy is missing, and say so."""
-    if importlib.util.find_spec('rclpy') is not None:
-        return
+    """Skip the tests of ROS and of Gazebo where that is missing, and say so."""
+    missing = []
+    if importlib.util.find_spec('rclpy') is None:
+        missing.append(('ros', 'rclpy is not installed'))
+    if os.environ.get('TL_ADAPT_REQUIRE_GAZEBO') != '1':
+        try:
+            if find_gazebo() is None:
+                missing.append(('gazebo', 'there is no Gazebo 11; make gazebo brings it'))
+        except TlAdaptError as error:
+            missing.append(('gazebo', str(error)))
     for item in items:
-        if 'ros' in item.keywords:
-            item.add_marker(pytest.mark.skip(reason='rclpy is not installed'))
+        for marker, reason in missing:
+            if marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def gazebo():
+    """Return the Gazebo of this machine; where it is required and missing the test fails."""
+    found = find_gazebo()
+    if found is None:
+        pytest.fail('there is no Gazebo 11; make gazebo brings it')
+    return found
 
 
 @pytest.fixture

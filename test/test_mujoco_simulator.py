@@ -167,7 +167,7 @@ def test_battery_model():
 def test_empty_battery_stops_the_robot(hall):
     hall.set_physics(IDEAL)
     hall.reset(seed=0, start=(0, 0, 0))
-    hall._battery.charge = 0.0
+    hall._sensors._battery.charge = 0.0
     for _ in range(5):
         sample = hall.advance(PERIOD, [(hall.time_ns, Command(0.3, 0.0))])
     assert abs(sample.pose[0]) < 0.01

@@ -160,6 +160,18 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         ),
         ((*SIM, 'simulator'), {'node': 's', 'pause': 'p'}, 'environments.sim.simulator: pause'),
         (
+            (*SIM, 'simulator'), {'node': 's', 'interface': 'unity'},
+            'environments.sim.simulator.interface: must be one of auto, gazebo, sim',
+        ),
+        (
+            (*SIM, 'simulator'), {'node': 's', 'interface': 'auto', 'reset': 'r'},
+            'environments.sim.simulator.interface: finds its services itself, so reset must not',
+        ),
+        (
+            (*SIM, 'simulator'), {'node': 's', 'entity': 'robot'},
+            'environments.sim.simulator.entity: needs interface: auto, gazebo or simulation_',
+        ),
+        (
             (*SIM, 'bringup'),
             [{'name': n, 'command': ['x'], 'nodes': ['a']} for n in 'pq'],
             'environments.sim.bringup[1].nodes: must not come twice',

@@ -102,6 +102,17 @@ def predicted_best(mean: Array, feasible: Array, *, sure: float = 0.8) -> int:
     return int(np.argmin(np.where(enough, mean, np.inf)))
 
 
+def lowest_loss(mean: Array, feasible: Array) -> int:
+    """
+    Return the index of the lowest expected loss, where breaking a limit doubles the objective.
+
+    A threshold on the probability would rather take a far worse configuration than one that is a
+    little less sure.
+    """
+    penalty = abs(float(np.median(mean)))
+    return int(np.argmin(mean + penalty * (1.0 - feasible)))
+
+
 def incumbent(mean: Array, feasible: Array) -> int | None:
     """Return the index of the lowest posterior mean among the feasible, None without any."""
     if len(mean) == 0 or not (feasible >= FEASIBLE).any():

@@ -16,30 +16,53 @@ from collections.abc import Mapping
 from typing import Any
 
 from tl_adapt.environments.base import Environment, Measurement
-from tl_adapt.errors import ApparatusError, MeasurementError, TlAdaptError
+from tl_adapt.errors import (
+    ApparatusError,
+    MeasurementError,
+    SimulatorFailedError,
+    TlAdaptError,
+)
 
 #: So many runs in a row without a measurement end a campaign; so many measurements at its very
 #: beginning end it, too, if the study does not fit the stack in all of them for one reason.
 GIVE_UP = 3
+#: How often a run is repeated in which the apparatus failed, unless the environment says so.
+RETRIES = 2
 #: Set in the provenance of a measurement that failed because study and stack do not fit.
 MISMATCH = 'mismatch'
+#: Set in the provenance of a measurement in which the simulator failed each time.
+SIMULATOR_FAILED = 'simulator_failed'
 
 
 def measure_with_retry(
     environment: Environment, configuration: Mapping[str, Any], seed: int
 ) -> Measurement:
     """
-    Measure, and once more where the apparatus failed: a stack is brought up anew for that.
+    Measure, and again where the apparatus failed: a stack is brought up anew for that.
 
-    Raises ApparatusError, a TlAdaptError, if it fails again; there is no measurement then.
-    Anything that the software under test does gives a measurement.
+    After `environment.retries` more tries, a run in which the simulator failed is an invalid
+    measurement with the reason, because the configuration may be the cause. Where anything else
+    failed there is no measurement: raises ApparatusError, a TlAdaptError. What the software under
+    test does always gives a measurement.
     """
-    try:
-        return _measure(environment, configuration, seed)
-    except ApparatusError as error:
-        first = error.reason
-    measurement = _measure(environment, configuration, seed)
-    measurement.provenance['failed_before'] = first
+    failures: list[str] = []
+    while True:
+        try:
+            measurement = _measure(environment, configuration, seed)
+            break
+        except ApparatusError as error:
+            failures.append(error.reason)
+            if len(failures) <= getattr(environment, 'retries', RETRIES):
+                continue
+            if not isinstance(error, SimulatorFailedError):
+                raise
+            measurement = Measurement(
+                environment.name, dict(configuration), seed, valid=False, reason=error.reason
+            )
+            measurement.provenance[SIMULATOR_FAILED] = True
+            break
+    if failures:
+        measurement.provenance['failed_before'] = failures
     return measurement
 
 
@@ -65,7 +88,8 @@ class Watch:
 
     It ends when GIVE_UP runs in a row could not be measured. It also ends when the first GIVE_UP
     measurements all say for the same reason that the study does not fit the stack (a node lacks
-    a parameter, a topic never comes); those are held back until it is clear that they are data.
+    a parameter, a topic never comes), or when the simulator failed in all of them; those are held
+    back until it is clear that they are data.
     """
 
     def __init__(self, label: str, *, proven: bool) -> None:
@@ -86,7 +110,7 @@ class Watch:
     def failure(self, what: str) -> TlAdaptError:
         """Return the error that ends the series with the last reason."""
         return TlAdaptError(
-            f'{self._label}: {what}, each tried twice: {self.reasons[-1]} '
+            f'{self._label}: {what}, each tried several times: {self.reasons[-1]} '
             '(what was measured before is kept; the same command goes on)'
         )
 
@@ -101,14 +125,16 @@ class Watch:
         if held is None:
             return [item]
         held.append((measurement, item))
-        reasons = {m.reason for m, _ in held}
-        if len(reasons) > 1 or measurement.valid or not measurement.provenance.get(MISMATCH):
+        verdicts = {_verdict(m) for m, _ in held}
+        if len(verdicts) > 1 or verdicts == {''}:
             return self.release()
         if len(held) >= GIVE_UP:
             self._held = []
             self._unfit = measurement.reason
+            failed = measurement.provenance.get(SIMULATOR_FAILED)
+            what = 'the simulator fails' if failed else 'the study does not fit the stack'
             raise TlAdaptError(
-                f'{self._label}: the study does not fit the stack, the first {GIVE_UP} '
+                f'{self._label}: {what}, the first {GIVE_UP} '
                 f'measurements all failed: {measurement.reason} (they are not kept)'
             )
         return []
@@ -121,6 +147,15 @@ class Watch:
         """Return the items that were held back; from now on none is."""
         held, self._held = self._held or [], None
         return [item for _, item in held]
+
+
+def _verdict(measurement: Measurement) -> str:
+    """Return why a measurement may be none of the configuration's doing; empty if it is data."""
+    if measurement.valid:
+        return ''
+    if measurement.provenance.get(SIMULATOR_FAILED):
+        return SIMULATOR_FAILED  # the reasons name times and places, so no two are equal
+    return measurement.reason if measurement.provenance.get(MISMATCH) else ''
 
 
 def reference_loop() -> float:

@@ -22,6 +22,7 @@ VERBS = {
     ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
+    'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),
     'demo': ('tl_adapt.verbs.demo', 'run the whole job on the embedded simulator'),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

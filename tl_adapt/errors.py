@@ -71,6 +71,15 @@ class ApparatusError(MeasurementError):
     """
 
 
+class SimulatorFailedError(ApparatusError):
+    """
+    Say that the simulator failed in a run: it died, hung, diverged or came to a standstill.
+
+    Mostly that tells nothing about the configuration, so the run is repeated; but where it
+    happens again and again, the configuration may be the cause.
+    """
+
+
 def import_ros(module: str, user: str) -> ModuleType:
     """
     Import a module of ours that needs rclpy.

@@ -301,6 +301,14 @@ def _check_stack(
         raise InputError(
             'pause and unpause need each other', key=f'{key}.simulator', value=dict(simulator)
         )
+    named = sorted({'pause', 'unpause', 'reset'} & set(simulator))
+    interface = simulator.get('interface', 'services')
+    if interface != 'services' and named:
+        rule = f'finds its services itself, so {", ".join(named)} must not be named'
+        raise InputError(rule, key=f'{key}.simulator.interface', value=interface)
+    if interface == 'services' and 'entity' in simulator:
+        rule = 'needs interface: auto, gazebo or simulation_interfaces'
+        raise InputError(rule, key=f'{key}.simulator.entity', value=simulator['entity'])
     if 'lifecycle_manager' in entry and 'lifecycle_nodes' not in entry:
         where = f'{key}.lifecycle_nodes'
         raise InputError('is required but missing (there is a lifecycle_manager)', key=where)

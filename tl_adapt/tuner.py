@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 POOL = 4096  # configurations of the design that each choice considers
 ANCHORS = 6  # the best of them, whose neighbours are considered too
 NEIGHBOURS = 64  # around each anchor
-SURE = 0.9  # probability of a valid run within all limits that a choice should have
+SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 GAIN = 1e-3  # of the incumbent: expected improvement below which no more is measured
 
 
@@ -149,8 +149,8 @@ class Tuner:
         """
         Return the configuration to use.
 
-        That is the measured one with the lowest posterior mean among those that surely enough
-        keep the limits, unless the model is sure of a better one that was not measured.
+        That is the measured one with the lowest posterior mean, where the risk of breaking a
+        limit counts, unless the model is sure of a better one that was not measured.
         """
         valid = [m for m in self.target if m.valid and self._possible(m.configuration)]
         if self.method == 'random':
@@ -166,8 +166,8 @@ class Tuner:
         configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
                               .values())
         found = self.model.assess(self.space.encode(configurations))
-        index = acquisition.predicted_best(found.mean, found.feasible, sure=SURE)
-        reason = 'the lowest posterior mean'
+        index = acquisition.lowest_loss(found.mean, found.feasible)
+        reason = 'the lowest expected loss'
         if found.feasible.max() < acquisition.FEASIBLE:
             index = int(np.argmax(found.feasible))
             reason = 'the most likely to keep the limits'

@@ -119,6 +119,7 @@ def stack_study():
                 'simulator': {
                     'node': 'world', 'pause': 'pause_physics', 'unpause': 'unpause_physics',
                     'reset': 'reset_simulation',
+                    'stall_timeout': 30.0,  # it waits for a frozen driver as long as that takes
                 },
                 'node_parameters': {'world': {'slip': 0.2}, 'driver': {'beams': 16}},
             },

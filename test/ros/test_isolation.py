@@ -4,6 +4,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +17,13 @@ import pytest
 import tl_adapt
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.ros import isolation
-from tl_adapt.ros.isolation import child_environment, hold_domain, runtime_folder, spawn
+from tl_adapt.ros.isolation import (
+    child_environment,
+    gazebo_port,
+    hold_domain,
+    runtime_folder,
+    spawn,
+)
 
 
 def gone(pid):
@@ -73,12 +80,16 @@ def test_environment_and_folder(three_domains, monkeypatch):
             monkeypatch.setenv('ROS_DISTRO', distribution)
             variables = domain.environment()
             assert ElementTree.parse(variables[name]).getroot().tag.endswith('profiles')
-            assert len(variables) == 4
+            assert len(variables) == 8
         monkeypatch.setenv(names['humble'], 'mine.xml')
         assert domain.environment() == {
             'ROS_DOMAIN_ID': str(domain.id),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             'ROS_LOCALHOST_ONLY': '1',
+            'GAZEBO_MASTER_URI': f'http://127.0.0.1:{gazebo_port(domain.id)}',
+            'GAZEBO_IP': '127.0.0.1',
+            'GZ_PARTITION': f'tl_adapt_{os.getuid()}_{domain.id}',
+            'IGN_PARTITION': f'tl_adapt_{os.getuid()}_{domain.id}',
         }
     assert stat.S_IMODE(runtime_folder().stat().st_mode) == 0o700
 
@@ -122,3 +133,16 @@ def test_a_child_imports_the_same_package(monkeypatch, tmp_path):
     assert shown.strip() == tl_adapt.__file__
     monkeypatch.delenv('PYTHONPATH')
     assert os.pathsep not in child_environment()['PYTHONPATH']
+
+
+def test_a_domain_whose_gazebo_port_is_taken_is_left_alone(monkeypatch):
+    monkeypatch.setattr(isolation, 'FIRST_DOMAIN', 100)
+    monkeypatch.setattr(isolation, 'LAST_DOMAIN', 101)
+    with socket.socket() as taken:
+        with hold_domain(deadline=10.0) as first:
+            number = first.id
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(('127.0.0.1', gazebo_port(number)))
+        taken.listen()
+        with hold_domain(deadline=10.0) as other:
+            assert other.id != number

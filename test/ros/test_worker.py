@@ -337,7 +337,7 @@ def test_a_simulator_that_does_not_answer_is_replaced(small_study):
         environment.close()
     assert (measurement.valid, measurement.reason) == (True, '')
     failed = measurement.provenance['failed_before']
-    assert failed == 'service pause_physics gave no answer within 3 s'
+    assert failed == ['service pause_physics gave no answer within 3 s']
     assert gone(world)
 
 
@@ -384,3 +384,30 @@ def test_nothing_is_left_when_the_parent_is_killed(small_study, wait_until):
         assert len(family) >= 4
         parent.kill()
     wait_until(lambda: all(gone(pid) for pid in family))
+
+
+def simulator_entry(**entry):
+    return lambda content: edit(content, simulator={'node': 'world', **entry})
+
+
+def test_an_interface_that_is_found_is_as_good_as_named_services(small_study, stack, study):
+    found = StackEnvironment(small_study(simulator_entry(interface='auto')), 'simulation')
+    try:
+        results = [e.measure(study.space.default(), 5) for e in (stack, found)]
+    finally:
+        found.close()
+    for measurement in results:
+        assert (measurement.valid, measurement.reason) == (True, '')
+        measurement.metrics.pop('cpu')
+    assert results[0].metrics == results[1].metrics
+
+
+def test_an_entity_that_can_not_be_placed_ends_the_start(small_study):
+    study = small_study(simulator_entry(interface='gazebo', entity='robot'))
+    environment = StackEnvironment(study, 'simulation')
+    try:
+        with pytest.raises(ApparatusError, match='gazebo_msgs') as caught:
+            environment.measure(study.space.default(), 1)
+    finally:
+        environment.close()
+    assert 'the stack did not come up' in str(caught.value)

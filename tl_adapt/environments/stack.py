@@ -19,8 +19,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tl_adapt.apparatus import RETRIES
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import ApparatusError, InputError, MeasurementError, TlAdaptError
+from tl_adapt.errors import (
+    ApparatusError,
+    InputError,
+    MeasurementError,
+    SimulatorFailedError,
+    TlAdaptError,
+)
 from tl_adapt.ros.isolation import Domain, child_environment, hold_domain, spawn
 from tl_adapt.ros.processes import kill_session
 
@@ -30,6 +37,11 @@ if TYPE_CHECKING:
 _STARTUP = 60.0
 _MARGIN = 60.0  # s that a worker gets beyond the stack's start and the mission
 _END = 8.0  # s that a worker gets to end its stack
+_KINDS: dict[str, type[TlAdaptError]] = {
+    'apparatus': ApparatusError,
+    'simulator': SimulatorFailedError,
+    'measurement': MeasurementError,
+}
 _CLOSED = 'the environment was closed'
 
 
@@ -56,6 +68,7 @@ class StackEnvironment:
         self.traces = None if traces is None else Path(traces)
         self._study = study
         self._spec = study.environment(name)
+        self.retries = int(self._spec.options.get('retries', RETRIES))
         self._number = worker
         self._worker: _WorkerProcess | None = None
         self._closed = False
@@ -193,6 +206,7 @@ class _WorkerProcess:
         elif options.get('bringup'):
             self._domain = hold_domain()
             self.variables = self._domain.environment()
+            self.variables['ROS_LOG_DIR'] = str(self.folder / 'ros')
         self._sessions: list[int] = []
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._close_lock = threading.Lock()
@@ -231,11 +245,7 @@ class _WorkerProcess:
         if answer is None:
             raise ApparatusError(f'the worker died ({self._end_of_life()})')
         if 'error' in answer:
-            if answer.get('kind') == 'apparatus':
-                raise ApparatusError(answer['error'])
-            if answer.get('kind') == 'measurement':
-                raise MeasurementError(answer['error'])
-            raise TlAdaptError(answer['error'])
+            raise _KINDS.get(str(answer.get('kind')), TlAdaptError)(answer['error'])
         return answer
 
     def close(self, *, gently: bool) -> None:

@@ -23,7 +23,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS
 from tl_adapt.ros.message_info import with_info
@@ -142,6 +142,8 @@ class Goals:
             self._waiter.until(
                 lambda: self._over(goal), 'the goal did not end', deadline=_CANCEL
             )
+        except ApparatusError:
+            raise
         except MeasurementError:
             return False
         return True

@@ -9,6 +9,7 @@ import fcntl
 import os
 import random
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from tl_adapt.errors import TlAdaptError
 # Domain ids above 101 need ports that Linux gives to others.
 FIRST_DOMAIN = 60
 LAST_DOMAIN = 101
+_FIRST_PORT = 11400  # of Gazebo's masters; 11345 is everybody's
 
 # The name until Jazzy and the one since; newer ones warn of the old name.
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -95,9 +97,14 @@ class Domain:
         self.close()
 
 
+def gazebo_port(number: int) -> int:
+    """Return the port of Gazebo classic's master in domain `number`."""
+    return _FIRST_PORT + number
+
+
 def domain_environment(number: int) -> dict[str, str]:
     """
-    Return the variables that keep discovery in domain `number` on this machine.
+    Return the variables that keep discovery in domain `number` on this machine, Gazebo's too.
 
     They also let Fast DDS announce new nodes more often, unless the user has a profile: with its
     defaults a node that misses the first announcements waits 3 s for the next.
@@ -106,6 +113,11 @@ def domain_environment(number: int) -> dict[str, str]:
         'ROS_DOMAIN_ID': str(number),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'ROS_LOCALHOST_ONLY': '1',
+        # Gazebo's own transport knows no domains: classic has a master, the modern one partitions.
+        'GAZEBO_MASTER_URI': f'http://127.0.0.1:{gazebo_port(number)}',
+        'GAZEBO_IP': '127.0.0.1',
+        'GZ_PARTITION': f'tl_adapt_{os.getuid()}_{number}',
+        'IGN_PARTITION': f'tl_adapt_{os.getuid()}_{number}',
     }
     if not any(name in os.environ for name in _PROFILE_VARIABLES):
         path = runtime_folder() / 'fastdds.xml'
@@ -144,14 +156,28 @@ def hold_domain(*, deadline: float = 30.0) -> Domain:
         random.shuffle(numbers)
         for number in numbers:
             lock = _try_lock(folder / f'domain-{number}.lock')
-            if lock is not None:
+            if lock is None:
+                continue
+            if _free(gazebo_port(number)):
                 return Domain(number, lock)
+            lock.close()  # somebody's Gazebo would answer in place of ours
         if time.monotonic() > end:
             raise TlAdaptError(
                 f'no ROS domain id from {FIRST_DOMAIN} to {LAST_DOMAIN} is free; '
                 f'their locks are in {folder}'
             )
         time.sleep(0.2)
+
+
+def _free(port: int) -> bool:
+    """Tell whether nobody listens on a TCP port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError:
+            return False
+    return True
 
 
 def _try_lock(path: Path) -> IO[str] | None:
@@ -196,18 +222,21 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+def spawn(
+    command: Sequence[str], *, death_signal: int = signal.SIGTERM, **options: Any
+) -> subprocess.Popen[Any]:
     """
     Start a child that ends with this process, not with the thread that asks for it.
 
     `options` are those of Popen. The kernel ties the child to the thread that starts it, so
-    there is one for all of them. The child gets SIGTERM, to end what it has started itself.
+    there is one for all of them. The child gets `death_signal`: SIGTERM lets it end what it has
+    started itself.
     """
     global _spawner
     with _spawner_lock:
         if _spawner is None:
             _spawner = ThreadPoolExecutor(1, thread_name_prefix='spawn')
-    options['preexec_fn'] = child_preexec(signal.SIGTERM)
+    options['preexec_fn'] = child_preexec(death_signal)
 
     def start() -> subprocess.Popen[Any]:
         return subprocess.Popen(command, **options)

@@ -20,9 +20,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from tl_adapt.apparatus import MISMATCH, reference_loop
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import ApparatusError, MeasurementError
+from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
 from tl_adapt.metrics import evaluate, needed_fields
 from tl_adapt.ros.attribution import Attribution
+from tl_adapt.ros.entity_watch import EntityWatch
 from tl_adapt.ros.goals import RejectedError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.lifecycle import Lifecycle
@@ -34,7 +35,8 @@ from tl_adapt.ros.parameters import (
     assignments,
 )
 from tl_adapt.ros.preparation import Preparation
-from tl_adapt.ros.processes import Bringup, Sampler, stop_processes
+from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
+from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
 from tl_adapt.ros.required_types import require_types
 from tl_adapt.ros.values import fixed_assignments, present_configuration
@@ -73,6 +75,7 @@ class LiveStack:
         self.broken = False
         self._graph: _Graph | None = None
         self._names: dict[str, list[str]] = {}
+        self._watches: list[ProgressWatch | EntityWatch] = []  # while a mission is simulated
 
     @property
     def nodes(self) -> list[str]:
@@ -95,7 +98,9 @@ class LiveStack:
         """
         if self._graph is not None:
             try:
-                self.bringup.check()
+                self.alive()
+            except SimulatorFailedError:
+                raise
             except MeasurementError as error:
                 raise BrokenStackError(error.reason) from error
             return
@@ -103,7 +108,7 @@ class LiveStack:
         try:
             if self.bringup.processes:
                 graph.refuse_strangers()
-                self.bringup.start()
+                self.bringup.start(self.spec.options.get('node_parameters', {}))
             self._settle_in(graph)
         except MeasurementError as error:
             raise BrokenStackError(f'the stack did not come up: {error}') from error
@@ -140,6 +145,23 @@ class LiveStack:
         result.wall_time = time.monotonic() - begun
         return result
 
+    def alive(self) -> None:
+        """
+        Raise if the stack can not go on.
+
+        SimulatorFailedError if its simulator has ended or come to a standstill, otherwise
+        ProcessDiedError for a process that has ended.
+        """
+        try:
+            self.bringup.check()
+        except ProcessDiedError as error:
+            simulator = self.spec.options.get('simulator', {}).get('node', '').strip('/')
+            if simulator and simulator in (node.strip('/') for node in error.nodes):
+                raise SimulatorFailedError(error.reason) from None
+            raise
+        for watch in self._watches:
+            watch.look()
+
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
         self.broken = False
@@ -150,7 +172,7 @@ class LiveStack:
 
     def _settle_in(self, graph: _Graph) -> None:
         """Wait until all nodes are there and connected, and give them what isn't tuned."""
-        alive = self.bringup.check
+        alive = self.alive
         graph.parameters.wait_for_nodes(self.nodes, deadline=self._patience, alive=alive)
         living = graph.lifecycle.names
         self._set_node_parameters(node for node in self.nodes if node not in living)
@@ -176,7 +198,7 @@ class LiveStack:
         if self._graph is None:
             return True
         try:
-            self.bringup.check()
+            self.alive()
             self._graph.parameters.names_of(self.nodes)
             self._graph.lifecycle.wait_until_active(0.0)
         except MeasurementError:
@@ -203,15 +225,18 @@ class LiveStack:
         graph.runner.prepare()
         graph.runner.initialise_pose()
         graph.preparation.run()
-        graph.recorder.prepare(alive=self.bringup.check)
+        graph.recorder.prepare(alive=self.alive)
         pids = graph.attribution.sampled(self.study.metrics.values())
         sampler = Sampler(pids, graph.now)
         graph.recorder.start()
         ready = time.monotonic()
         try:
-            ending = graph.runner.run(sampler.start)
+            ending = graph.runner.run(functools.partial(self._begin, sampler, graph))
             driven = time.monotonic()
         finally:
+            for watch in self._watches:
+                watch.stop()
+            self._watches = []
             sampler.stop()
         trace = self._finish(graph, ending, sampler, pids)
         result.sim_time = trace.duration
@@ -238,6 +263,19 @@ class LiveStack:
             except MeasurementError as error:
                 self._note(result, error)
         self.broken = ending.broken
+
+    def _begin(self, sampler: Sampler, graph: _Graph) -> None:
+        """Start what has to watch the mission from its first moment on."""
+        sampler.start()
+        simulator = self.spec.options.get('simulator')
+        if simulator is not None:
+            self._watches.append(ProgressWatch(
+                graph.clock.now,
+                stall_timeout=float(simulator.get('stall_timeout', STALL_TIMEOUT)),
+                minimum=float(simulator.get('minimum_real_time_factor', MINIMUM)),
+            ))
+            if entity := simulator.get('entity'):
+                self._watches.append(EntityWatch(graph.runner.connect(), entity))
 
     @staticmethod
     def _note(result: Measurement, error: MeasurementError) -> None:
@@ -359,7 +397,7 @@ class _Graph:
             mission,
             simulator,
             self.clock,
-            stack.bringup.check,
+            stack.alive,
             self._inbox,
             deadline=min(_STEP, mission.wall_timeout),
         )

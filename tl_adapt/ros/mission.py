@@ -15,18 +15,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.client import Client
 from rclpy.node import Node
 from std_msgs.msg import Header
-from std_srvs.srv import Empty
 
 from tl_adapt.errors import ApparatusError, MeasurementError
-from tl_adapt.ros.calls import Call
 from tl_adapt.ros.fail_rules import WatchedRules
 from tl_adapt.ros.goals import SUCCEEDED, Goals, RejectedError, put_pose, put_time
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.recorder import SimClock, sent_ns, stamp_of
+from tl_adapt.ros.simulator_control.base import SimulatorControl
+from tl_adapt.ros.simulator_control.find import make_control
+from tl_adapt.ros.simulator_control.place import place
 from tl_adapt.ros.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class MissionRunner:
         """
         Use `node`, which another thread spins.
 
-        `simulator` names the services pause, unpause and reset; None or a missing name means
-        that there is none, as on a robot. Its `pause_for` says how long time stands still:
+        `simulator` says how the simulator is controlled, as in the study; None or no services
+        mean that it is not, as on a robot. Its `pause_for` says how long time stands still:
         until the goal was taken (`start`), while the world is reset (`reset`), or `never`.
         `alive` raises MeasurementError if a process died.
         What comes with every scan goes through the `inbox`, as the clock does.
@@ -92,15 +92,9 @@ class MissionRunner:
         self._poses: list[tuple[int, int, float]] = []
         self._since = 0
         self._sequence = 0
-        self._services: dict[str, Client] = {
-            verb: node.create_client(Empty, name)
-            for verb, name in (simulator or {}).items()
-            if verb in ('pause', 'unpause', 'reset')
-        }
-        self._pause_for = (simulator or {}).get('pause_for', 'start')
-        if self._pause_for == 'never':
-            self._services.pop('pause', None)
-            self._services.pop('unpause', None)
+        self._simulator = simulator or {}
+        self._control: SimulatorControl | None = None
+        self._pauses = self._held = False  # whether time can, and until the goal does, stand still
         self.goals = Goals(node, mission, clock, self.waiter)
         self._rules = WatchedRules(node, mission.fail_when, clock, inbox, self.waiter)
         if mission.result_topic:
@@ -123,23 +117,11 @@ class MissionRunner:
                 inbox.subscribe(PoseWithCovarianceStamped, topic, self._on_pose, 10)
         clock.changed = self._wake
 
-    @property
-    def _pausable(self) -> bool:
-        return 'unpause' in self._services
-
-    @property
-    def _held(self) -> bool:
-        """Say whether time stands still until the goal was taken."""
-        return self._pausable and self._pause_for == 'start'
-
-    def connect(self) -> None:
-        """Wait until the simulator's services are there."""
-        for client in self._services.values():
-            self._wait(client.service_is_ready, f'no service {client.srv_name}', poll=0.01)
-
     def wait_until_ready(self) -> None:
         """Wait until the simulator's services and those who take goal and pose are there."""
-        self.connect()
+        control = self.connect()
+        if entity := self._simulator.get('entity'):
+            control.state(entity)  # better to fail now than in the first mission
         self.goals.wait_until_ready()
         if self._initial is not None:
             self._wait(
@@ -156,25 +138,41 @@ class MissionRunner:
         That all nodes are there doesn't mean that they have found each other: what is lost until
         then must not be lost in a mission.
         """
-        if not self._pausable:
+        if not self._pauses:
             return
         self.resume()
         self._wait_for_clock(lambda: self._clock.ticks >= _WARM)
-        self._call('pause')
+        self.pause()
+
+    def connect(self) -> SimulatorControl:
+        """Find out how the simulator is controlled, wait until it can be, and return that."""
+        control = self._control
+        if control is None:
+            control = self._control = make_control(
+                self._node, self._simulator, deadline=self._deadline, alive=self._alive
+            )
+            pause_for = self._simulator.get('pause_for', 'start')
+            self._pauses = 'pause' in control.features() and pause_for != 'never'
+            self._held = self._pauses and pause_for == 'start'
+        control.wait_until_ready()
+        return control
 
     def pause(self) -> None:
         """Pause the simulation, if there is one."""
-        self._call('pause')
+        if self._control is not None and self._pauses:
+            self._control.pause()
+
+    def _let_run(self) -> None:
+        if self._control is not None and self._pauses:
+            self._control.resume()
 
     def resume(self) -> None:
         """Let the simulation's time run, if there is one that can be paused."""
-        if self._pausable:
+        self.connect()
+        if self._pauses:
             self._clock.restart()
-            self._resume()
+            self._let_run()
             self._wait_for_clock(lambda: self._clock.running)
-
-    def _resume(self) -> None:
-        self._call('unpause')
 
     def prepare(self) -> None:
         """Let time run again after the reset, unless it stands still until the goal is taken."""
@@ -184,10 +182,17 @@ class MissionRunner:
                 self._wait_for_clock(lambda: self._clock.running)
 
     def reset(self) -> None:
-        """Reset the paused simulation, if there is one."""
-        if 'reset' in self._services:
-            self._call('reset')
-            self._clock.restart()
+        """Reset the paused simulation, if there is one; put its robot where the mission starts."""
+        control = self._control
+        if control is None or (
+            control.interface == 'services' and 'reset' not in control.features()
+        ):
+            return
+        control.reset()
+        entity = self._simulator.get('entity')
+        if entity and self._mission.start is not None:
+            place(control, entity, self._mission.start)
+        self._clock.restart()
 
     def initialise_pose(self) -> None:
         """Tell the localizer where the mission starts, and wait for the pose that it answers."""
@@ -254,7 +259,7 @@ class MissionRunner:
             self._clock.restart()
         started()
         if self._held:
-            self._resume()
+            self._let_run()
         self._wait_for_clock(lambda: self._clock.running or not self._held)
         start = self._clock.first() if self._held else before
         start = before if start is None else start
@@ -297,7 +302,7 @@ class MissionRunner:
         """Let the stack run without a goal."""
         self._inbox.take()
         begin = self._clock.now()
-        self._resume()
+        self._let_run()
         self._wait(
             lambda: (self._clock.now() - begin) * 1e-9 >= seconds,
             f'the simulation did not run for the {seconds:g} s to settle',
@@ -320,6 +325,8 @@ class MissionRunner:
                 return Ending(reason, start, max(self._clock.now(), start), broken=True)
             try:
                 self._alive()
+            except ApparatusError:
+                raise  # that is no way for a mission to end
             except MeasurementError as error:
                 return Ending(error.reason, start, max(self._clock.now(), start), broken=True)
             with self._changed:
@@ -362,20 +369,3 @@ class MissionRunner:
     def _wait_for_clock(self, done: Callable[[], bool]) -> None:
         """Wait for the simulator's time to run; raises ApparatusError if it does not."""
         self._wait(done, 'no message on topic /clock', error=ApparatusError)
-
-    def _call(self, verb: str) -> None:
-        """Call one of the simulator's services, if there is one, and wait for its answer."""
-        client = self._services.get(verb)
-        if client is None:
-            return
-        call = Call(client, Empty.Request())
-        end = time.monotonic() + self._deadline
-        try:
-            while not call.wait(0.1):
-                self._alive()
-                if time.monotonic() > end:
-                    raise ApparatusError(
-                        f'service {client.srv_name} gave no answer within {self._deadline:g} s'
-                    )
-        finally:
-            call.forget()

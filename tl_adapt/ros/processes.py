@@ -35,6 +35,18 @@ def kill_session(leader: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+_RUN_SIMULATOR = ['ros2', 'run', 'tl_adapt', 'simulator']
+
+
+class ProcessDiedError(MeasurementError):
+    """Say that a process of the stack has ended by itself; `nodes` are those that ran in it."""
+
+    def __init__(self, reason: str, nodes: Sequence[str]) -> None:
+        """Store both."""
+        self.nodes = tuple(nodes)
+        super().__init__(reason)
+
+
 class Process:
     """Hold one process of a stack, in a session of its own, with its output in a file."""
 
@@ -52,6 +64,17 @@ class Process:
         self._environment = dict(entry.get('environment', {}))
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    @property
+    def is_our_simulator(self) -> bool:
+        """
+        Say whether the command starts the simulator node of this package.
+
+        That takes parameters, and some of them decide what has to be started at all; a command
+        of somebody else, such as a launch file, may choke on them.
+        """
+        words = self._command
+        return 'tl_adapt.simulators.node' in words or words[:4] == _RUN_SIMULATOR
 
     @property
     def pid(self) -> int | None:
@@ -90,14 +113,15 @@ class Process:
                 ) from error
 
     def check(self) -> None:
-        """Raise MeasurementError if the process has ended, with the last line of its output."""
+        """Raise ProcessDiedError if the process has ended, with the last line of its output."""
         if self._popen is None or self._popen.poll() is None:
             return
         code = self._popen.returncode
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
         what = ', '.join(f'node {node}' for node in self.nodes) or self.name
         last = self.last_line()
-        raise MeasurementError(f'{what} died ({how})' + (f': {last}' if last and code > 0 else ''))
+        reason = f'{what} died ({how})' + (f': {last}' if last and code > 0 else '')
+        raise ProcessDiedError(reason, self.nodes)
 
     def last_line(self) -> str:
         """Return the last line of the output since the start, shortened."""
@@ -154,10 +178,10 @@ class Bringup:
         """Return the ids of the sessions that the processes lead."""
         return [process.pid for process in self.processes if process.pid is not None]
 
-    def start(self) -> None:
-        """Start all processes."""
+    def start(self, values: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Start all processes; `values` (node -> name -> value) go to our own simulator only."""
         for process in self.processes:
-            process.start()
+            process.start(values if process.is_our_simulator else None)
             self.on_change()
 
     def start_again(self, processes: Sequence[Process], values: Mapping[str, Any]) -> None:
@@ -167,7 +191,7 @@ class Bringup:
         self.on_change()
 
     def check(self) -> None:
-        """Raise MeasurementError if a process has ended."""
+        """Raise ProcessDiedError if a process has ended."""
         for process in self.processes:
             process.check()
 

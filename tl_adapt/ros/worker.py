@@ -23,7 +23,13 @@ from typing import IO, Any
 
 import psutil
 
-from tl_adapt.errors import ApparatusError, MeasurementError, TlAdaptError, import_ros
+from tl_adapt.errors import (
+    ApparatusError,
+    MeasurementError,
+    SimulatorFailedError,
+    TlAdaptError,
+    import_ros,
+)
 from tl_adapt.ros.isolation import adopt_orphans, die_with_parent
 from tl_adapt.ros.processes import kill_session
 from tl_adapt.study import load_study
@@ -50,6 +56,8 @@ class Worker:
             self._busy.set()
             try:
                 answer = self._serve(json.loads(line))
+            except SimulatorFailedError as error:
+                answer = {'error': error.reason, 'kind': 'simulator'}
             except ApparatusError as error:
                 answer = {'error': error.reason, 'kind': 'apparatus'}
             except MeasurementError as error:

@@ -18,6 +18,22 @@ class SimulatorError(TlAdaptError):
     """Report a simulation that can not go on, such as one whose state is no longer finite."""
 
 
+class EntityError(TlAdaptError):
+    """
+    Report a request on an entity that is refused; nothing has changed.
+
+    code: 'exists' (the name is taken), 'unknown' (no such entity), 'parse' (the description can
+    not be read), 'format' (it is none in SDF), 'unsupported' (this entity or description can not
+    be handled so), 'invalid' (a state that makes no sense, such as one that is not finite) or
+    'name' (a name that no entity can have).
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """Store the code; the text is for the user."""
+        self.code = code
+        super().__init__(text)
+
+
 class Option(NamedTuple):
     """Describe a physics option: range (both ends included), unit and meaning."""
 
@@ -91,7 +107,9 @@ class Sample:
     in `odom`. ranges: float32 (beams,) counter-clockwise from straight ahead [m], inf where
     nothing is hit. collision: whether the hull touched anything since the sample before.
     voltage [V], current [A] (negative while discharging; voltage * current is the mean power
-    since the sample before [W]), charge and capacity [Ah].
+    since the sample before [W]), charge and capacity [Ah]. orientation: true (x, y, z, w).
+    angular_velocity [rad/s] and linear_acceleration [m/s^2] are what an IMU on the base measures,
+    the latter with gravity and as the mean since the sample before.
     """
 
     time_ns: int
@@ -105,13 +123,42 @@ class Sample:
     current: float
     charge: float
     capacity: float
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    angular_velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    linear_acceleration: tuple[float, float, float] = (0.0, 0.0, 9.81)
+
+
+@dataclass(frozen=True)
+class EntityState:
+    """
+    Hold where an entity is and how it moves, in the frame `map`.
+
+    position [m] of its origin and orientation (unit quaternion x, y, z, w); linear [m/s] and
+    angular [rad/s] velocity, with the axes of that frame, too. The origin of the robot is the
+    point on the floor between its wheels, that of a solid of the world the point on the floor
+    below its centre, that of a spawned model the one of its description.
+    """
+
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    linear: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    angular: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def moving(self) -> bool:
+        """Return whether a velocity is not zero."""
+        return any(self.linear) or any(self.angular)
+
+
+ROBOT, GROUND = 'robot', 'ground_plane'  # entities that every simulator has
 
 
 class Simulator(Protocol):
     """
     Simulate one robot in one world, deterministically.
 
-    The same seed, physics and commands give the same samples, bit for bit.
+    The same seed, physics and commands give the same samples, bit for bit. Entities are the
+    robot, the ground and the solids: those of the world, walls too, and those that were spawned.
     """
 
     physics: Physics
@@ -128,7 +175,11 @@ class Simulator(Protocol):
     def reset(
         self, *, seed: int, start: Sequence[float], keep_battery: bool = False, time_ns: int = 0
     ) -> None:
-        """Put the robot at rest at `start` (x, y, yaw), and begin all random streams anew."""
+        """
+        Put the robot at rest at `start` (x, y, yaw), and begin all random streams anew.
+
+        Solids go back to where they began. What was spawned stays, what was deleted stays away.
+        """
 
     def advance(self, duration_ns: int, commands: Sequence[tuple[int, Command]] = ()) -> Sample:
         """
@@ -136,6 +187,37 @@ class Simulator(Protocol):
 
         commands: (time [ns], Command) sorted by time; each holds from its time on.
         Raises SimulatorError if the state is no longer finite.
+        """
+
+    def entities(self) -> list[str]:
+        """Return the names of all entities."""
+
+    def entity_state(self, name: str) -> EntityState:
+        """Return the state; raises EntityError for an unknown name."""
+
+    def set_entity_state(self, name: str, state: EntityState) -> None:
+        """
+        Put an entity elsewhere at once; a solid stands still there.
+
+        Raises EntityError, among others for the ground, for a solid that shall move and for a
+        robot outside the room.
+        """
+
+    def spawn(self, name: str, sdf_xml: str, state: EntityState) -> None:
+        """
+        Add a static solid described in SDF; `state` counts, not the pose in the description.
+
+        Raises EntityError; for 'unsupported' it says what is supported.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove a solid; raises EntityError: 'unknown', or 'unsupported' for robot and ground."""
+
+    def restore_entities(self, *, deleted: bool = True) -> None:
+        """
+        Remove what was spawned and, if `deleted`, bring back the world's deleted solids.
+
+        Nothing else changes; `reset` puts the rest back.
         """
 
 

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import BatteryState, LaserScan
+from sensor_msgs.msg import BatteryState, Imu, LaserScan
 from std_msgs.msg import Bool
 
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS
@@ -31,7 +31,7 @@ QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 class SensorPublisher:
     """
-    Publish samples: clock, tf, odom, ground_truth, battery_state, collision and, last, scan.
+    Publish samples: clock, tf, odom, ground_truth, imu, battery_state, collision; last, scan.
 
     The messages are made once and filled anew each time, because making them is what costs most.
     """
@@ -41,6 +41,9 @@ class SensorPublisher:
         self._clock = _publisher(node, Clock, '/clock')
         self._odometry = _publisher(node, Odometry, 'odom')
         self._truth = _publisher(node, Odometry, 'ground_truth')
+        self._imu = _publisher(node, Imu, 'imu')
+        self._imu_message = Imu()
+        self._imu_message.header.frame_id = 'imu_link'
         self._battery = _publisher(node, BatteryState, 'battery_state')
         self._collision = _publisher(node, Bool, 'collision')
         self._scan = _publisher(node, LaserScan, 'scan')
@@ -70,6 +73,8 @@ class SensorPublisher:
             self._tf.publish(_transform(self._odometry_message))
         _fill(self._truth_message, stamp, sample.pose, sample.twist)
         self._truth.publish(self._truth_message)
+        if self._imu.get_subscription_count():  # else it is not worth its time
+            self._publish_imu(sample, stamp)
         battery = self._battery_message
         battery.header.stamp = stamp
         battery.voltage, battery.current = sample.voltage, sample.current
@@ -82,6 +87,18 @@ class SensorPublisher:
         scan.scan_time = period
         scan.ranges = array.array('f', sample.ranges.tobytes())
         self._scan.publish(scan)
+
+
+    def _publish_imu(self, sample: Sample, stamp: Time) -> None:
+        message = self._imu_message
+        message.header.stamp = stamp
+        o, spin, force = (
+            message.orientation, message.angular_velocity, message.linear_acceleration
+        )
+        o.x, o.y, o.z, o.w = sample.orientation
+        spin.x, spin.y, spin.z = sample.angular_velocity
+        force.x, force.y, force.z = sample.linear_acceleration
+        self._imu.publish(message)
 
 
 def _publisher(node: Node, kind: Any, topic: str) -> Publisher:

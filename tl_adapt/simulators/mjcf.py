@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.sax.saxutils import quoteattr
 
-from tl_adapt.demo.world import Box, World
+from tl_adapt.demo.world import Box, Cylinder
 from tl_adapt.simulators.robot import Robot
+from tl_adapt.simulators.scene import Solid
+from tl_adapt.simulators.sdf import Part
 
 # Contact classes as bits: hull against solids, wheels and casters against the floor, no more.
 _SOLID = 'contype="1" conaffinity="0"'
@@ -16,7 +19,7 @@ _FLOOR = 'contype="2" conaffinity="0"'
 _WHEEL = 'contype="0" conaffinity="2"'
 
 
-def build_mjcf(world: World, robot: Robot) -> str:
+def build_mjcf(name: str, solids: Iterable[Solid], robot: Robot) -> str:
     """
     Return the MJCF text.
 
@@ -25,14 +28,14 @@ def build_mjcf(world: World, robot: Robot) -> str:
     sees. Wheels are spheres (one contact each); the friction of floor contacts is the floor's,
     except for the casters, which slide.
     """
-    return f'''<mujoco model={quoteattr(world.name)}>
+    return f'''<mujoco model={quoteattr(name)}>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="0.002" integrator="Euler" cone="elliptic" impratio="5" iterations="20">
  <flag autoreset="disable"/>
 </option>
 <worldbody>
  <geom name="floor" type="plane" size="0 0 1" {_FLOOR} priority="1" friction="0.8 0 0"/>
-{_solids(world)}
+{_solids(solids)}
  <body name="base" pos="0 0 {robot.wheel_radius}">
   <freejoint name="base"/>
   {_base(robot)}
@@ -51,19 +54,43 @@ def build_mjcf(world: World, robot: Robot) -> str:
 </mujoco>'''
 
 
-def _solids(world: World) -> str:
-    lines = []
-    for solid in world.solids():
-        half = solid.height / 2
-        where = f'pos="{solid.x!r} {solid.y!r} {half!r}"'
-        if isinstance(solid, Box):
-            shape = f'type="box" size="{solid.sx / 2!r} {solid.sy / 2!r} {half!r}"'
-            where += f' euler="0 0 {solid.yaw!r}"'
+def _solids(solids: Iterable[Solid]) -> str:
+    lines: list[str] = []
+    for solid in solids:
+        if solid.own is not None and not solid.moved:
+            # The numbers of the world as they are, so that its physics is the same to the bit.
+            lines.append(_own(solid.own))
         else:
-            shape = f'type="cylinder" size="{solid.r!r} {half!r}"'
-        name = quoteattr(f'solid_{solid.name}')
-        lines.append(f' <geom name={name} group="1" {shape} {where} {_SOLID}/>')
+            lines += [_part(part) for part in solid.placed()]
     return '\n'.join(lines)
+
+
+def _own(solid: Box | Cylinder) -> str:
+    half = solid.height / 2
+    where = f'pos="{solid.x!r} {solid.y!r} {half!r}"'
+    if isinstance(solid, Box):
+        shape = f'type="box" size="{solid.sx / 2!r} {solid.sy / 2!r} {half!r}"'
+        where += f' euler="0 0 {solid.yaw!r}"'
+    else:
+        shape = f'type="cylinder" size="{solid.r!r} {half!r}"'
+    name = quoteattr(f'solid_{solid.name}')
+    return f' <geom name={name} group="1" {shape} {where} {_SOLID}/>'
+
+
+def _part(part: Part) -> str:
+    size = list(part.size)
+    if part.kind == 'box':
+        size = [side / 2 for side in size]
+    elif part.kind == 'cylinder':
+        size[1] /= 2
+    x, y, z, w = part.orientation
+    shape = f'type="{part.kind}" size="{_text(size)}"'
+    where = f'pos="{_text(part.position)}" quat="{_text((w, x, y, z))}"'
+    return f' <geom group="1" {shape} {where} {_SOLID}/>'
+
+
+def _text(numbers: Iterable[float]) -> str:
+    return ' '.join(repr(float(number)) for number in numbers)
 
 
 def _base(robot: Robot) -> str:
@@ -90,7 +117,7 @@ def _wheel(side: str, robot: Robot, sign: int) -> str:
     spin, across = m * r**2 / 2, m * r**2 / 4
     # Armature (the rotor's inertia through the gear) and damping keep the small wheels stable.
     return f'''<body name="{side}_wheel" pos="0 {sign * robot.wheel_separation / 2} 0">
-   <joint name="{side}" type="hinge" axis="0 1 0" armature="0.0004"
+   <joint name="{side}" type="hinge" axis="0 1 0" armature="{robot.armature}"
     damping="{robot.viscous_friction}" frictionloss="{robot.wheel_friction(0.0)}"/>
    <inertial pos="0 0 0" mass="{m}" diaginertia="{across} {spin} {across}"/>
    <geom name="{side}_wheel" type="sphere" size="{r}" mass="0" {_WHEEL} group="2"/>

@@ -14,19 +14,21 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.node import Node
 from sensor_msgs.msg import TimeReference
-from std_srvs.srv import Empty
 
-from tl_adapt.demo.world import load_world
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.ros.inbox import SUBSCRIPTION_EVENTS, Inbox
+from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.node_main import run_node
 from tl_adapt.simulators import options as parameters
-from tl_adapt.simulators.base import Sample, SimulatorError
+from tl_adapt.simulators.base import Sample
+from tl_adapt.simulators.engine import Engine
+from tl_adapt.simulators.engines import make_engine
 from tl_adapt.simulators.latency import Answer, CommandQueue, LatencyModel
 from tl_adapt.simulators.messages import QOS, SensorPublisher
-from tl_adapt.simulators.mujoco_sim import MujocoSimulator
+from tl_adapt.simulators.services.offer import Services
+from tl_adapt.simulators.stepping import joined, wait_for_answer
 
 _WAKE = 0.05  # s; how late a deadline may be noticed
+_PATIENCE = 0.1  # s; an answer that takes longer keeps no other request waiting
 _KEPT_ANSWERS = 50  # scans whose answers are still taken in mode real_time
 
 
@@ -46,7 +48,7 @@ class SimulatorNode(Node):
         read_only = ParameterDescriptor(read_only=True, description='whether to start paused')
         self.paused = bool(self.declare_parameter('paused', True, read_only).value)
         self.missed = 0
-        self._simulator = self._build(self.options)
+        self._simulator: Engine = make_engine(self.options)
         self._publisher = SensorPublisher(
             self, self.options.beams, self._simulator.range_min, self._simulator.range_max
         )
@@ -55,32 +57,44 @@ class SimulatorNode(Node):
         self._answers: dict[int, Answer] = {}
         self._unpublished: Sample | None = None
         self._pending: Answer | None = None
-        self._deadline = self._wall_start = 0.0
-        self._published_ns = 0
+        self._parts: list[tuple[int, Sample]] = []
+        self._asked = self._served = self._deadline = self._wall_start = 0.0
+        self._quitting = False
+        self.published_ns = 0
         self._gather_until: float | None = time.monotonic() + self.options.answer_timeout
-        self._reset(keep_battery=False, time_ns=0)
+        self.reset()
         # A compute time alone is no answer: it may wait until the command has come.
         self._compute_times = Inbox(self)
         self._compute_times.subscribe(TimeReference, 'compute_time', self._on_compute_time, QOS)
-        for kind, topic, heard in (
-            (TwistStamped, 'cmd_vel', self._on_stamped),
-            (Twist, 'cmd_vel_unstamped', self._on_twist),
-        ):
-            self.create_subscription(kind, topic, heard, QOS, event_callbacks=SUBSCRIPTION_EVENTS)
-        for name, callback in (
-            ('pause_physics', self._on_pause),
-            ('unpause_physics', self._on_unpause),
-            ('reset_world', self._on_reset_world),
-            ('reset_simulation', self._on_reset_simulation),
-        ):
-            self.create_service(Empty, name, callback)
+        self._commands = Inbox(self, open=True)
+        # A topic has one type: software of Humble sends plain Twists, later ones stamped ones.
+        text = 'whether cmd_vel is a TwistStamped; a Twist on cmd_vel_unstamped serves then, too'
+        stamped = self.declare_parameter(
+            'stamped_cmd_vel', True, ParameterDescriptor(read_only=True, description=text)
+        ).value
+        if stamped:
+            self._commands.subscribe(TwistStamped, 'cmd_vel', self._on_stamped, QOS)
+        name = 'cmd_vel_unstamped' if stamped else 'cmd_vel'
+        self._commands.subscribe(Twist, name, self._on_twist, QOS)
+        self._offered = Services(self)
         self.add_on_set_parameters_callback(self._on_parameters)
 
+    def destroy_node(self) -> None:
+        """End what the simulation runs in, too."""
+        self._simulator.close()
+        super().destroy_node()
+
     def run(self, executor: SingleThreadedExecutor) -> None:
-        """Simulate, and serve requests between the steps, until the context is shut down."""
-        while executor.context.ok():
+        """
+        Simulate, and serve requests between the steps, until the context is shut down.
+
+        Raises SimulatorError if the simulation can not go on: whoever needs it starts it anew.
+        """
+        while executor.context.ok() and not self._quitting:
             if self.paused:
+                self._offered.open = True
                 executor.spin_once(timeout_sec=1.0)
+                self._simulator.check()
             elif self._pending is not None:
                 self._await_answer(executor)
             elif not self._has_company():
@@ -113,43 +127,90 @@ class SimulatorNode(Node):
         if self._unpublished is None:
             if self.options.mode == 'real_time' and not self._wait_wall(executor):
                 return
-            self._unpublished = self._advance()
+            self._advance(self._rest_ns())
             # Requests that came meanwhile, such as a pause, go before the publishing.
+            self._offered.open = time.monotonic() > self._served + _PATIENCE / 2
             _serve(executor)
-            if self.paused or self._unpublished is None:
+            if self._offered.open:
+                self._served = time.monotonic()
+            if self.paused or self._unpublished is None:  # a reset threw it away
                 return
+        self._publish()
+
+    def _publish(self) -> None:
+        """Publish the sample of the period that is complete, and begin to wait for its answer."""
+        if self._unpublished is None:
+            return
         sample, self._unpublished = self._unpublished, None
         answer = Answer(sample.time_ns)
         if self.options.mode == 'lock_step':
             self._answers = {sample.time_ns: answer}
             self._pending = answer
-            self._deadline = time.monotonic() + self.options.answer_timeout
+            self._asked = time.monotonic()
+            self._deadline = self._asked + self.options.answer_timeout
         else:
             self._answers[sample.time_ns] = answer
             while len(self._answers) > _KEPT_ANSWERS:
                 self._answers.pop(next(iter(self._answers)))
-        self._published_ns = sample.time_ns
+        self.published_ns = sample.time_ns
+        # In lock-step the software's answer is what comes next, and all that is waited for.
+        self._offered.open = self.options.mode != 'lock_step'
+        self._offered.publish()
         self._publisher.publish(sample, self.options.period_ns / 1e9)
 
-    def _advance(self) -> Sample | None:
+    def _rest_ns(self) -> int:
+        """Return the simulated time [ns] until the present period is complete."""
         period = self.options.period_ns
-        commands = self._queue.take(self._simulator.time_ns + period)
-        try:
-            return self._simulator.advance(period, commands)
-        except SimulatorError as error:
-            self.get_logger().error(f'{error}; paused at the start until the next reset')
-            self._reset(keep_battery=True, time_ns=self._simulator.time_ns)
-            self.paused = True
-            return None
+        rest = self.published_ns + period - self._simulator.time_ns
+        return rest if rest > 0 else period
+
+    def _advance(self, duration_ns: int) -> None:
+        """Simulate, not beyond the end of the period."""
+        complete = duration_ns == self._rest_ns()
+        commands = self._queue.take(self._simulator.time_ns + duration_ns)
+        sample = self._simulator.advance(duration_ns, commands)
+        self._parts.append((duration_ns, sample))
+        if complete:
+            self._unpublished, self._parts = joined(self._parts), []
+
+    def step(self, steps: int) -> None:
+        """
+        Simulate so many steps of the physics while paused, and publish each complete period.
+
+        In lock-step each scan on the way waits for its answer if somebody is there to give it.
+        Raises SimulatorError if the simulation can not go on.
+        """
+        left = steps * self._simulator.step_ns
+        if left:
+            self._publish()
+        self._deadline = time.monotonic() + self.options.answer_timeout
+        while left > 0 and self.context.ok():
+            if self._pending is not None and not self._can_be_answered():
+                self._pending = None
+            wait_for_answer(
+                lambda: self.context.ok() and self._look_at_answer(),
+                self._commands,
+                self._compute_times,
+            )
+            if self.options.mode == 'real_time':
+                self._schedule_answers()
+            duration = min(left, self._rest_ns())
+            self._advance(duration)
+            self._publish()
+            left -= duration
 
     def _await_answer(self, executor: SingleThreadedExecutor) -> None:
-        answer = self._pending
-        if answer is None:
-            return
         executor.spin_once(timeout_sec=_WAKE)
         self._compute_times.take()
-        if self._pending is not answer or self.paused:
-            return
+        if not self.paused and self._look_at_answer():
+            self._compute_times.open = self._pending is not None and self._pending.answered
+            self._offered.open = time.monotonic() > self._asked + _PATIENCE
+
+    def _look_at_answer(self) -> bool:
+        """Take the answer that is there, or none at the deadline; return whether to wait on."""
+        answer = self._pending
+        if answer is None:
+            return False
         if answer.complete(self.options.compute_time_sources):
             self._schedule(answer)
         elif time.monotonic() > self._deadline:
@@ -163,10 +224,10 @@ class SimulatorNode(Node):
             )
             self._schedule(answer)
         else:
-            self._compute_times.open = answer.answered
-            return
+            return True
         self._pending = None
         self._compute_times.open = False
+        return False
 
     def _schedule(self, answer: Answer) -> None:
         """Put the command of an answer into the queue, to take effect when it would be there."""
@@ -194,11 +255,15 @@ class SimulatorNode(Node):
         late = wait < -self.options.period_ns / 1e9 / self.options.real_time_factor
         self._wall_start = time.monotonic() + (0.0 if late else wait)
         self._compute_times.take()
+        self._schedule_answers()
+        return True
+
+    def _schedule_answers(self) -> None:
+        """Let all commands that have come count, in mode real_time."""
         for answer in self._answers.values():
             if answer.answered:
                 self._schedule(answer)
                 answer.answered, answer.command = False, None
-        return True
 
     def _now_ns(self) -> int:
         """Return the simulated time that the wall clock stands for, in mode real_time."""
@@ -206,14 +271,14 @@ class SimulatorNode(Node):
         period = self.options.period_ns
         return self._simulator.time_ns + min(max(round(passed * 1e9), 0), period)
 
-    def _on_stamped(self, message: TwistStamped) -> None:
+    def _on_stamped(self, message: TwistStamped, _: object) -> None:
         stamp = message.header.stamp
         answer = self._answers.get(stamp.sec * 1_000_000_000 + stamp.nanosec)
         if answer is None and self.options.mode == 'real_time' and self._answers:
             answer = next(reversed(self._answers.values()))  # a stamp of another clock
         self._take_command(answer, message.twist)
 
-    def _on_twist(self, message: Twist) -> None:
+    def _on_twist(self, message: Twist, _: object) -> None:
         """Take a command without a stamp as the answer to the newest scan."""
         self._take_command(next(reversed(self._answers.values()), None), message)
 
@@ -236,27 +301,27 @@ class SimulatorNode(Node):
             if not answer.give_compute_time(message.source, seconds):
                 self.get_logger().error(f'compute time of {message.source} refused: {seconds} s')
 
-    def _on_pause(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
-        self.paused = True
-        return response
+    @property
+    def simulator(self) -> Engine:
+        """Return the physics, another one after a change of the world."""
+        return self._simulator
 
-    def _on_unpause(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
+    def pause(self) -> None:
+        """Let time stand still."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let time go on."""
         if self.paused:
             self.paused = False
             self._wall_start = time.monotonic()
             self._deadline = self._gather_until = self._wall_start + self.options.answer_timeout
-        return response
 
-    def _on_reset_world(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
-        # What was simulated but not published yet has not been.
-        self._reset(keep_battery=True, time_ns=self._published_ns)
-        return response
+    def quit(self) -> None:
+        """End the node, once what it does now is done."""
+        self._quitting = True
 
-    def _on_reset_simulation(self, _: Empty.Request, response: Empty.Response) -> Empty.Response:
-        self._reset(keep_battery=False, time_ns=0)
-        return response
-
-    def _reset(self, *, keep_battery: bool, time_ns: int) -> None:
+    def reset(self, *, keep_battery: bool = False, time_ns: int = 0) -> None:
         """Put everything back, at once; nothing is published before the next step."""
         o = self.options
         self._simulator.reset(
@@ -264,18 +329,12 @@ class SimulatorNode(Node):
         )
         self._latency = LatencyModel(o.compute_time_sources)
         self._queue.clear()
-        self._published_ns = time_ns
+        self.published_ns = time_ns
         self._answers = {}
         self._pending = self._unpublished = None
+        self._parts = []
         self.missed = 0
         self._wall_start = time.monotonic()
-
-    def _build(self, o: parameters.Options) -> MujocoSimulator:
-        simulator = MujocoSimulator(
-            load_world(o.world), physics=o.physics, physics_step=o.physics_step, beams=o.beams
-        )
-        simulator.check_start(o.start_pose)
-        return simulator
 
     def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
         """Check all values, then let them count at once; a new model means a reset."""
@@ -290,18 +349,20 @@ class SimulatorNode(Node):
                 rule = f'{", ".join(sorted(changed))} can only be changed while paused'
                 return SetParametersResult(successful=False, reason=rule)
             if changed:
-                built = self._build(new)
+                built = make_engine(new)
             else:
                 self._simulator.check_start(new.start_pose)
         except TlAdaptError as error:
             return SetParametersResult(successful=False, reason=str(error))
         old, self.options = self.options, new
         if changed:
+            self._simulator.close()
             self._simulator = built
             self._publisher.set_scan(new.beams, built.range_min, built.range_max)
-            self._reset(keep_battery=False, time_ns=0)
+            self.reset()
         elif new.physics != old.physics:
             self._simulator.set_physics(new.physics)
+        self._simulator.exact_reset = new.exact_reset
         if new.compute_time_sources != old.compute_time_sources:
             self._latency = LatencyModel(new.compute_time_sources)
         if new.mode != old.mode:

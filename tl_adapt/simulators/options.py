@@ -19,14 +19,16 @@ from tl_adapt.errors import InputError
 from tl_adapt.simulators.base import PHYSICS_OPTIONS, Physics
 
 MODES = ('lock_step', 'real_time')
+ENGINES = ('mujoco', 'gazebo')
 # Changing one of these makes a new model.
-STRUCTURAL = frozenset({'world', 'beams', 'physics_step'})
+STRUCTURAL = frozenset({'engine', 'world', 'beams', 'physics_step'})
 
 
 @dataclass(frozen=True)
 class Options:
     """Hold what the node's parameters say, those of the physics in `physics`."""
 
+    engine: str = 'mujoco'
     mode: str = 'lock_step'
     real_time_factor: float = 1.0
     world: str = 'room'
@@ -37,6 +39,7 @@ class Options:
     start_pose: tuple[float, ...] = (-2.3, -2.3, 0.6)
     cpu_factor: float = 1.0
     command_latency: float = 0.0
+    exact_reset: bool = False
     compute_time_sources: tuple[str, ...] = ()
     answer_timeout: float = 2.0
     physics: Physics = Physics()
@@ -60,8 +63,10 @@ class Options:
             if k in _OWN
         }
         options = replace(self, physics=self.physics.changed(**physics), **rest)
-        if options.mode not in MODES:
-            raise InputError(f'must be one of {list(MODES)}', key='mode', value=options.mode)
+        for name, known in (('mode', MODES), ('engine', ENGINES)):
+            value = getattr(options, name)
+            if value not in known:
+                raise InputError(f'must be one of {list(known)}', key=name, value=value)
         sources = options.compute_time_sources
         if len(set(sources)) < len(sources) or not all(sources):
             rule = 'must be names that differ'
@@ -80,7 +85,7 @@ _OWN = {field.name for field in fields(Options)} - {'physics'}
 
 _NUMBERS: dict[str, tuple[float, float, str, str]] = {
     'real_time_factor': (0.01, 100.0, '-', 'simulated per wall time in mode real_time'),
-    'physics_step': (0.0005, 0.0025, 's', 'time step of the physics'),
+    'physics_step': (0.0005, 0.005, 's', 'time step of the physics; at most 0.0025 in MuJoCo'),
     'scan_rate': (1.0, 50.0, 'Hz', 'rate of all sensors'),
     'beams': (1, 4096, '-', 'beams of the lidar over the full circle'),
     'seed': (0, 2**62, '-', 'seed of the sensor noise; counts from the next reset on'),
@@ -90,6 +95,8 @@ _NUMBERS: dict[str, tuple[float, float, str, str]] = {
 }
 
 _TEXTS = {
+    'engine': 'physics engine: mujoco (embedded) or gazebo (a gzserver of its own)',
+    'exact_reset': 'whether Gazebo is started anew at each reset, so that runs repeat bit by bit',
     'mode': 'lock_step: each scan waits for its answer; real_time: none does',
     'world': 'name or file of the world',
     'start_pose': 'x [m], y [m], yaw [rad] at a reset, in the frame map',

@@ -21,6 +21,7 @@ class Robot:
     wheel_radius: float = 0.033
     wheel_separation: float = 0.16
     wheel_mass: float = 0.028
+    armature: float = 0.0004          # kg m^2, of a rotor through its gear
     base_mass: float = 0.944
     mass_x: float = -0.015            # the rear caster carries a part of the weight
     mass_height: float = 0.06
@@ -67,6 +68,10 @@ class Robot:
         """Return the dry friction torque of one wheel [N m]; it grows with the load."""
         load = (self.mass + payload) * 9.81 / 2
         return self.gear_friction + self.rolling_resistance * load * self.wheel_radius
+
+    def payload_inertia(self, mass: float) -> float:
+        """Return the payload's moment of inertia [kg m^2] about any axis: a cube of 8 cm."""
+        return mass * 0.08**2 / 6
 
     def motor_power(self, torque: np.ndarray, speed: np.ndarray) -> np.ndarray:
         """

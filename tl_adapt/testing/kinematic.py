@@ -31,7 +31,7 @@ def cast_rays(
 
 class KinematicSimulator:
     """
-    Move a point with a hull exactly as commanded; follows the protocol `Simulator`.
+    Move a point with a hull exactly as commanded; the protocol `Simulator` without its entities.
 
     Needs no MuJoCo, so tests of the robot software run anywhere. Only `scan_noise` and
     `odometry_drift` of the physics are there.

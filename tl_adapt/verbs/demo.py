@@ -22,11 +22,18 @@ from tl_adapt.store import Store
 from tl_adapt.study import load_study
 from tl_adapt.verbs.transfer import write_result
 
+#: The shipped study by the simulator that it measures in.
+_STUDIES = {'mujoco': 'demo', 'gazebo': 'demo_gazebo'}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument(
-        '--study', default='demo', help='study file, or the name of a shipped one (demo)'
+        '--study', default='', help='study file, or the name of a shipped one (demo)'
+    )
+    parser.add_argument(
+        '--simulator', choices=('mujoco', 'gazebo'), default='mujoco',
+        help='what the shipped study simulates in (mujoco, which is embedded)',
     )
     parser.add_argument(
         '--output', type=Path, default=Path('output'), help='folder for all results (output)'
@@ -50,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
         if value < low:
             raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
     adapt = import_ros('tl_adapt.demo.adaptation_run', 'the demo').adaptation
-    study = load_study(args.study)
-    folder = args.output / 'demo'
+    if args.study and args.simulator != 'mujoco':
+        rule = 'the study names its simulator, so there can be no --study'
+        raise InputError(rule, key='--simulator', value=args.simulator)
+    study = load_study(args.study or _STUDIES[args.simulator])
+    folder = args.output / study.name
     path = folder / 'measurements.sqlite'
     if args.fresh:
         with take_lock(path):  # nobody may be writing to what goes

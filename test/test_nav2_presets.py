@@ -153,6 +153,16 @@ def test_a_whole_study_is_complete(name):
     assert study.mission.action == 'navigate_to_pose' and study.mission.settle > 0
 
 
+def test_a_part_for_modern_gazebo():
+    study = study_from_dict({'extends': ['nav2_mppi', 'nav2/modern_gazebo']})
+    assert study.source.options['simulator'] == {
+        'node': 'gzserver', 'interface': 'simulation_interfaces', 'entity': 'turtlebot3_waffle',
+        'pause_for': 'reset',
+    }
+    assert study.source.identity['physics'] == 'gazebo'
+    assert 'gzserver' in study.source.options['bringup'][0]['nodes']
+
+
 def test_a_period_of_mppi_is_not_longer_than_its_step():
     study = load_study('nav2_mppi')
     for configuration in study.space.sample(64, seed=1):
@@ -169,7 +179,7 @@ def test_pure_pursuit_looks_ahead_by_one_of_two():
         assert configuration[unused] == space[unused].default
 
 
-@pytest.mark.parametrize('name', [*WHOLE, *PARTS, 'nav2/base'])
+@pytest.mark.parametrize('name', [*WHOLE, *PARTS, 'nav2/base', 'nav2/modern_gazebo'])
 def test_what_was_never_run_on_nav2_says_so(name):
     text = ' '.join(shipped_file(f'{name}.yaml').read_text().replace('\n#', ' ').split())
     assert re.search(r'[Nn]ever (run )?on Nav2 itself', text)

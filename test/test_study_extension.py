@@ -101,6 +101,12 @@ mission: {frame: map}
     )
     path = file('own.yaml', 'extends: base.yaml\nmission: {goals: [~]}\n')
     assert error_of(load_study, path) == f'{path}: mission.goals[0]: has no value'
+    # A base may drop what one before it gives.
+    file('part.yaml', 'limits: ~\n')
+    path = file('own.yaml', 'extends: [base.yaml, part.yaml]\n')
+    assert load_study(path).limits == ()
+    path = file('own.yaml', 'extends: [part.yaml, base.yaml]\n')
+    assert 'part.yaml: limits: has no value, and nothing is' in error_of(load_study, path)
     # What takes the place of something inherited inherits nothing of it.
     path = file('own.yaml', '''
 extends: base.yaml

@@ -78,7 +78,7 @@ class _Merger:
 
     def add(self, data: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> None:
         """Add a file's content on top; `above` are the files that led to it."""
-        refuse_strange(data, path, dropping='extends' in data)
+        refuse_strange(data, path, dropping=bool(above) or 'extends' in data)
         chain = (*above, path)
         for name in self._names(data, path):
             try:

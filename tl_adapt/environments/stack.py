@@ -152,7 +152,11 @@ class StackEnvironment:
 
     def _deadline(self, *, mission: bool = True) -> float:
         """Return how long one request may take, in s."""
-        seconds = float(self._spec.options.get('startup_timeout', _STARTUP)) + _MARGIN
+        seconds = float(self._spec.options.get('startup_timeout', _STARTUP))
+        if 'lifecycle_nodes' in self._spec.options:
+            # To be there, to be taken down, to be brought up, to be active: each may take as long.
+            seconds *= 4
+        seconds += _MARGIN
         if mission and self._study.mission is not None:
             seconds += self._study.mission.wall_timeout
         return seconds

@@ -23,7 +23,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS
 from tl_adapt.ros.message_info import with_info
@@ -142,6 +142,8 @@ class Goals:
             self._waiter.until(
                 lambda: self._over(goal), 'the goal did not end', deadline=_CANCEL
             )
+        except ApparatusError:
+            raise
         except MeasurementError:
             return False
         return True
@@ -153,12 +155,10 @@ class Goals:
         Raises MeasurementError: some parameters are refused, or not taken in silence, while a
         goal runs. A goal that is somebody else's is never cancelled.
         """
-        if not any(map(self._active, self._statuses)) or not self._there('cancel_goal'):
+        if self._idle() or not self._there('cancel_goal'):
             return
-        self._waiter.until(
-            lambda: not any(map(self._active, self._statuses)),
-            f'action {self._mission.action} still has a goal that was not ended',
-        )
+        problem = f'action {self._mission.action} still has a goal that was not ended'
+        self._waiter.until(self._idle, problem)
 
     def forget(self) -> None:
         """Forget the results of past goals."""
@@ -203,6 +203,10 @@ class Goals:
         text = ' '.join(str(getattr(result, 'error_msg', '')).split())
         parts = [f'error code {code}'] * bool(code) + [text] * bool(text)
         return f' ({", ".join(parts)})' if parts else ''
+
+    def _idle(self) -> bool:
+        with self._changed:
+            return not any(map(self._active, self._statuses))
 
     def _active(self, goal: bytes) -> bool:
         return self._statuses.get(goal, (GoalStatus.STATUS_UNKNOWN, 0))[0] in ACTIVE

@@ -9,29 +9,28 @@ All waiting is done here, in the thread that calls; callbacks only note what cam
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from tl_adapt.errors import ApparatusError, InputError, MeasurementError
-from tl_adapt.ros.fail_rules import applies
+from tl_adapt.errors import ApparatusError, MeasurementError
+from tl_adapt.ros.fail_rules import WatchedRules
 from tl_adapt.ros.goals import SUCCEEDED, Goals, RejectedError, put_pose, put_time
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
-from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
+from tl_adapt.ros.recorder import SimClock, sent_ns, stamp_of
 from tl_adapt.ros.simulator_control.base import SimulatorControl
 from tl_adapt.ros.simulator_control.find import make_control
 from tl_adapt.ros.simulator_control.place import place
 from tl_adapt.ros.waiting import Waiter
 
 if TYPE_CHECKING:
-    from tl_adapt.study import FailRule, Mission
+    from tl_adapt.study import Mission
 
 # The pose where a localizer answers an initial pose: the demo's and Nav2's.
 _POSE_TOPICS = ('pose', 'amcl_pose')
@@ -90,15 +89,14 @@ class MissionRunner:
         self._changed, self._wake = self.waiter.changed, self.waiter.wake
         self._wait = self.waiter.until
         self._results: list[tuple[int, int, str]] = []
-        self._failures: list[tuple[int, str]] = []
         self._poses: list[tuple[int, int, float]] = []
         self._since = 0
         self._sequence = 0
-        self._watched: dict[str, Any] = {}
         self._simulator = simulator or {}
         self._control: SimulatorControl | None = None
         self._pauses = self._held = False  # whether time can, and until the goal does, stand still
         self.goals = Goals(node, mission, clock, self.waiter)
+        self._rules = WatchedRules(node, mission.fail_when, clock, inbox, self.waiter)
         if mission.result_topic:
             node.create_subscription(
                 Header,
@@ -131,8 +129,7 @@ class MissionRunner:
                 f'nothing listens on topic {self._mission.initialpose_topic}',
                 poll=0.01,
             )
-        for rule in self._mission.fail_when:
-            self._watch(rule)
+        self._rules.connect()
 
     def warm_up(self) -> None:
         """
@@ -252,7 +249,7 @@ class MissionRunner:
         self._since = time.time_ns()
         with self._changed:
             self._results.clear()
-            self._failures.clear()
+        self._rules.begin(self._since)
         self.goals.forget()
         self._inbox.take()
         before = self._clock.now()
@@ -292,7 +289,7 @@ class MissionRunner:
         limit = ending.start_ns + round(self._mission.timeout * 1e9)
         events = [(ending.end_ns, 1, ending.outcome)]
         with self._changed:
-            events += [(at, 0, why) for at, why in self._failures if at >= ending.start_ns]
+            events += [(at, 0, why) for at, why in self._rules.failures(ending.start_ns)]
             results = [(at, what) for _, at, what in self._results if at >= ending.start_ns]
         if len(results) >= len(self._mission.goals):
             at, what = results[len(self._mission.goals) - 1]
@@ -338,7 +335,7 @@ class MissionRunner:
     def _look(self, start: int, limit: int, goal: bytes, number: int) -> Ending | None:
         """Return how the mission ended, None if it goes on."""
         with self._changed:
-            failures = [failure for failure in self._failures if failure[0] >= start]
+            failures = self._rules.failures(start)
             results = [(at, what) for _, at, what in self._results if at >= start]
             end = self.goals.end_of(goal)
         if failures:
@@ -352,36 +349,6 @@ class MissionRunner:
         if self._mission.result_topic or end is None:
             return None
         return Ending(end.outcome, start, max(self._clock.at(end.sent), start))
-
-    def _watch(self, rule: FailRule) -> None:
-        """Subscribe to what may end the mission early, once its type is known."""
-        if rule.topic in self._watched:
-            return
-        find = functools.partial(self._node.get_publishers_info_by_topic, rule.topic)
-        self._wait(lambda: bool(find()), f'no publisher on topic {rule.topic}', poll=0.01)
-        rules = [other for other in self._mission.fail_when if other.topic == rule.topic]
-        self._watched[rule.topic] = self._inbox.subscribe(
-            message_type(find()[0].topic_type),
-            rule.topic,
-            lambda message, info: self._on_watched(rules, message, info),
-            matching_qos(self._node, rule.topic),
-        )
-
-    def _on_watched(self, rules: Iterable[FailRule], message: Any, info: Any) -> None:
-        sent = sent_ns(info)
-        if sent < self._since:
-            return
-        for rule in rules:
-            try:
-                reason = rule.reason if applies(rule, message) else ''
-            except (InputError, AttributeError, TypeError) as error:
-                reason = f'fail_when on topic {rule.topic} can not be judged ({error})'
-            if reason:
-                stamp = stamp_of(message)
-                at = self._clock.at(sent) if stamp is None else stamp
-                with self._changed:
-                    self._failures.append((at, reason))
-        self._wake()
 
     def _on_result(self, message: Header, info: Any) -> None:
         sent = sent_ns(info)

@@ -83,7 +83,7 @@ class Process:
 
     def start(self, parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """
-        Start the process; `parameters` (node -> name -> value) go onto its command line.
+        Start the process; `parameters` (full node name -> name -> value) hold from the start.
 
         Raises MeasurementError if the program can't be started.
         """
@@ -91,10 +91,11 @@ class Process:
         if parameters:
             if '--ros-args' not in command:
                 command.append('--ros-args')
-            for node, values in parameters.items():
-                for name, value in values.items():
-                    # JSON's numbers, strings and lists are YAML's too.
-                    command += ['-p', f'{node.strip("/")}:{name}:={json.dumps(value)}']
+            # Not as `-p NODE:NAME:=VALUE`: that knows no namespaces. JSON is YAML, too.
+            path = self.log.with_suffix('.parameters.yaml')
+            content = {node: {'ros__parameters': values} for node, values in parameters.items()}
+            path.write_text(json.dumps(content))
+            command += ['--params-file', str(path)]
         with self.log.open('ab') as log:
             self._log_start = log.tell()
             try:

@@ -24,6 +24,7 @@
 #include <gazebo/common/Events.hh>
 #include <gazebo/common/Plugin.hh>
 #include <gazebo/gazebo_config.h>
+#include <gazebo/physics/ode/ODEJoint.hh>
 #include <gazebo/physics/physics.hh>
 #include <gazebo/sensors/RaySensor.hh>
 #include <gazebo/sensors/SensorManager.hh>
@@ -88,10 +89,10 @@ private:
     for (int i = 0; i < 2; ++i) {
       filtered_[i] += share * (wanted_[i] - filtered_[i]);
       // Not a torque but a speed with a limited torque: the solver treats it implicitly, so that
-      // small wheels stay stable.
-      wheels_[i]->SetParam("fmax", 0, torque_);
+      // small wheels stay stable. By number, as looking a parameter up by name takes its time.
       const double size = std::max(std::abs(filtered_[i]) - deadband_, 0.0) * slope_;
-      wheels_[i]->SetParam("vel", 0, std::copysign(size, filtered_[i]));
+      motors_[i]->SetParam(dParamFMax, torque_);
+      motors_[i]->SetParam(dParamVel, std::copysign(size, filtered_[i]));
     }
   }
 
@@ -132,7 +133,10 @@ private:
         gazebo::sensors::SensorManager::Instance()->GetSensor(
           world_->Name() + "::robot::base::lidar"));
     }
-    if (!model_ || !base_ || !payload_ || !wheels_[0] || !wheels_[1] || !lidar_) {
+    for (int i = 0; i < 2; ++i) {
+      motors_[i] = dynamic_cast<gazebo::physics::ODEJoint *>(wheels_[i].get());
+    }
+    if (!model_ || !base_ || !payload_ || !motors_[0] || !motors_[1] || !lidar_) {
       if (++turns_ > kPatience) {
         this->Die("the world has no robot with base, payload, left, right and lidar");
       }
@@ -142,9 +146,11 @@ private:
     for (auto & wheel : wheels_) {
       wheel->SetProvideFeedback(true);
     }
-    // Else contacts that nobody subscribed to would be thrown away.
-    world_->Physics()->GetContactManager()->SetNeverDropContacts(true);
+    // Contacts that nobody asks for are thrown away, which saves time: only the hull's matter.
+    world_->Physics()->GetContactManager()->CreateFilter(
+      "tl_adapt_hull", world_->Name() + "::robot::base::hull");
     world_->SetPhysicsEnabled(true);
+    hull_ = base_->GetCollision("hull").get();
     ready_ = true;
     std::string out;
     Put(out, static_cast<uint32_t>(getpid()));
@@ -157,17 +163,17 @@ private:
 
   void Log()
   {
-    Row row{};
     double torque[2], speed[2];
     for (int i = 0; i < 2; ++i) {
-      // The joint leaves only its axis free, so what it exerts about that is the motor's.
-      const auto wrench = wheels_[i]->GetForceTorque(0);
-      const auto axis = wheels_[i]->LocalAxis(0);
-      torque[i] = -wrench.body2Torque.Dot(axis);
+      // The joint leaves only its axis free, so what it exerts about that is the motor's. Straight
+      // from ODE: Gazebo's own wrench is turned to and fro between frames first.
+      const auto axis = wheels_[i]->GlobalAxis(0);
+      const dJointFeedback * feedback = motors_[i]->GetFeedback();
+      const dReal * t = feedback->t1;
+      torque[i] = t[0] * axis.X() + t[1] * axis.Y() + t[2] * axis.Z();
       speed[i] = wheels_[i]->GetVelocity(0);
     }
-    row = {torque[0], torque[1], speed[0], speed[1], this->Touching() ? 1.0 : 0.0};
-    rows_.push_back(row);
+    rows_.push_back({torque[0], torque[1], speed[0], speed[1], this->Touching() ? 1.0 : 0.0});
   }
 
   bool Touching() const
@@ -175,10 +181,9 @@ private:
     const auto * manager = world_->Physics()->GetContactManager();
     const auto & contacts = manager->GetContacts();
     for (unsigned int i = 0; i < manager->GetContactCount(); ++i) {
-      for (const auto * collision : {contacts[i]->collision1, contacts[i]->collision2}) {
-        if (collision && collision->GetName() == "hull" && contacts[i]->count > 0) {
-          return true;
-        }
+      const bool hull = contacts[i]->collision1 == hull_ || contacts[i]->collision2 == hull_;
+      if (hull && contacts[i]->count > 0) {
+        return true;
       }
     }
     return false;
@@ -584,6 +589,8 @@ private:
   gazebo::physics::ModelPtr model_;
   gazebo::physics::LinkPtr base_, payload_;
   gazebo::physics::JointPtr wheels_[2];
+  gazebo::physics::ODEJoint * motors_[2] = {nullptr, nullptr};  // the same joints
+  const gazebo::physics::Collision * hull_ = nullptr;
   gazebo::sensors::RaySensorPtr lidar_;
   gazebo::event::ConnectionPtr begin_, end_;
 

@@ -289,6 +289,26 @@ def test_goals_by_topic_in_a_namespace(make):
     assert '/robot1/local_costmap/local_costmap' in measurement.provenance['parameters']
 
 
+@pytest.mark.parametrize(
+    'simulator',
+    [
+        {'node': 'robot', 'reset': 'reset_world'},
+        {'node': 'robot', 'pause': 'pause_physics', 'unpause': 'unpause_physics',
+         'reset': 'reset_world', 'pause_for': 'never'},
+    ],
+)
+def test_a_simulation_that_never_stands_still(make, simulator):
+    def change(content):
+        content['environments']['simulation']['simulator'] = simulator
+
+    environment, default = make(change)
+    for speed in (0.6, 0.3):
+        measurement = environment.measure({**default, 'speed': speed}, 1)
+        assert (measurement.valid, measurement.reason) == (True, '')
+        assert measurement.metrics['way'] == pytest.approx(3.0, abs=0.7)
+        assert 4.0 < measurement.metrics['mission_time'] < 30.0
+
+
 def test_without_nav2_msgs_goals_go_by_topic(make, tmp_path, monkeypatch):
     (tmp_path / 'shadow').mkdir()
     (tmp_path / 'shadow' / 'nav2_msgs.py').write_text("raise ImportError('it is not there')\n")

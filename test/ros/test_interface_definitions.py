@@ -33,6 +33,9 @@ WIRE = {
         '--- geometry_msgs/PoseStamped current_pose; builtin_interfaces/Duration navigation_time; '
         'builtin_interfaces/Duration estimated_time_remaining; int16 number_of_recoveries; '
         'float32 distance_remaining',
+    'nav2_msgs/srv/ManageLifecycleNodes':
+        'uint8 STARTUP=0; uint8 PAUSE=1; uint8 RESUME=2; uint8 RESET=3; uint8 SHUTDOWN=4; '
+        'uint8 CONFIGURE=5; uint8 CLEANUP=6; uint8 command --- bool success',
     'simulation_interfaces/msg/Bounds':
         'uint8 TYPE_EMPTY=0; uint8 TYPE_BOX=1; uint8 TYPE_CONVEX_HULL=2; uint8 TYPE_SPHERE=3; '
         'uint8 type; geometry_msgs/Vector3[] points',

@@ -71,11 +71,12 @@ def test_a_mission_gets_messages_without_info(monkeypatch):
     node = HumbleNode()
     mission = SimpleNamespace(
         goal_topic='goal_pose', outcome_topic='status', result_topic='result',
-        initialpose_topic=None,
+        initialpose_topic=None, goal_interface='topic', fail_when=(),
     )
     runner = MissionRunner(node, mission, None, Mock(), lambda: None, Mock())
     status = GoalStatus(status=GoalStatus.STATUS_EXECUTING)
     node.callbacks['status'](GoalStatusArray(status_list=[status]))
     node.callbacks['result'](Header(frame_id='succeeded'))
-    assert runner._statuses == {bytes(16): GoalStatus.STATUS_EXECUTING}
+    statuses = {goal: status for goal, (status, _) in runner.goals._statuses.items()}
+    assert statuses == {bytes(16): GoalStatus.STATUS_EXECUTING}
     assert [(at, what) for _, at, what in runner._results] == [(0, 'succeeded')]

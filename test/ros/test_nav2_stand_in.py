@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -418,6 +419,24 @@ def test_types_that_are_not_there_are_one_error_before_anything_starts(
     with pytest.raises(TlAdaptError) as caught:
         LiveStack(environment._study, 'simulation', tmp_path)
     assert str(caught.value).startswith(f'{environment._study.path}: {problem}')
+
+
+def test_what_needs_nav2_msgs_says_so(make, tmp_path, monkeypatch):
+    def change(content):
+        content['mission']['goal_interface'] = 'action'
+        content['environments']['simulation']['lifecycle_manager'] = 'manager'
+
+    monkeypatch.setattr('tl_adapt.ros.goals.nav2_msgs', lambda: None)
+    monkeypatch.setitem(sys.modules, 'nav2_msgs.srv', None)
+    study = make(change)[0]._study
+    with pytest.raises(TlAdaptError, match='mission.goal_interface: needs nav2_msgs, which can'):
+        LiveStack(study, 'simulation', tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, 'nav2_msgs.srv', None)
+    problem = 'environments.simulation.lifecycle_manager: needs nav2_msgs/srv/ManageLifecycleNo'
+    study = make(lambda content: change(content) or by_topic(content))[0]._study
+    with pytest.raises(TlAdaptError, match=problem):
+        LiveStack(study, 'simulation', tmp_path)
 
 
 def test_a_missing_type_ends_a_campaign_at_once(make):

@@ -70,7 +70,7 @@ def embedded(seconds: float = 60.0, repeats: int = 3) -> float:
     return bare(MujocoSimulator(), seconds, repeats)
 
 
-def bare_gzserver(step: float, seconds: float, repeats: int) -> float:
+def bare_gzserver(step: float, seconds: float, repeats: int, *flags: str) -> float:
     """
     Return simulated s per wall s of a gzserver without our bridge, its lidar switched on.
 
@@ -80,7 +80,7 @@ def bare_gzserver(step: float, seconds: float, repeats: int) -> float:
     watch = build_plugin(gazebo, Path(__file__).with_name('free_run.cc'))
     text = build_sdf(
         load_world(), Robot(), plugin=watch, physics_step=step, iterations=50, beams=360
-    ).replace('<always_on>0</always_on><update_rate>0</update_rate>',
+    ).replace('<always_on>0</always_on><update_rate>0.01</update_rate>',
               '<always_on>1</always_on><update_rate>10</update_rate>')
 
     def run() -> float:
@@ -89,7 +89,7 @@ def bare_gzserver(step: float, seconds: float, repeats: int) -> float:
             world.write_text(text)
             environment = gazebo.environment(port=free_port(), home=Path(folder))
             done = subprocess.run(
-                [gazebo.gzserver, world], check=True, stdin=subprocess.DEVNULL,
+                [gazebo.gzserver, *flags, world], check=True, stdin=subprocess.DEVNULL,
                 env={**os.environ, **environment, 'FREE_RUN_STEPS': str(round(seconds / step))},
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=DEADLINE, text=True,
             )
@@ -248,15 +248,20 @@ def speeds(args: argparse.Namespace, folder: Path, gazebo: bool) -> dict[str, An
         for step in (0.001, 0.002, 0.004):
             label = f'gazebo {step * 1e3:g} ms'
             alone = bare_gzserver(step, args.seconds, args.repeats)
+            quiet = bare_gzserver(step, args.seconds, args.repeats, '--minimal_comms')
             simulator = GazeboSimulator(physics_step=step)
             try:
                 bridge = bare(simulator, args.seconds, args.repeats)
             finally:
                 simulator.close()
-            result |= {f'{label} bare': alone, f'{label} bridge': bridge}
+            result |= {
+                f'{label} bare': alone, f'{label} bare, minimal_comms': quiet,
+                f'{label} bridge': bridge,
+            }
             line(f'gzserver alone, {step * 1e3:g} ms', alone)
-            ratio = bridge / alone
-            line(f'gzserver + bridge, {step * 1e3:g} ms', bridge, '', f'{ratio:.2f} of it alone')
+            line(f'gzserver --minimal_comms alone, {step * 1e3:g} ms', quiet)
+            note = f'{bridge / alone:.2f} and {bridge / quiet:.2f} of these'
+            line(f'gzserver + bridge (with --minimal_comms), {step * 1e3:g} ms', bridge, '', note)
         kinds += [('gazebo', 'demo_gazebo', 0.002), ('gazebo', 'demo_gazebo', 0.004)]
     for name, base, step in kinds:
         study = variant(folder, f'{name}_{step * 1e3:g}', base, {'physics_step': step})

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_adapt.errors import TlAdaptError
@@ -22,8 +22,14 @@ def cache_folder() -> Path:
     return base / 'tl_adapt'
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
-def file_lock(path: Path, *, deadline: float, what: str) -> Iterator[None]:
+def file_lock(
+    path: Path, *, deadline: float, what: str, say: Callable[[str], None] = _say
+) -> Iterator[None]:
     """
     Hold the lock at `path`; it goes with the process, also when that is killed.
 
@@ -43,7 +49,7 @@ def file_lock(path: Path, *, deadline: float, what: str) -> Iterator[None]:
                         f'another process still {what} after {deadline:g} s; it holds {path}'
                     ) from None
             if not said:
-                print(f'Another process {what}; waiting for it', file=sys.stderr, flush=True)
+                say(f'Another process {what}; waiting for it')
                 said = True
             time.sleep(0.1)
         yield

@@ -40,8 +40,8 @@ class Control:
         (WELL, ''),
         (EntityState((math.nan, 0.0, 0.0)), 'the physics diverged: robot has a NaN pose'),
         (EntityState((0.0, 0.0, 0.0), linear=(math.inf, 0.0, 0.0)), 'NaN pose'),
-        (EntityState((0.0, 0.0, -5000.0)), r'the physics diverged: robot is at \[0.0, 0.0, -5000'),
-        (EntityState((0.0, 0.0, 0.0), (0.7071, 0.0, 0.0, 0.7071)), 'has fallen over: tilted by 90'),
+        (EntityState((0.0, 0.0, -5000.0)), r'diverged: robot is at \[0.0, 0.0, -5000'),
+        (EntityState((0.0, 0.0, 0.0), (0.7071, 0.0, 0.0, 0.7071)), 'fallen over: tilted by 90'),
     ],
 )
 def test_what_ails_a_robot(state, text):

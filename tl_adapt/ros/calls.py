@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.client import Client
+
+_LOOK = 0.1  # s between two looks whether who should answer is still there
 
 
 class Call:
@@ -27,9 +31,14 @@ class Call:
         self._futures.append(future)
         future.add_done_callback(lambda _: self._done.set())
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for an answer, not longer than `seconds`."""
-        return self._done.wait(max(seconds, 0.0))
+    def wait(self, seconds: float, alive: Callable[[], None] = lambda: None) -> bool:
+        """Wait for an answer, not longer than `seconds`; `alive` may raise to end that."""
+        end = time.monotonic() + seconds
+        while not self._done.wait(min(max(end - time.monotonic(), 0.0), _LOOK)):
+            if time.monotonic() >= end:
+                return False
+            alive()
+        return True
 
     def answer(self) -> Any:
         """Return the answer; only after `wait` returned True."""

@@ -136,6 +136,14 @@ class LiveStack:
             self.broken = True
             raise
         except MeasurementError as error:
+            try:
+                self.alive()
+            except SimulatorFailedError:
+                # Whatever went wrong, that is why.
+                self.broken = True
+                raise
+            except MeasurementError:
+                pass
             self._note(result, error)
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
             fine = isinstance(error, (TraceError, RejectedError)) or (
@@ -387,7 +395,7 @@ class _Graph:
             raise MeasurementError('the study has no mission')
         self._inbox = Inbox(self.node)
         self.clock = SimClock(self.node, self._inbox)
-        self.parameters = ParameterClient(self.node)
+        self.parameters = ParameterClient(self.node, alive=stack.alive)
         self.recorder = Recorder(
             self.node, needed_fields(stack.study.metrics.values()), self.clock, self._inbox
         )

@@ -65,8 +65,15 @@ class UnfitParameterError(ParameterError):
 class ParameterClient:
     """Read and set the parameters of other nodes, from any thread that does not spin."""
 
-    def __init__(self, node: Node, *, deadline: float = 5.0) -> None:
-        """Use `node`, which another thread spins; no call takes longer than `deadline` s."""
+    def __init__(
+        self, node: Node, *, deadline: float = 5.0, alive: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Use `node`, which another thread spins; no call takes longer than `deadline` s.
+
+        `alive` is called while an answer is waited for, and may raise to end that.
+        """
+        self._alive = alive
         self._node = node
         self.deadline = deadline
         self._clients: dict[tuple[str, str], Client] = {}
@@ -330,7 +337,7 @@ class ParameterClient:
             for again in (True, False):
                 for node, call in calls.items():
                     left = end - time.monotonic()
-                    if call.wait(left / 2 if again else left):
+                    if call.wait(left / 2 if again else left, self._alive):
                         continue
                     if not again:
                         raise ParameterError(

@@ -78,6 +78,11 @@ class Engine(abc.ABC):
         self._time_ns = 0
 
     @property
+    def about(self) -> str:
+        """Return what runs, for a log."""
+        return self.name
+
+    @property
     def time_ns(self) -> int:
         """Return the simulated time [ns]."""
         return self._time_ns

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from tl_adapt.demo.world import load_world
 from tl_adapt.simulators.engine import Engine
@@ -23,9 +24,10 @@ def make_engine(options: Options) -> Engine:
     Raises InputError for a bad option, TlAdaptError if the engine is not installed or not started.
     """
     module, name = _ENGINES[options.engine]
+    own: dict[str, Any] = {'viewable': options.viewable} if options.engine == 'gazebo' else {}
     engine: Engine = getattr(importlib.import_module(module), name)(
         load_world(options.world), physics=options.physics, physics_step=options.physics_step,
-        beams=options.beams,
+        beams=options.beams, **own,
     )
     try:
         engine.check_start(options.start_pose)

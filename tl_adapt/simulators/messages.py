@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -17,14 +18,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Imu, LaserScan
 from std_msgs.msg import Bool
 
+from tl_adapt.ros import optional_interfaces
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS
 from tl_adapt.simulators.base import Sample
-
-try:
-    from geometry_msgs.msg import TransformStamped
-    from tf2_msgs.msg import TFMessage
-except ImportError:  # tf2_msgs is not in every installation
-    TFMessage = None
 
 QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -47,7 +43,8 @@ class SensorPublisher:
         self._battery = _publisher(node, BatteryState, 'battery_state')
         self._collision = _publisher(node, Bool, 'collision')
         self._scan = _publisher(node, LaserScan, 'scan')
-        self._tf: Any = TFMessage and _publisher(node, TFMessage, '/tf')
+        tf2_msgs = optional_interfaces.tf2_msgs()
+        self._tf: Any = tf2_msgs and _publisher(node, tf2_msgs.msg.TFMessage, '/tf')
         self._odometry_message = _odometry('odom', 0.01)
         self._truth_message = _odometry('map', 0.0)
         self._battery_message = _battery()
@@ -131,7 +128,7 @@ def _transform(odometry: Odometry) -> Any:
     transform.transform.translation.x = odometry.pose.pose.position.x
     transform.transform.translation.y = odometry.pose.pose.position.y
     transform.transform.rotation = odometry.pose.pose.orientation
-    return TFMessage(transforms=[transform])
+    return optional_interfaces.tf2_msgs().msg.TFMessage(transforms=[transform])
 
 
 def _battery() -> BatteryState:

@@ -49,6 +49,7 @@ class SimulatorNode(Node):
         self.paused = bool(self.declare_parameter('paused', True, read_only).value)
         self.missed = 0
         self._simulator: Engine = make_engine(self.options)
+        self.get_logger().info(f'simulates with {self._simulator.about}')
         self._publisher = SensorPublisher(
             self, self.options.beams, self._simulator.range_min, self._simulator.range_max
         )
@@ -358,6 +359,7 @@ class SimulatorNode(Node):
         if changed:
             self._simulator.close()
             self._simulator = built
+            self.get_logger().info(f'simulates with {built.about}')
             self._publisher.set_scan(new.beams, built.range_min, built.range_max)
             self.reset()
         elif new.physics != old.physics:

@@ -21,7 +21,7 @@ from tl_adapt.simulators.base import PHYSICS_OPTIONS, Physics
 MODES = ('lock_step', 'real_time')
 ENGINES = ('mujoco', 'gazebo')
 # Changing one of these makes a new model.
-STRUCTURAL = frozenset({'engine', 'world', 'beams', 'physics_step'})
+STRUCTURAL = frozenset({'engine', 'world', 'beams', 'physics_step', 'viewable'})
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Options:
     cpu_factor: float = 1.0
     command_latency: float = 0.0
     exact_reset: bool = False
+    viewable: bool = False
     compute_time_sources: tuple[str, ...] = ()
     answer_timeout: float = 2.0
     physics: Physics = Physics()
@@ -97,6 +98,7 @@ _NUMBERS: dict[str, tuple[float, float, str, str]] = {
 _TEXTS = {
     'engine': 'physics engine: mujoco (embedded) or gazebo (a gzserver of its own)',
     'exact_reset': 'whether Gazebo is started anew at each reset, so that runs repeat bit by bit',
+    'viewable': 'whether gzclient can watch Gazebo, which costs time',
     'mode': 'lock_step: each scan waits for its answer; real_time: none does',
     'world': 'name or file of the world',
     'start_pose': 'x [m], y [m], yaw [rad] at a reset, in the frame map',

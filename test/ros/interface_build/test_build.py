@@ -153,7 +153,7 @@ def test_a_lock_that_stays_is_named(write_package, cache, steps, monkeypatch):
     cache.mkdir(parents=True)
     with (cache / 'lock').open('a') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TlAdaptError, match='lock is still locked after 0 s'):
+        with pytest.raises(TlAdaptError, match='still builds interface packages after 0 s'):
             install(write_package().parent)
 
 

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -16,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from tl_adapt.ros.interface_build.wheel import (
     wheel_version,
     write_wheel,
 )
+from tl_adapt.user_cache import cache_folder, file_lock
 
 _GENERATORS = (
     'rosidl_adapter', 'rosidl_generator_c', 'rosidl_generator_py', 'rosidl_typesupport_c',
@@ -41,12 +40,6 @@ _GENERATORS = (
 _STEPS = ('sources', 'compiler', 'wheel')
 _LOCK_DEADLINE = 600.0
 _WORK = 'work-'
-
-
-def cache_folder() -> Path:
-    """Return this user's folder for what can be made again; it may not be there yet."""
-    root = os.environ.get('XDG_CACHE_HOME')
-    return (Path(root) if root else Path.home() / '.cache') / 'tl_adapt'
 
 
 def has_own(name: str) -> bool:
@@ -115,7 +108,8 @@ def install_missing(packages: Sequence[InterfacePackage], say: Callable[[str], N
         )
     cache = cache_folder() / 'interfaces'
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / 'lock', say):
+    what = 'builds interface packages'
+    with file_lock(cache / 'lock', deadline=_LOCK_DEADLINE, what=what, say=say):
         wheels = {
             name: cache / wheel_name(package, key) for name, (package, key) in wanted.items()
         }
@@ -174,25 +168,3 @@ def _make_wheel(package: InterfacePackage, key: str, work: Path, cache: Path) ->
     name = wheel_name(package, key)
     write_wheel(package, key, generated, compiled, work / name)
     (work / name).replace(cache / name)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock at `path`, which goes with the process however that ends."""
-    end = time.monotonic() + _LOCK_DEADLINE
-    said = False
-    with path.open('a') as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    raise TlAdaptError(
-                        f'{path} is still locked after {duration(_LOCK_DEADLINE)}'
-                    ) from None
-            if not said:
-                say('Another build is under way; waiting for it')
-                said = True
-            time.sleep(0.2)
-        yield

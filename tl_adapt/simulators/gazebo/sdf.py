@@ -113,6 +113,7 @@ def _robot(world: World, robot: Robot, beams: int) -> str:
     hull = min(robot.lidar_height - r - 0.005, robot.hull_bottom + half)
     last = 2 * math.pi * (beams - 1) / beams
     return f''' <model name="robot">
+  <allow_auto_disable>0</allow_auto_disable>
   <pose>{x!r} {y!r} 0 0 0 {yaw!r}</pose>
   <link name="base">
    <inertial><pose>{robot.mass_x!r} 0 {robot.mass_height!r} 0 0 0</pose>
@@ -125,7 +126,7 @@ def _robot(world: World, robot: Robot, beams: int) -> str:
    {_caster('rear_caster', -0.08, _CASTER)}
    {_caster('front_caster', 0.08, _CASTER + 0.0015)}
    <sensor name="lidar" type="ray"><pose>0 0 {robot.lidar_height!r} 0 0 0</pose>
-    <always_on>0</always_on><update_rate>0</update_rate><visualize>0</visualize>
+    <always_on>0</always_on><update_rate>0.01</update_rate><visualize>0</visualize>
     <ray><scan><horizontal><samples>{beams}</samples><resolution>1</resolution>
      <min_angle>0</min_angle><max_angle>{last!r}</max_angle></horizontal></scan>
      <range><min>0.01</min><max>{robot.range_max + 1.0!r}</max><resolution>0</resolution></range>

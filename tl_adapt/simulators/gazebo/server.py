@@ -51,17 +51,24 @@ class Server:
     """
 
     def __init__(
-        self, gazebo: Gazebo, world: str, *, port: Callable[[], int] | None = None
+        self,
+        gazebo: Gazebo,
+        world: str,
+        *,
+        port: Callable[[], int] | None = None,
+        viewable: bool = False,
     ) -> None:
         """
         Start the server with a world file's text and wait until the plugin greets.
 
         `port` gives the master's port, anew for each try; left out, the one that
-        GAZEBO_MASTER_URI names comes first, which a worker has for itself.
+        GAZEBO_MASTER_URI names comes first, which a worker has for itself. Unless it is
+        `viewable` by gzclient, the server tells nobody of each contact and pose, and is faster.
         Raises SimulatorError, with the server's last line, if it does not come up.
         """
         self._folder = Path(tempfile.mkdtemp(prefix='tl_adapt-gazebo-'))
         (self._folder / 'robot.world').write_text(world, encoding='utf-8')
+        self._flags = [] if viewable else ['--minimal_comms']
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: wire.Connection | None = None
         try:
@@ -118,10 +125,11 @@ class Server:
             'GZ_PARTITION': f'tl_adapt_{os.getpid()}',
             'TL_ADAPT_GAZEBO_SOCKET': str(theirs.fileno()),
         }
+        world = self._folder / 'robot.world'
         with theirs, (self._folder / 'gzserver.log').open('wb') as log:
             try:
                 self._process = spawn(
-                    [str(gazebo.gzserver), '--verbose', str(self._folder / 'robot.world')],
+                    [str(gazebo.gzserver), '--verbose', *self._flags, str(world)],
                     death_signal=signal.SIGKILL,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                     env=environment, pass_fds=[theirs.fileno()],

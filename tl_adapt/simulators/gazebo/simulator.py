@@ -59,12 +59,14 @@ class GazeboSimulator(Engine):
         beams: int = 360,
         iterations: int = 50,
         exact_reset: bool = False,
+        viewable: bool = False,
     ) -> None:
         """
         Start gzserver; the robot stands at the world's start, at time 0, with seed 0.
 
-        iterations: of the contact solver. Raises InputError as `Engine` does, TlAdaptError without
-        Gazebo, SimulatorError if the server does not come up.
+        iterations: of the contact solver; viewable: by gzclient, which costs time.
+        Raises InputError as `Engine` does, TlAdaptError without Gazebo, SimulatorError if the
+        server does not come up.
         """
         super().__init__(
             world, physics=physics, robot=robot, physics_step=physics_step, beams=beams
@@ -76,6 +78,7 @@ class GazeboSimulator(Engine):
             self.world, self.robot, plugin=plugin, physics_step=physics_step,
             iterations=iterations, beams=beams,
         )
+        self._viewable = viewable
         self._start()
         try:
             self.reset(seed=0, start=self.world.start)
@@ -85,7 +88,7 @@ class GazeboSimulator(Engine):
 
     def _start(self) -> None:
         """Start a server, with the present physics and solids."""
-        self._server = Server(self._gazebo, self._text)
+        self._server = Server(self._gazebo, self._text, viewable=self._viewable)
         try:
             self._placed = {solid.name: solid for solid in Scene(self.world).solids()}
             self.set_physics(self.physics)
@@ -103,6 +106,15 @@ class GazeboSimulator(Engine):
     def check(self) -> None:
         """Raise SimulatorError if gzserver has died or hangs."""
         self._server.ask(wire.Type.PING, b'', wire.Type.DONE)
+
+    @property
+    def about(self) -> str:
+        """Return what runs, for a log."""
+        server = self._server
+        return (
+            f'gzserver {self._gazebo.version}, process {server.pid}, '
+            f'master http://127.0.0.1:{server.port}'
+        )
 
     def close(self) -> None:
         """End gzserver; a second call does nothing."""

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -289,6 +290,26 @@ def test_goals_by_topic_in_a_namespace(make):
     assert '/robot1/local_costmap/local_costmap' in measurement.provenance['parameters']
 
 
+@pytest.mark.parametrize(
+    'simulator',
+    [
+        {'node': 'robot', 'reset': 'reset_world'},
+        {'node': 'robot', 'pause': 'pause_physics', 'unpause': 'unpause_physics',
+         'reset': 'reset_world', 'pause_for': 'never'},
+    ],
+)
+def test_a_simulation_that_never_stands_still(make, simulator):
+    def change(content):
+        content['environments']['simulation']['simulator'] = simulator
+
+    environment, default = make(change)
+    for speed in (0.6, 0.3):
+        measurement = environment.measure({**default, 'speed': speed}, 1)
+        assert (measurement.valid, measurement.reason) == (True, '')
+        assert measurement.metrics['way'] == pytest.approx(3.0, abs=0.7)
+        assert 4.0 < measurement.metrics['mission_time'] < 30.0
+
+
 def test_without_nav2_msgs_goals_go_by_topic(make, tmp_path, monkeypatch):
     (tmp_path / 'shadow').mkdir()
     (tmp_path / 'shadow' / 'nav2_msgs.py').write_text("raise ImportError('it is not there')\n")
@@ -398,6 +419,24 @@ def test_types_that_are_not_there_are_one_error_before_anything_starts(
     with pytest.raises(TlAdaptError) as caught:
         LiveStack(environment._study, 'simulation', tmp_path)
     assert str(caught.value).startswith(f'{environment._study.path}: {problem}')
+
+
+def test_what_needs_nav2_msgs_says_so(make, tmp_path, monkeypatch):
+    def change(content):
+        content['mission']['goal_interface'] = 'action'
+        content['environments']['simulation']['lifecycle_manager'] = 'manager'
+
+    monkeypatch.setattr('tl_adapt.ros.goals.nav2_msgs', lambda: None)
+    monkeypatch.setitem(sys.modules, 'nav2_msgs.srv', None)
+    study = make(change)[0]._study
+    with pytest.raises(TlAdaptError, match='mission.goal_interface: needs nav2_msgs, which can'):
+        LiveStack(study, 'simulation', tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, 'nav2_msgs.srv', None)
+    problem = 'environments.simulation.lifecycle_manager: needs nav2_msgs/srv/ManageLifecycleNo'
+    study = make(lambda content: change(content) or by_topic(content))[0]._study
+    with pytest.raises(TlAdaptError, match=problem):
+        LiveStack(study, 'simulation', tmp_path)
 
 
 def test_a_missing_type_ends_a_campaign_at_once(make):

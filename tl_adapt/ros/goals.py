@@ -10,7 +10,6 @@ an id of its own: its feedback would wake this process all the time.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import os
 import time
@@ -27,6 +26,7 @@ from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS
 from tl_adapt.ros.message_info import with_info
+from tl_adapt.ros.optional_interfaces import nav2_msgs
 from tl_adapt.ros.recorder import SimClock, sent_ns
 from tl_adapt.ros.waiting import Waiter
 
@@ -247,13 +247,11 @@ def action_type(mission: Mission) -> Any:
     """
     if mission.goal_interface == 'topic':
         return None
-    try:
-        return importlib.import_module('nav2_msgs.action').NavigateToPose
-    except (ImportError, AttributeError) as error:
-        if mission.goal_interface == 'auto':
-            return None
-        rule = f'needs nav2_msgs, which can not be imported ({error})'
-        raise InputError(rule, key='mission.goal_interface', value='action') from error
+    package = nav2_msgs()
+    if package is None and mission.goal_interface == 'action':
+        rule = 'needs nav2_msgs, which can not be imported'
+        raise InputError(rule, key='mission.goal_interface', value='action')
+    return None if package is None else package.action.NavigateToPose
 
 
 def put_time(stamp: Any, nanoseconds: int) -> None:

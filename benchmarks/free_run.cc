@@ -1,12 +1,13 @@
 // Copyright 2026 the tl_adapt authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// World plugin that lets Gazebo run as fast as it can and tells how fast that was: it prints the
-// simulated seconds per wall second between the first and the last of FREE_RUN_STEPS, and ends.
+// World plugin that lets Gazebo run as fast as it can and tells how fast that was: for each of
+// FREE_RUN_SECONDS it prints the simulated seconds per wall second, and then ends.
 
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -21,29 +22,33 @@ class FreeRun : public gazebo::WorldPlugin
 public:
   void Load(gazebo::physics::WorldPtr world, sdf::ElementPtr) override
   {
-    const char * text = std::getenv("FREE_RUN_STEPS");
-    last_ = text ? std::atol(text) : 1000;
-    step_ = world->Physics()->GetMaxStepSize();
+    const char * text = std::getenv("FREE_RUN_SECONDS");
+    left_ = text ? std::atol(text) : 10;
+    second_ = std::lround(1.0 / world->Physics()->GetMaxStepSize());
     connection_ = gazebo::event::Events::ConnectWorldUpdateEnd([this] {this->End();});
   }
 
 private:
   void End()
   {
-    ++steps_;
-    if (steps_ == kWarm) {
-      begin_ = Clock::now();
-    } else if (steps_ == kWarm + last_) {
-      const std::chrono::duration<double> wall = Clock::now() - begin_;
-      std::printf("\nfree_run %.6f\n", last_ * step_ / wall.count());
-      std::fflush(stdout);
-      _exit(0);
+    if (++steps_ < second_) {
+      return;
     }
+    steps_ = 0;
+    const auto now = Clock::now();
+    if (warm_) {
+      std::printf("\nfree_run %.6f\n", 1.0 / std::chrono::duration<double>(now - begin_).count());
+      if (--left_ <= 0) {
+        std::fflush(stdout);
+        _exit(0);
+      }
+    }
+    warm_ = true;
+    begin_ = now;
   }
 
-  static constexpr long kWarm = 500;
-  long steps_ = 0, last_ = 0;
-  double step_ = 0.0;
+  bool warm_ = false;
+  long steps_ = 0, second_ = 1000, left_ = 0;
   Clock::time_point begin_;
   gazebo::event::ConnectionPtr connection_;
 };

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tl_adapt.simulators import rotations
 from tl_adapt.simulators.base import Physics, Sample
 from tl_adapt.simulators.robot import Battery, Robot
 
@@ -98,7 +99,9 @@ class Sensors:
             capacity=self._battery.capacity,
             orientation=_four(truth.orientation),
             angular_velocity=_three(truth.angular),
-            linear_acceleration=_three(_into_body(acceleration, truth.orientation)),
+            linear_acceleration=rotations.rotate(
+                rotations.inverse(_four(truth.orientation)), _three(acceleration)
+            ),
         )
 
     def _read_encoders(
@@ -130,13 +133,6 @@ class Sensors:
         ranges = np.maximum(distances + physics.scan_noise * noise, low)
         ranges[(distances < 0) | (ranges > high)] = math.inf
         return ranges.astype(np.float32)
-
-
-def _into_body(vector: np.ndarray, orientation: np.ndarray) -> np.ndarray:
-    """Turn a vector (3,) of the world frame into the body's; orientation: x, y, z, w."""
-    axis, w = -orientation[:3], float(orientation[3])
-    twice = 2 * np.cross(axis, vector)
-    return vector + w * twice + np.cross(axis, twice)
 
 
 def _three(values: np.ndarray) -> tuple[float, float, float]:

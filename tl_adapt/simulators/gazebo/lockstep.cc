@@ -26,6 +26,7 @@
 #include <gazebo/gazebo_config.h>
 #include <gazebo/physics/ode/ODEJoint.hh>
 #include <gazebo/physics/physics.hh>
+#include <gazebo/physics/MultiRayShape.hh>
 #include <gazebo/sensors/RaySensor.hh>
 #include <gazebo/sensors/SensorManager.hh>
 
@@ -146,9 +147,9 @@ private:
     for (auto & wheel : wheels_) {
       wheel->SetProvideFeedback(true);
     }
-    // Contacts that nobody asks for are thrown away, which saves time: only the hull's matter.
-    world_->Physics()->GetContactManager()->CreateFilter(
-      "tl_adapt_hull", world_->Name() + "::robot::base::hull");
+    // Else contacts that nobody subscribed to would be thrown away. A filter for the hull's alone
+    // would cost more than it saves: it compares names for each contact.
+    world_->Physics()->GetContactManager()->SetNeverDropContacts(true);
     world_->SetPhysicsEnabled(true);
     hull_ = base_->GetCollision("hull").get();
     ready_ = true;
@@ -455,10 +456,15 @@ private:
     PutVector(out, base_->WorldLinearVel(Vector::Zero));
     PutVector(out, base_->RelativeAngularVel());
     out.append(reinterpret_cast<const char *>(rows_.data()), rows_.size() * sizeof(Row));
-    lidar_->Update(true);
-    std::vector<double> ranges;
-    lidar_->Ranges(ranges);
-    ranges.resize(lidar_->RangeCount(), std::numeric_limits<double>::infinity());
+    // The sensor would also make a message of it, for nobody.
+    const auto shape = lidar_->LaserShape();
+    shape->Update();
+    std::vector<double> ranges(lidar_->RangeCount());
+    const double longest = lidar_->RangeMax();
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      const double range = shape->GetRange(static_cast<unsigned int>(i));
+      ranges[i] = range < longest ? range : std::numeric_limits<double>::infinity();
+    }
     out.append(reinterpret_cast<const char *>(ranges.data()), ranges.size() * sizeof(double));
     this->Send(STATE, out);
   }

@@ -11,13 +11,13 @@ velocity as 13 doubles, in the world frame.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
-import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -187,7 +187,7 @@ class Connection:
     def __init__(self, end: socket.socket) -> None:
         """Take over a connected stream socket."""
         self._socket = end
-        self._socket.setblocking(False)
+        self._received = bytearray()
 
     def close(self) -> None:
         """Close it; the other end notices."""
@@ -227,35 +227,28 @@ class Connection:
         return payload
 
     def _send(self, data: bytes, end: float, seconds: float) -> None:
-        view = memoryview(data)
-        while view:
-            self._wait(end, seconds, write=True)
-            try:
-                view = view[self._socket.send(view):]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise ClosedError(f'the connection broke ({error.strerror})') from None
+        with self._within(end, seconds):
+            self._socket.sendall(data)
 
     def _read(self, size: int, end: float, seconds: float) -> bytes:
-        parts = []
-        while size:
-            self._wait(end, seconds)
-            try:
-                part = self._socket.recv(min(size, 1 << 20))
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise ClosedError(f'the connection broke ({error.strerror})') from None
+        # Mostly a message is there as a whole: one call of the kernel for all of it.
+        while len(self._received) < size:
+            with self._within(end, seconds):
+                part = self._socket.recv(1 << 20)
             if not part:
                 raise ClosedError('the connection was closed')
-            parts.append(part)
-            size -= len(part)
-        return b''.join(parts)
+            self._received += part
+        result = bytes(self._received[:size])
+        del self._received[:size]
+        return result
 
-    def _wait(self, end: float, seconds: float, *, write: bool = False) -> None:
-        left = end - time.monotonic()
-        wanted = [self._socket]
-        ready = select.select([] if write else wanted, wanted if write else [], [], max(left, 0.0))
-        if not any(ready):
-            raise SilentError(f'no answer within {seconds:g} s')
+    @contextlib.contextmanager
+    def _within(self, end: float, seconds: float) -> Iterator[None]:
+        """Bound one call on the socket, and say what went wrong with it."""
+        self._socket.settimeout(max(end - time.monotonic(), 1e-3))
+        try:
+            yield
+        except TimeoutError:
+            raise SilentError(f'no answer within {seconds:g} s') from None
+        except OSError as error:
+            raise ClosedError(f'the connection broke ({error.strerror or error})') from None

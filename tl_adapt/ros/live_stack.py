@@ -4,41 +4,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-
 from tl_adapt.apparatus import MISMATCH, reference_loop
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
-from tl_adapt.metrics import evaluate, needed_fields
-from tl_adapt.ros.attribution import Attribution
+from tl_adapt.metrics import evaluate
 from tl_adapt.ros.entity_watch import EntityWatch
 from tl_adapt.ros.goals import RejectedError
-from tl_adapt.ros.inbox import Inbox
-from tl_adapt.ros.lifecycle import Lifecycle
-from tl_adapt.ros.mission import Ending, MissionRunner
+from tl_adapt.ros.mission import Ending
 from tl_adapt.ros.parameters import (
     Assignment,
-    ParameterClient,
     ParameterError,
     assignments,
 )
-from tl_adapt.ros.preparation import Preparation
 from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
 from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
-from tl_adapt.ros.recorder import Recorder, SimClock, TraceError
+from tl_adapt.ros.recorder import TraceError
 from tl_adapt.ros.required_types import require_types
+from tl_adapt.ros.stack_graph import StackGraph
 from tl_adapt.ros.values import fixed_assignments, present_configuration
 from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
@@ -47,7 +37,6 @@ if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 _STARTUP = 60.0
-_STEP = 10.0  # s that one step before the mission may take
 _TOPICS = 3.0  # s that a topic of a stack which is ready may still stay away
 _GONE = 3.0  # s that a node which has ended may stay in the graph
 _SEEDS = 2**31 - 1
@@ -73,7 +62,7 @@ class LiveStack:
         self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
         require_types(study, self.spec)
         self.broken = False
-        self._graph: _Graph | None = None
+        self._graph: StackGraph | None = None
         self._names: dict[str, list[str]] = {}
         self._watches: list[ProgressWatch | EntityWatch] = []  # while a mission is simulated
 
@@ -104,7 +93,7 @@ class LiveStack:
             except MeasurementError as error:
                 raise BrokenStackError(error.reason) from error
             return
-        graph = self._graph = _Graph(self)
+        graph = self._graph = StackGraph(self)
         try:
             if self.bringup.processes:
                 graph.refuse_strangers()
@@ -178,7 +167,7 @@ class LiveStack:
             self._graph.close()
             self._graph = None
 
-    def _settle_in(self, graph: _Graph) -> None:
+    def _settle_in(self, graph: StackGraph) -> None:
         """Wait until all nodes are there and connected, and give them what isn't tuned."""
         alive = self.alive
         graph.parameters.wait_for_nodes(self.nodes, deadline=self._patience, alive=alive)
@@ -272,7 +261,7 @@ class LiveStack:
                 self._note(result, error)
         self.broken = ending.broken
 
-    def _begin(self, sampler: Sampler, graph: _Graph) -> None:
+    def _begin(self, sampler: Sampler, graph: StackGraph) -> None:
         """Start what has to watch the mission from its first moment on."""
         sampler.start()
         simulator = self.spec.options.get('simulator')
@@ -293,7 +282,7 @@ class LiveStack:
             result.provenance[MISMATCH] = True
 
     def _finish(
-        self, graph: _Graph, ending: Ending, sampler: Sampler, pids: Mapping[str, list[int]]
+        self, graph: StackGraph, ending: Ending, sampler: Sampler, pids: Mapping[str, list[int]]
     ) -> Trace:
         """Stop the simulation and the recording, and cut the trace to the mission."""
         if not ending.broken:
@@ -360,7 +349,7 @@ class LiveStack:
             if time.monotonic() > end:
                 # Its end was too rough to be announced; who joins now doesn't know of it.
                 graph.close()
-                graph = self._graph = _Graph(self)
+                graph = self._graph = StackGraph(self)
                 break
             time.sleep(0.01)
         self.bringup.start_again(list(processes.values()), values)
@@ -372,80 +361,3 @@ class LiveStack:
         if graph is not None:
             given = self.spec.options.get('node_parameters', {})
             graph.parameters.apply(fixed_assignments(given, set(nodes), self.namespace))
-
-
-class _Graph:
-    """Hold the node in the stack's graph, the thread that spins it, and all that uses it."""
-
-    def __init__(self, stack: LiveStack) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node(
-            f'tl_adapt_worker_{os.getpid()}',
-            context=self.context,
-            namespace=stack.namespace or None,
-            use_global_arguments=False,
-            enable_rosout=False,
-            start_parameter_services=False,
-        )
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        mission = stack.study.mission
-        if mission is None:
-            raise MeasurementError('the study has no mission')
-        self._inbox = Inbox(self.node)
-        self.clock = SimClock(self.node, self._inbox)
-        self.parameters = ParameterClient(self.node, alive=stack.alive)
-        self.recorder = Recorder(
-            self.node, needed_fields(stack.study.metrics.values()), self.clock, self._inbox
-        )
-        simulator = stack.spec.options.get('simulator')
-        self.runner = MissionRunner(
-            self.node,
-            mission,
-            simulator,
-            self.clock,
-            stack.alive,
-            self._inbox,
-            deadline=min(_STEP, mission.wall_timeout),
-        )
-        self.lifecycle = Lifecycle(
-            self.node,
-            [resolved(n, stack.namespace) for n in stack.spec.options.get('lifecycle_nodes', ())],
-            self.runner.waiter,
-            manager=stack.spec.options.get('lifecycle_manager'),
-        )
-        self.attribution = Attribution(self.node, stack.bringup, stack.namespace)
-        self.preparation = Preparation(self.node, mission.prepare, self.runner.waiter)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
-
-    def now(self) -> int:
-        """Return the present sim time in ns."""
-        self._inbox.take()
-        return self.clock.now()
-
-    def refuse_strangers(self, seconds: float = 0.3) -> None:
-        """Raise MeasurementError if nodes are on this domain before the stack is brought up."""
-        time.sleep(seconds)  # as long as discovery takes
-        own = self.node.get_name()
-        strangers = [
-            f'{namespace.rstrip("/")}/{name}'
-            for name, namespace in self.node.get_node_names_and_namespaces()
-            if name != own
-        ]
-        if strangers:
-            raise MeasurementError(
-                f'nodes that are not of this stack run on its domain: {", ".join(strangers)}'
-            )
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(1.0)
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)

@@ -14,12 +14,14 @@ import psutil
 import pytest
 import yaml
 
-from tl_adapt.apparatus import SIMULATOR_FAILED, measure_with_retry
-from tl_adapt.campaign import campaign_runs, run_campaign
-from tl_adapt.environments.stack import StackEnvironment
-from tl_adapt.store import Store
-from tl_adapt.study import load_study, shipped_file
-from tl_adapt.testing.faults import ServerFaults, servers
+rclpy = pytest.importorskip('rclpy')
+
+from tl_adapt.apparatus import SIMULATOR_FAILED, measure_with_retry  # noqa: E402
+from tl_adapt.campaign import campaign_runs, run_campaign  # noqa: E402
+from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
+from tl_adapt.store import Store  # noqa: E402
+from tl_adapt.study import load_study, shipped_file  # noqa: E402
+from tl_adapt.testing.faults import ServerFaults, servers  # noqa: E402
 
 pytestmark = [pytest.mark.ros, pytest.mark.gazebo]
 
@@ -123,6 +125,23 @@ def test_nothing_is_lost_when_gzserver_is_killed_again_and_again(study, tmp_path
     wait_for(lambda: not servers(), DETECTED, 'the end of all servers')
 
 
+def simulators(domain):
+    """Return the names of the simulator nodes in a ROS domain, once there is one."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    try:
+        node = rclpy.create_node('onlooker', context=context)
+
+        def seen():
+            return [name for name in node.get_node_names() if name == 'simulator']
+
+        wait_for(seen, 20.0, f'a simulator in domain {domain}')
+        wait_for(lambda: len(node.get_node_names()) >= 4, 20.0, 'the rest of its stack')
+        return seen()
+    finally:
+        rclpy.shutdown(context=context)
+
+
 def test_two_campaigns_side_by_side_do_not_see_each_other(study, tmp_path):
     both = []
     for name in ('one', 'two'):
@@ -139,6 +158,8 @@ def test_two_campaigns_side_by_side_do_not_see_each_other(study, tmp_path):
         surroundings = [found[0].environ() for found in seen]
         for key in ('ROS_DOMAIN_ID', 'GAZEBO_MASTER_URI', 'GZ_PARTITION', 'HOME'):
             assert surroundings[0][key] != surroundings[1][key], key
+        for own in surroundings:
+            assert simulators(int(own['ROS_DOMAIN_ID'])) == ['simulator']
         for process in both:
             out, _ = process.communicate(timeout=120.0)
             assert process.returncode == 0, out

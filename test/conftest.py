@@ -28,6 +28,16 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Let no test of Gazebo pass as skipped where Gazebo is required."""
+    report = (yield).get_result()
+    required = os.environ.get('TL_ADAPT_REQUIRE_GAZEBO') == '1' and 'gazebo' in item.keywords
+    if required and report.skipped and not hasattr(report, 'wasxfail'):
+        report.outcome = 'failed'
+        report.longrepr = f'{item.nodeid} was skipped, but Gazebo is required: {report.longrepr}'
+
+
 @pytest.fixture
 def gazebo():
     """Return the Gazebo of this machine; where it is required and missing the test fails."""

@@ -43,9 +43,10 @@ def test_a_simulator_that_fails_each_time_makes_an_invalid_measurement():
     assert len(measurement.provenance['failed_before']) == 3
 
 
-def test_a_stack_that_does_not_come_up_measures_nothing():
-    with pytest.raises(ApparatusError, match='did not come up'):
-        measure_with_retry(Scripted(died(), *[ApparatusError('did not come up')] * 2), {}, 1)
+@pytest.mark.parametrize('last', [died(), ApparatusError('did not come up')])
+def test_a_stack_that_does_not_come_up_measures_nothing(last):
+    with pytest.raises(ApparatusError, match=last.reason.split('(')[0]):
+        measure_with_retry(Scripted(*[ApparatusError('did not come up')] * 2, last), {}, 1)
 
 
 def invalid(number):

@@ -46,15 +46,18 @@ def measure_with_retry(
     test does always gives a measurement.
     """
     failures: list[str] = []
+    simulator = 0  # failures that were the simulator's
+    retries = getattr(environment, 'retries', RETRIES)
     while True:
         try:
             measurement = _measure(environment, configuration, seed)
             break
         except ApparatusError as error:
             failures.append(error.reason)
-            if len(failures) <= getattr(environment, 'retries', RETRIES):
+            simulator += isinstance(error, SimulatorFailedError)
+            if len(failures) <= retries:
                 continue
-            if not isinstance(error, SimulatorFailedError):
+            if simulator <= retries:  # the stack had no part in that, nor the configuration
                 raise
             measurement = Measurement(
                 environment.name, dict(configuration), seed, valid=False, reason=error.reason

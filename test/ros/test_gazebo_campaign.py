@@ -69,34 +69,52 @@ def test_a_mission_in_gazebo_is_measured_as_one_in_the_embedded_simulator(study)
     assert not servers()
 
 
-def kill_in_measurement(stack, server):
-    """Kill a server once the stack measures; return the thread that waits for that."""
+def hit_in_measurement(stack, server, number=signal.SIGKILL, *, later=0.0):
+    """
+    Send a signal to a server once the stack measures; return the thread that does.
+
+    later: CPU time [s] that it uses before; a mission of some seconds takes about 0.1 s.
+    """
+
+    def used():
+        times = server.cpu_times()
+        return times.user + times.system
 
     def kill():
+        before = used()
         wait_for(stack._lock.locked, 10.0, 'a measurement')
-        server.kill()
+        wait_for(lambda: used() >= before + later, 30.0, 'simulating')
+        server.send_signal(number)
 
     thread = threading.Thread(target=kill)
     thread.start()
     return thread
 
 
-def test_a_server_that_dies_is_replaced_and_the_run_repeated(study):
+@pytest.mark.parametrize(
+    ('number', 'later', 'why'),
+    [
+        (signal.SIGKILL, 0.0, 'gzserver died (SIGKILL)'),
+        (signal.SIGKILL, 0.06, 'gzserver died (SIGKILL)'),
+        (signal.SIGSTOP, 0.06, 'gzserver hangs: no answer within'),
+    ],
+)
+def test_a_server_that_is_lost_is_replaced_and_the_run_repeated(study, number, later, why):
     with environment(study) as stack:
         stack.start()
-        killer = kill_in_measurement(stack, servers()[0])
+        killer = hit_in_measurement(stack, servers()[0], number, later=later)
         measurement = measure_with_retry(stack, study.space.default(), 1)
         killer.join()
     assert measurement.valid, measurement.reason
     (reason,) = measurement.provenance['failed_before']
-    assert 'simulator died' in reason and 'gzserver died (SIGKILL)' in reason
+    assert 'simulator died' in reason and why in reason
 
 
 def test_a_run_in_which_the_simulator_fails_too_often_is_invalid(study):
     with environment(study) as stack:
         stack.retries = 0
         stack.start()
-        killer = kill_in_measurement(stack, servers()[0])
+        killer = hit_in_measurement(stack, servers()[0])
         measurement = measure_with_retry(stack, study.space.default(), 2)
         killer.join()
     assert not measurement.valid

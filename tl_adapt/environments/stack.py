@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import queue
 import shutil
 import signal
@@ -18,6 +19,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tl_adapt.apparatus import RETRIES
 from tl_adapt.environments.base import Measurement
@@ -34,6 +37,7 @@ from tl_adapt.ros.processes import kill_session
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
+_PREFIX = 'tl_adapt-worker-'
 _STARTUP = 60.0
 _MARGIN = 60.0  # s that a worker gets beyond the stack's start and the mission
 _END = 8.0  # s that a worker gets to end its stack
@@ -197,7 +201,8 @@ class _WorkerProcess:
     """Hold one worker process, its domain and its log folder."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix='tl_adapt-'))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f'{_PREFIX}{os.getpid()}-'))
         self._domain: Domain | None = None
         self.variables: dict[str, str] = {}
         # Nodes that somebody else brought up are where their owner's settings say.
@@ -207,6 +212,8 @@ class _WorkerProcess:
             self._domain = hold_domain()
             self.variables = self._domain.environment()
             self.variables['ROS_LOG_DIR'] = str(self.folder / 'ros')
+            # What a simulator leaves when it is killed goes with the folder.
+            self.variables['TMPDIR'] = str(self.folder)
         self._sessions: list[int] = []
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._close_lock = threading.Lock()
@@ -290,6 +297,16 @@ class _WorkerProcess:
         with contextlib.suppress(OSError):
             lines = (self.folder / 'worker.log').read_text(errors='replace').strip().splitlines()
         return f'exit code {code}' + (f': {lines[-1][:300]}' if lines else '')
+
+
+def _sweep() -> None:
+    """Remove the folders of workers whose process was killed before it could do that."""
+    for folder in Path(tempfile.gettempdir()).glob(f'{_PREFIX}*-*'):
+        owner = folder.name[len(_PREFIX):].split('-')[0]
+        with contextlib.suppress(OSError):
+            gone = owner.isdigit() and not psutil.pid_exists(int(owner))
+            if gone and folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stream(stream: Any) -> Any:

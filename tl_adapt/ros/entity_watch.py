@@ -12,6 +12,7 @@ from tl_adapt.ros.simulator_control.base import SimulatorControl
 from tl_adapt.simulators.base import EntityState, finite
 from tl_adapt.simulators.rotations import tilt_of
 
+_JOIN = 5.0  # s
 _PERIOD = 0.5  # s of wall time between two looks
 _FALLEN = math.radians(60)  # tilt from which a robot on wheels does not come up again
 _FAR = 1000.0  # m; nothing that a mission is about is so far away
@@ -48,8 +49,9 @@ class EntityWatch:
             raise SimulatorFailedError(self._problem)
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; one that still waits for an answer gets a moment."""
         self._stop.set()
+        self._thread.join(_JOIN)
 
     def _run(self) -> None:
         while not self._problem and not self._stop.wait(_PERIOD):
@@ -57,5 +59,7 @@ class EntityWatch:
                 problem = ailment(self._name, self._control.state(self._name))
             except MeasurementError as error:
                 problem = error.reason
+            except Exception as error:  # a watch must not end in silence
+                problem = f'{self._name} can not be watched: {type(error).__name__}: {error}'
             if not self._stop.is_set():
                 self._problem = problem

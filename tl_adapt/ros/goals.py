@@ -130,15 +130,18 @@ class Goals:
                 return None
         return GoalEnd(f'mission {_FAILED[status]}{self._reason(goal)}', sent)
 
+    def abandon(self, goal: bytes) -> None:
+        """Ask for a goal to be cancelled, and wait for nothing: its robot must not drive on."""
+        if not self._over(goal) and self._there('cancel_goal'):
+            Call(self._client('cancel_goal', CancelGoal), _cancellation(goal))
+
     def give_up(self, goal: bytes) -> bool:
         """Cancel a goal that may still be under way; return False if it does not end in time."""
         if self._over(goal) or not self._there('cancel_goal'):
             return True
         client = self._client('cancel_goal', CancelGoal)
-        request = CancelGoal.Request()
-        request.goal_info.goal_id.uuid = list(goal)
         try:
-            self._waiter.call(client, request, deadline=_CANCEL)
+            self._waiter.call(client, _cancellation(goal), deadline=_CANCEL)
             self._waiter.until(
                 lambda: self._over(goal), 'the goal did not end', deadline=_CANCEL
             )
@@ -152,13 +155,13 @@ class Goals:
         """
         Wait until no goal is under way, where goals are those of an action.
 
-        Raises MeasurementError: some parameters are refused, or not taken in silence, while a
-        goal runs. A goal that is somebody else's is never cancelled.
+        Raises ApparatusError: some parameters are refused, or not taken in silence, while a goal
+        runs. A goal that is somebody else's is never cancelled.
         """
         if self._idle() or not self._there('cancel_goal'):
             return
         problem = f'action {self._mission.action} still has a goal that was not ended'
-        self._waiter.until(self._idle, problem)
+        self._waiter.until(self._idle, problem, error=ApparatusError)
 
     def forget(self) -> None:
         """Forget the results of past goals."""
@@ -186,7 +189,12 @@ class Goals:
         request.goal_id.uuid = list(goal)
         request.goal.pose = message
         client = self._client('send_goal', kind.Impl.SendGoalService)
-        if not self._waiter.call(client, request).accepted:
+        try:
+            accepted = self._waiter.call(client, request).accepted
+        except MeasurementError:
+            self.abandon(goal)  # it may have been taken all the same
+            raise
+        if not accepted:
             raise RejectedError(f'the goal was rejected by action {self._mission.action}')
         ask = kind.Impl.GetResultService.Request()
         ask.goal_id.uuid = list(goal)
@@ -237,6 +245,12 @@ class Goals:
                 if self._statuses.get(goal, (None, 0))[0] != status.status:
                     self._statuses[goal] = (status.status, sent)
         self._waiter.wake()
+
+
+def _cancellation(goal: bytes) -> Any:
+    request = CancelGoal.Request()
+    request.goal_info.goal_id.uuid = list(goal)
+    return request
 
 
 def action_type(mission: Mission) -> Any:

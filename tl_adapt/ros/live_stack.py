@@ -24,10 +24,11 @@ from tl_adapt.ros.parameters import (
     ParameterError,
     assignments,
 )
-from tl_adapt.ros.processes import Bringup, ProcessDiedError, Sampler, stop_processes
+from tl_adapt.ros.processes import Bringup, Process, ProcessDiedError, Sampler, stop_processes
 from tl_adapt.ros.progress_watch import MINIMUM, STALL_TIMEOUT, ProgressWatch
 from tl_adapt.ros.recorder import TraceError
 from tl_adapt.ros.required_types import require_types
+from tl_adapt.ros.simulator_control.base import ControlError
 from tl_adapt.ros.stack_graph import StackGraph
 from tl_adapt.ros.values import fixed_assignments, present_configuration
 from tl_adapt.study_rules import resolved
@@ -62,6 +63,7 @@ class LiveStack:
         self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
         require_types(study, self.spec)
         self.broken = False
+        self._simulator = self._simulator_process()
         self._graph: StackGraph | None = None
         self._names: dict[str, list[str]] = {}
         self._watches: list[ProgressWatch | EntityWatch] = []  # while a mission is simulated
@@ -121,18 +123,13 @@ class LiveStack:
         try:
             self.start()
             self._run(result, configuration, trace_path)
-        except ApparatusError:
+        except ApparatusError as error:
             self.broken = True
+            if isinstance(error, ControlError) and error.code == 'silent':
+                raise SimulatorFailedError(error.reason) from error
             raise
         except MeasurementError as error:
-            try:
-                self.alive()
-            except SimulatorFailedError:
-                # Whatever went wrong, that is why.
-                self.broken = True
-                raise
-            except MeasurementError:
-                pass
+            self._blame_simulator(error)
             self._note(result, error)
             # A node that refuses a value is well; one that is gone, silent or twice there isn't.
             fine = isinstance(error, (TraceError, RejectedError)) or (
@@ -149,15 +146,47 @@ class LiveStack:
         SimulatorFailedError if its simulator has ended or come to a standstill, otherwise
         ProcessDiedError for a process that has ended.
         """
-        try:
-            self.bringup.check()
-        except ProcessDiedError as error:
-            simulator = self.spec.options.get('simulator', {}).get('node', '').strip('/')
-            if simulator and simulator in (node.strip('/') for node in error.nodes):
+        if self._simulator is not None:
+            # First: other software may have ended because of it.
+            try:
+                self._simulator.check()
+            except ProcessDiedError as error:
                 raise SimulatorFailedError(error.reason) from None
-            raise
+        self.bringup.check()
         for watch in self._watches:
             watch.look()
+
+    def _blame_simulator(self, error: MeasurementError) -> None:
+        """
+        Raise SimulatorFailedError if it was the simulator that made a run fail.
+
+        Our own simulator ends where it can't go on. One that others bring up may be dead behind a
+        launch file that lives: there the failure may be the first that is seen of it.
+        """
+        try:
+            self.alive()
+            ours = any(process.is_our_simulator for process in self.bringup.processes)
+            if self._graph is not None and not ours and not error.mismatch:
+                self._graph.runner.check_simulator()
+        except ControlError as silent:
+            self.broken = True
+            raise SimulatorFailedError(f'{silent.reason} (after: {error.reason})') from None
+        except SimulatorFailedError:
+            self.broken = True
+            raise
+        except MeasurementError:
+            pass  # other software of the stack has ended: that is in the error
+
+    def _simulator_process(self) -> Process | None:
+        """Return the process that is the simulator and nothing else that counts."""
+        name = self.spec.options.get('simulator', {}).get('node')
+        process = self.bringup.process_of(name) if name else None
+        if process is None:
+            return None
+        count = {t.node for p in self.study.space.parameters for t in p.targets}
+        count |= {node for m in self.study.metrics.values() for node in m.nodes}
+        count = {resolved(node, self.namespace) for node in count - {name}}
+        return None if count & set(process.nodes) else process
 
     def stop(self, *, gently: bool = True) -> None:
         """End the stack's processes and leave the graph."""
@@ -252,6 +281,8 @@ class LiveStack:
             result.provenance['trace'] = str(path)
         outcome = trace.meta['outcome']
         if outcome != 'succeeded':
+            if not ending.broken:  # else the watches would have told
+                self._blame_simulator(MeasurementError(outcome))
             result.valid, result.reason = False, outcome
         result.metrics = evaluate(self.study, trace, strict=False)
         if result.valid and len(result.metrics) < len(self.study.metrics):
@@ -266,9 +297,12 @@ class LiveStack:
         sampler.start()
         simulator = self.spec.options.get('simulator')
         if simulator is not None:
+            # A node that waits for slow software longer than that is no standstill.
+            own = self.spec.options.get('node_parameters', {}).get(simulator['node'], {})
+            patience = max(STALL_TIMEOUT, float(own.get('answer_timeout', 0.0)) + 2.0)
             self._watches.append(ProgressWatch(
-                graph.clock.now,
-                stall_timeout=float(simulator.get('stall_timeout', STALL_TIMEOUT)),
+                graph.now,
+                stall_timeout=float(simulator.get('stall_timeout', patience)),
                 minimum=float(simulator.get('minimum_real_time_factor', MINIMUM)),
             ))
             if entity := simulator.get('entity'):

@@ -18,11 +18,13 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from tl_adapt.errors import ApparatusError, MeasurementError
+from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
+from tl_adapt.ros.entity_watch import ailment
 from tl_adapt.ros.fail_rules import WatchedRules
 from tl_adapt.ros.goals import SUCCEEDED, Goals, RejectedError, put_pose, put_time
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
+from tl_adapt.ros.progress_watch import STALL_TIMEOUT
 from tl_adapt.ros.recorder import SimClock, sent_ns, stamp_of
 from tl_adapt.ros.simulator_control.base import SimulatorControl
 from tl_adapt.ros.simulator_control.find import make_control
@@ -263,19 +265,45 @@ class MissionRunner:
         self._wait_for_clock(lambda: self._clock.running or not self._held)
         start = self._clock.first() if self._held else before
         start = before if start is None else start
-        ending = self._until_end(start, goal, 1, wall_end)
-        for number, pose in enumerate(mission.goals[1:], start=2):
-            if not ending.succeeded:
-                break
-            try:
-                goal = self.goals.send(pose)
-            except RejectedError as error:
-                return Ending(error.reason, start, max(self._clock.now(), start))
-            ending = self._until_end(start, goal, number, wall_end)
+        try:
+            ending = self._until_end(start, goal, 1, wall_end)
+            for number, pose in enumerate(mission.goals[1:], start=2):
+                if not ending.succeeded:
+                    break
+                try:
+                    goal = self.goals.send(pose)
+                except RejectedError as error:
+                    return Ending(error.reason, start, max(self._clock.now(), start))
+                ending = self._until_end(start, goal, number, wall_end)
+        except MeasurementError:
+            self.goals.abandon(goal)
+            raise
         if not ending.succeeded and not self.goals.give_up(goal):
             # It may drive on for all we know.
             ending = dataclasses.replace(ending, broken=True)
         return ending
+
+    def check_simulator(self) -> None:
+        """
+        Raise SimulatorFailedError unless time runs and the robot is well, as far as can be seen.
+
+        Where the simulation can be paused it is paused afterwards. On a robot this does nothing.
+        """
+        if not self._simulator or self._control is None:
+            return
+        seconds = float(self._simulator.get('stall_timeout', STALL_TIMEOUT))
+        self._clock.restart()
+        self._let_run()
+        if self._pauses or self._node.count_publishers('/clock'):
+            self._wait(
+                lambda: self._clock.ticks > 1,
+                'the simulation stands still: no two messages on topic /clock',
+                deadline=seconds, error=SimulatorFailedError,
+            )
+        entity = self._simulator.get('entity')
+        if entity and (problem := ailment(entity, self._control.state(entity))):
+            raise SimulatorFailedError(problem)
+        self.pause()
 
     def settle_ending(self, ending: Ending) -> Ending:
         """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -40,13 +41,22 @@ class ProgressWatch:
         self._wall = wall
         self._timeout = stall_timeout
         self._minimum = minimum
+        self._lock = threading.Lock()
         self._samples: deque[tuple[float, int]] = deque()
 
     def stop(self) -> None:
         """End; nothing has to be done for that."""
 
     def look(self) -> None:
-        """Raise SimulatorFailedError if the factor has been too low for the whole stretch."""
+        """
+        Raise SimulatorFailedError if the factor has been too low for the whole stretch.
+
+        From any thread, as whoever waits for something looks.
+        """
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
         wall, sim = self._wall(), self._now()
         samples = self._samples
         if samples and sim < samples[-1][1]:

@@ -87,6 +87,7 @@ class Waiter:
         call = Call(client, request)
         try:
             while not call.wait(0.02):
+                self._inbox.take()
                 self._alive()
                 meanwhile()
                 if time.monotonic() > end:

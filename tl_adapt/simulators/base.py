@@ -157,7 +157,8 @@ class Simulator(Protocol):
     """
     Simulate one robot in one world, deterministically.
 
-    The same seed, physics and commands give the same samples, bit for bit. Entities are the
+    The same seed, physics and commands give the same samples: bit for bit with `exact_reset`, in
+    an engine where that makes a difference. Entities are the
     robot, the ground and the solids: those of the world, walls too, and those that were spawned.
     """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for the ROS node of the embedded simulator."""
+"""Module for the simulator's ROS node, whichever engine it has."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tl_adapt.simulators.messages import QOS, SensorPublisher
 from tl_adapt.simulators.services.offer import Services
 from tl_adapt.simulators.stepping import joined, wait_for_answer
 
+_CHECK = 1.0  # s between two looks whether what simulates is still there
 _WAKE = 0.05  # s; how late a deadline may be noticed
 _PATIENCE = 0.1  # s; an answer that takes longer keeps no other request waiting
 _KEPT_ANSWERS = 50  # scans whose answers are still taken in mode real_time
@@ -60,6 +61,7 @@ class SimulatorNode(Node):
         self._pending: Answer | None = None
         self._parts: list[tuple[int, Sample]] = []
         self._asked = self._served = self._deadline = self._wall_start = 0.0
+        self._checked = time.monotonic()
         self._quitting = False
         self.published_ns = 0
         self._gather_until: float | None = time.monotonic() + self.options.answer_timeout
@@ -98,10 +100,18 @@ class SimulatorNode(Node):
                 self._simulator.check()
             elif self._pending is not None:
                 self._await_answer(executor)
+                self._check_now_and_then()
             elif not self._has_company():
                 executor.spin_once(timeout_sec=_WAKE)
+                self._check_now_and_then()
             else:
                 self._next_sample(executor)
+
+    def _check_now_and_then(self) -> None:
+        """Notice the end of what simulates while software is waited for, too."""
+        if time.monotonic() > self._checked + _CHECK:
+            self._simulator.check()
+            self._checked = time.monotonic()
 
     def _has_company(self) -> bool:
         """

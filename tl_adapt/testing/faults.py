@@ -23,6 +23,18 @@ def servers(root: int | None = None) -> list[psutil.Process]:
     return found
 
 
+_STARTED = 0.9  # s of CPU time that a gzserver has used once it simulates
+
+
+def _used(process: psutil.Process) -> float:
+    """Return the CPU time [s] that a process has used; 0 if it has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 class ServerFaults:
     """
     Kill or stop gzservers below this process at random moments, while entered.
@@ -60,7 +72,8 @@ class ServerFaults:
 
     def _run(self) -> None:
         while not self._stop.wait(self._rng.uniform(*self._between)):
-            alive = servers()
+            # One that just starts is spared, or a busy machine would never get beyond that.
+            alive = [server for server in servers() if _used(server) > _STARTED]
             if not alive:
                 continue
             victim, hang = self._rng.choice(alive), self._rng.random() < self._hang

@@ -35,7 +35,7 @@ namespace tl_adapt
 constexpr uint32_t kMagic = 0x5A474C54;  // the bytes TLGZ
 constexpr uint16_t kVersion = 1;
 constexpr uint32_t kLargest = 16u << 20;  // bytes of a payload
-constexpr uint32_t kMostSteps = 1000000;
+constexpr uint32_t kMostSteps = 400000;  // their rows fit into a payload
 constexpr unsigned kPatience = 5000;  // turns of the world's loop, about 1 ms each
 
 enum Type : uint16_t {
@@ -406,7 +406,7 @@ private:
   {
     const auto name = this->TakeText();
     const auto model = world_->ModelByName(name);
-    if (bad_ || !model) {
+    if (bad_ || at_ != in_.size() || !model) {
       return this->Refuse("unknown: there is no such entity");
     }
     std::string out;
@@ -422,7 +422,7 @@ private:
     const auto state = this->TakeState();
     const auto name = this->TakeText();
     const auto model = world_->ModelByName(name);
-    if (bad_ || !model) {
+    if (bad_ || at_ != in_.size() || !model) {
       return this->Refuse("unknown: there is no such entity");
     }
     this->PutState(model, state);

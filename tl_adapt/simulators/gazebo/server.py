@@ -106,10 +106,10 @@ class Server:
             return self._connection.request(kind, payload, answer, seconds=seconds)
         except wire.ClosedError:
             raise SimulatorError(f'gzserver died ({self._how()})') from None
-        except wire.SilentError as error:
-            raise SimulatorError(f'gzserver hangs: {error}') from None
-        except wire.WireError as error:
-            raise SimulatorError(f'gzserver: {error}') from None
+        except (wire.SilentError, wire.WireError) as error:
+            self._end()  # a late answer would pass for that to the next request
+            hangs = ' hangs' if isinstance(error, wire.SilentError) else ''
+            raise SimulatorError(f'gzserver{hangs}: {error}') from None
 
     def close(self) -> None:
         """End the server at once; a second call does nothing."""

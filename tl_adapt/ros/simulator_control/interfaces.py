@@ -170,7 +170,10 @@ class InterfacesControl:
         passed = ['ALREADY_IN_TARGET_STATE']
         if state == 'STATE_PAUSED':
             passed.append('INCORRECT_TRANSITION')
-        self._call('SetSimulationState', {}, request, passed=passed)
+        answer = self._call('SetSimulationState', {}, request, passed=passed)
+        refused = answer.result.result != self._constants('Result').RESULT_OK
+        if refused and state == 'STATE_PAUSED' and self._playing():
+            raise ControlError('the simulator was told to pause, but plays on', 'failed')
 
     def _playing(self) -> bool:
         """Say whether time goes on, False where the simulator does not tell."""

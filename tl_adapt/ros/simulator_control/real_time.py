@@ -13,6 +13,8 @@ from rosgraph_msgs.msg import Clock
 
 from tl_adapt.ros.inbox import SUBSCRIPTION_EVENTS
 
+_PERIODS = 5  # of silence from which on a clock counts as stopped
+
 
 class RealTimeFactor:
     """Compare `/clock` with the wall clock."""
@@ -47,7 +49,11 @@ class RealTimeFactor:
             return 0.0
         # From one message to another: when the window begins and ends between two is unknown.
         passed = sum(max(b[1] - a[1], 0.0) for a, b in zip(heard, heard[1:]))
-        return passed / max(heard[-1][0] - heard[0][0], 1e-9)
+        whole = heard[-1][0] - heard[0][0]
+        silent = time.monotonic() - heard[-1][0]
+        if silent > _PERIODS * whole / (len(heard) - 1):
+            whole += silent  # the clock has stopped meanwhile
+        return passed / max(whole, 1e-9)
 
     def close(self) -> None:
         """End the subscription."""

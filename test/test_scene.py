@@ -68,3 +68,11 @@ def test_a_quaternion_is_brought_to_length_1():
     for bad in ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 5.0), (0.0, float('nan'), 0.0, 1.0)):
         with pytest.raises(EntityError, match='orientation|finite'):
             checked(EntityState((0.0, 0.0, 0.0), bad))
+
+
+@pytest.mark.parametrize('name', ['', ' a', 'a ', 'a&b', "a'b", 'a"b', 'a::b', 'a\n', 'a' * 201])
+def test_names_that_an_engine_could_not_have_are_refused(name):
+    scene = Scene(load_world())
+    with pytest.raises(EntityError) as caught:
+        scene.add(name, write_box('x', (0.1, 0.1, 0.1)), EntityState((0.0, 0.0, 0.0)))
+    assert caught.value.code == 'name'

@@ -157,3 +157,14 @@ def test_found_in_an_installed_share_folder(tmp_path):
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert out.stdout.split() == [str(package / 'demo' / 'world.py'), 'room']
+
+
+@pytest.mark.parametrize('name', ['wall_east', 'robot', 'ground_plane'])
+def test_names_that_are_taken_are_refused(tmp_path, name):
+    path = tmp_path / 'world.yaml'
+    path.write_text(
+        'name: hall\nsize: [6, 6]\nwall: {height: 0.6, thickness: 0.1}\nobstacles:\n'
+        f'  - {{name: {name}, shape: cylinder, x: 1, y: 1, radius: 0.2, height: 0.5}}\n'
+    )
+    with pytest.raises(InputError, match=r'obstacles\[0\].name: is reserved'):
+        load_world(path)

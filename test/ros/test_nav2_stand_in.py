@@ -446,20 +446,24 @@ def test_a_missing_type_ends_a_campaign_at_once(make):
     assert not isinstance(caught.value, MeasurementError)
 
 
-@pytest.mark.parametrize(
-    ('call', 'reason'),
-    [
-        ({'service': 'clear', 'type': 'std_srvs/srv/Empty', 'timeout': 0.5},
-         'no service clear within 0.5 s'),
-        ({'service': 'nav2_container/_container/list_nodes', 'type': 'std_srvs/srv/Trigger'},
-         'service nav2_container/_container/list_nodes failed: no reason given'),
-    ],
-)
-def test_a_service_that_fails_makes_the_run_invalid(make, call, reason):
+def preparing(call):
     def change(content):
         content['mission']['prepare'] = [call]
         content['environments']['simulation']['bringup'][1]['command'] = [*STAND_IN, 'container']
 
-    environment, default = make(change)
+    return change
+
+
+def test_a_service_that_fails_makes_the_run_invalid(make):
+    service = 'nav2_container/_container/list_nodes'
+    environment, default = make(preparing({'service': service, 'type': 'std_srvs/srv/Trigger'}))
     measurement = environment.measure(default, 1)
+    reason = f'service {service} failed: no reason given'
     assert (measurement.valid, measurement.reason) == (False, reason)
+
+
+def test_a_service_that_is_not_there_is_no_measurement(make):
+    call = {'service': 'clear', 'type': 'std_srvs/srv/Empty', 'timeout': 0.5}
+    environment, default = make(preparing(call))
+    with pytest.raises(ApparatusError, match='no service clear within 0.5 s'):
+        environment.measure(default, 1)

@@ -168,7 +168,8 @@ def load_world(path_or_name: str | Path = 'room') -> World:
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f'can not be read: {error}', file=path) from error
+        reason = ' '.join(str(error).split())
+        raise InputError(f'can not be read: {reason}', file=path) from error
     try:
         return _world(content)
     except InputError as error:
@@ -193,6 +194,10 @@ def _world(content: Any) -> World:
     if len(set(names)) < len(names):
         raise InputError('names must differ', key='obstacles', value=names)
     start = _numbers(top.get('start', [0.0, 0.0, 0.0]), 'start', 3)
+    reserved = {'robot', 'ground_plane', *(wall.name for wall in walls)}
+    for i, name in enumerate(names):
+        if name in reserved:
+            raise InputError('is reserved', key=f'obstacles[{i}].name', value=name)
     world = World(str(top['name']), (sx, sy), walls, obstacles, (start[0], start[1], start[2]))
     if world.distance(np.array(start[:2]))[0] <= 0:
         raise InputError('must be free of obstacles', key='start', value=start)

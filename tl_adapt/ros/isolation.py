@@ -151,7 +151,9 @@ def hold_domain(*, deadline: float = 30.0) -> Domain:
     folder = runtime_folder()
     end = time.monotonic() + deadline
     while True:
-        numbers = list(range(FIRST_DOMAIN, LAST_DOMAIN + 1))
+        # Not the one that this shell's own nodes are on.
+        own = os.environ.get('ROS_DOMAIN_ID', '')
+        numbers = [n for n in range(FIRST_DOMAIN, LAST_DOMAIN + 1) if str(n) != own]
         # Not the lowest first: a graph that has just been left takes a moment to be forgotten.
         random.shuffle(numbers)
         for number in numbers:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tl_adapt.apparatus import MISMATCH, reference_loop
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
+from tl_adapt.errors import (
+    ApparatusError,
+    InputError,
+    MeasurementError,
+    SimulatorFailedError,
+)
 from tl_adapt.metrics import evaluate
 from tl_adapt.ros.entity_watch import EntityWatch
 from tl_adapt.ros.goals import RejectedError
@@ -31,6 +36,7 @@ from tl_adapt.ros.required_types import require_types
 from tl_adapt.ros.simulator_control.base import ControlError
 from tl_adapt.ros.stack_graph import StackGraph
 from tl_adapt.ros.values import fixed_assignments, present_configuration
+from tl_adapt.simulators.own_node import check_parameters, make_ready
 from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 
@@ -55,13 +61,15 @@ class LiveStack:
         """
         Keep what is needed; `folder` takes the processes' output.
 
-        Raises InputError if the study needs a ROS type that is not installed.
+        Raises InputError if the study needs a ROS type that is not installed, or gives our own
+        simulator a parameter that it would refuse; TlAdaptError if its engine is not installed.
         """
         self.study = study
         self.spec = study.environment(environment)
         self.namespace: str = self.spec.options.get('namespace', '')
         self.bringup = Bringup(self.spec.options.get('bringup', ()), folder, self.namespace)
         require_types(study, self.spec)
+        self._check_own_simulator()
         self.broken = False
         self._simulator = self._simulator_process()
         self._graph: StackGraph | None = None
@@ -176,6 +184,19 @@ class LiveStack:
             raise
         except MeasurementError:
             pass  # other software of the stack has ended: that is in the error
+
+    def _check_own_simulator(self) -> None:
+        """Find mistakes, and compile what is missing, before anything is brought up."""
+        for process in self.bringup.processes:
+            if not process.is_our_simulator:
+                continue
+            for node, values in self.spec.options.get('node_parameters', {}).items():
+                if resolved(node, self.namespace) in process.nodes:
+                    try:
+                        make_ready(check_parameters(values))
+                    except InputError as error:
+                        key = f'environments.{self.spec.name}.node_parameters.{node}'
+                        raise error.at(file=self.study.path, key=key) from None
 
     def _simulator_process(self) -> Process | None:
         """Return the process that is the simulator and nothing else that counts."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.client import Client
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 
 from tl_adapt.errors import InputError, MeasurementError
@@ -25,11 +26,17 @@ class Preparation:
         """Prepare the requests, through `node`, which another thread spins; as `requests`."""
         self._waiter = waiter
         self._calls: list[tuple[ServiceCall, Client, Any]] = []
-        for call, (kind, request) in zip(calls, requests(calls)):
-            self._calls.append((call, node.create_client(kind, call.service), request))
+        for number, (call, (kind, request)) in enumerate(zip(calls, requests(calls))):
+            try:
+                client = node.create_client(kind, call.service)
+            except _rclpy.RCLError:
+                key = f'mission.prepare[{number}].type'
+                rule = f'is not the type of the service {call.service}'
+                raise InputError(rule, key=key, value=call.type) from None
+            self._calls.append((call, client, request))
 
     def run(self) -> None:
-        """Call them all; raises MeasurementError for one that is not there, or that says no."""
+        """Call them all; raises ApparatusError for one that is missing, else MeasurementError."""
         for call, client, request in self._calls:
             answer = self._waiter.call(client, request, deadline=call.timeout)
             # Not every type has it: std_srvs/Trigger does, std_srvs/Empty doesn't.

@@ -131,7 +131,9 @@ class Process:
                 lines = [line for line in log.read().decode(errors='replace').splitlines() if line]
         except OSError:
             return ''
-        return lines[-1].strip()[:300] if lines else ''
+        # What was meant for the user may not be the last that was said.
+        told = [line for line in lines if line.startswith('tl_adapt: error:')] or lines
+        return told[-1].strip()[:300] if told else ''
 
     def signal(self, number: int) -> None:
         """Send a signal to the process alone, if it is still there."""

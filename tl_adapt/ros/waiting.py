@@ -11,7 +11,7 @@ from typing import Any
 
 from rclpy.client import Client
 
-from tl_adapt.errors import MeasurementError
+from tl_adapt.errors import ApparatusError, MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import Inbox
 
@@ -78,11 +78,16 @@ class Waiter:
         deadline: float | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Any:
-        """Call a service once it is there, and return its answer; raises MeasurementError."""
+        """
+        Call a service once it is there, and return its answer.
+
+        Raises ApparatusError if it does not come, MeasurementError if it does not answer.
+        """
         seconds = self.deadline if deadline is None else deadline
         end = time.monotonic() + seconds
         self.until(
-            client.service_is_ready, f'no service {client.srv_name}', poll=0.01, deadline=seconds
+            client.service_is_ready, f'no service {client.srv_name}', poll=0.01,
+            deadline=seconds, error=ApparatusError,
         )
         call = Call(client, request)
         try:

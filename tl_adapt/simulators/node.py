@@ -260,7 +260,8 @@ class SimulatorNode(Node):
         wait = self._wall_start + self.options.period_ns / 1e9 / self.options.real_time_factor
         wait -= time.monotonic()
         if wait > 0:
-            executor.spin_once(timeout_sec=wait)
+            executor.spin_once(timeout_sec=min(wait, _CHECK))
+            self._check_now_and_then()
             return False
         # A period that could not be kept is not caught up with: that would be faster than real.
         late = wait < -self.options.period_ns / 1e9 / self.options.real_time_factor

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -20,6 +21,7 @@ from tl_adapt.simulators.base import PHYSICS_OPTIONS, Physics
 
 MODES = ('lock_step', 'real_time')
 ENGINES = ('mujoco', 'gazebo')
+_LONGEST_STEP = {'mujoco': 0.0025, 'gazebo': 0.005}  # s; as the engines' `steps`
 # Changing one of these makes a new model.
 STRUCTURAL = frozenset({'engine', 'world', 'beams', 'physics_step', 'viewable'})
 
@@ -76,8 +78,13 @@ class Options:
             value = getattr(options, name)
             if not low <= value <= high:
                 raise InputError(f'must lie in [{low:g}, {high:g}]', key=name, value=value)
+        longest = _LONGEST_STEP[options.engine]
+        if options.physics_step > longest:
+            rule = f'must be at most {longest:g} s for the engine {options.engine}'
+            raise InputError(rule, key='physics_step', value=options.physics_step)
         if abs(1e9 / options.scan_rate - options.period_ns) > 1:
-            rule = 'the period must be a multiple of the physics step'
+            step = options.physics_step
+            rule = f'the period must be a multiple of the physics_step of {step:g} s'
             raise InputError(rule, key='scan_rate', value=options.scan_rate)
         return options
 
@@ -95,6 +102,10 @@ _NUMBERS: dict[str, tuple[float, float, str, str]] = {
     'answer_timeout': (0.01, 600.0, 's', 'wall time to wait for the answer to a scan'),
 }
 
+_TYPES = {
+    bool: 'bool', int: 'whole number', float: 'number with a point', str: 'text', list: 'list',
+}  # fmt: skip
+
 _TEXTS = {
     'engine': 'physics engine: mujoco (embedded) or gazebo (a gzserver of its own)',
     'exact_reset': 'whether Gazebo is started anew at each reset, so that runs repeat bit by bit',
@@ -104,6 +115,22 @@ _TEXTS = {
     'start_pose': 'x [m], y [m], yaw [rad] at a reset, in the frame map',
     'compute_time_sources': 'nodes whose compute times delay the commands, in order of the chain',
 }
+
+
+def check_types(values: Mapping[str, Any]) -> None:
+    """Raise InputError for a name that is no parameter, or a value of another type."""
+    defaults = {**vars(Options()), **vars(Physics())}
+    del defaults['physics']
+    for name, value in values.items():
+        if name not in defaults:
+            close = difflib.get_close_matches(name, defaults, n=1)
+            hint = f'; did you mean {close[0]}?' if close else ''
+            raise InputError(f'is no parameter of the simulator{hint}', key=name, value=value)
+        default = defaults[name]
+        kind = list if isinstance(default, tuple) else type(default)
+        if type(value) is not kind:
+            rule = f'must be a {_TYPES[kind]}, as ROS tells them apart'
+            raise InputError(rule, key=name, value=value)
 
 
 def declare(node: Node) -> Options:

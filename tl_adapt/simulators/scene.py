@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from tl_adapt.demo.world import Box, Cylinder, World
@@ -11,6 +12,8 @@ from tl_adapt.simulators import rotations
 from tl_adapt.simulators.base import GROUND, ROBOT, EntityError, EntityState, finite
 from tl_adapt.simulators.sdf import Part, read_model
 
+_LONGEST = 200  # characters of a name
+_STRANGE = re.compile('::|[&\'"]')
 _REACH = 100.0  # m from the origin; where coordinates still make sense
 
 
@@ -81,8 +84,12 @@ class Scene:
 
     def add(self, name: str, sdf_xml: str, state: EntityState) -> Solid:
         """Add a spawned solid."""
-        if not name or not name.isprintable() or '::' in name:
-            rule = 'the name must be printable, not empty and without ::'
+        plain = name.isprintable() and name == name.strip() and not _STRANGE.search(name)
+        if not 0 < len(name) <= _LONGEST or not plain:
+            rule = (
+                f'the name must have 1 to {_LONGEST} printable characters, no ::, & or quote, and '
+                'no blank at an end'
+            )
             raise EntityError('name', f'{rule}, got {name[:100]!r}')
         if name in self.names():
             raise EntityError('exists', f'entity {name!r} already exists')

@@ -327,7 +327,7 @@ private:
     if (bad_ || at_ != in_.size() || name.empty()) {
       return this->Refuse("protocol: bad entity");
     }
-    if (world_->EntityByName(name)) {
+    if (world_->ModelByName(name)) {
       return this->Refuse("exists: there is an entity of that name");
     }
     sdf::SDF parsed;

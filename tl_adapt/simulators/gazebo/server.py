@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -67,6 +68,7 @@ class Server:
         Raises SimulatorError, with the server's last line, if it does not come up.
         """
         self._folder = Path(tempfile.mkdtemp(prefix='tl_adapt-gazebo-'))
+        atexit.register(self.close)  # whatever ends the process, but for a kill
         (self._folder / 'robot.world').write_text(world, encoding='utf-8')
         self._flags = [] if viewable else ['--minimal_comms']
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,6 +115,7 @@ class Server:
 
     def close(self) -> None:
         """End the server at once; a second call does nothing."""
+        atexit.unregister(self.close)
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from tl_adapt.errors import InputError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.simulators.services.gazebo import EntityServices, WorldServices
 from tl_adapt.simulators.services.interfaces import InterfaceServices
+from tl_adapt.simulators.services.names import is_namespace
 
 if TYPE_CHECKING:
     from tl_adapt.simulators.node import SimulatorNode
@@ -33,11 +34,13 @@ class Services:
     """
 
     def __init__(self, node: SimulatorNode) -> None:
-        """Declare the prefixes and offer the services; raises InputError if both are equal."""
+        """Declare the prefixes and offer the services; raises InputError for wrong ones."""
         prefixes = {}
         for name, (default, text) in _PREFIXES.items():
             descriptor = ParameterDescriptor(read_only=True, description=text)
             value = str(node.declare_parameter(name, default, descriptor).value).rstrip('/')
+            if not is_namespace(value):
+                raise InputError('must be a namespace', key=name, value=value)
             prefixes[name] = f'{value}/' if value else ''
         gazebo, standard = prefixes.values()
         if gazebo == standard:

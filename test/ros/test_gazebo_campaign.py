@@ -50,6 +50,12 @@ def wait_for(condition, seconds, what):
     return value
 
 
+@pytest.fixture
+def whole():
+    """Return the demo in Gazebo, whose mission takes more than 10 s and so leaves time to act."""
+    return load_study('demo_gazebo')
+
+
 @contextlib.contextmanager
 def environment(study):
     made = StackEnvironment(study, 'simulation')
@@ -73,7 +79,7 @@ def hit_in_measurement(stack, server, number=signal.SIGKILL, *, later=0.0):
     """
     Send a signal to a server once the stack measures; return the thread that does.
 
-    later: CPU time [s] that it uses before; a mission of some seconds takes about 0.1 s.
+    later: CPU time [s] that it uses before; each simulated second takes about 0.02 s.
     """
 
     def used():
@@ -99,11 +105,11 @@ def hit_in_measurement(stack, server, number=signal.SIGKILL, *, later=0.0):
         (signal.SIGSTOP, 0.06, 'gzserver hangs: no answer within'),
     ],
 )
-def test_a_server_that_is_lost_is_replaced_and_the_run_repeated(study, number, later, why):
-    with environment(study) as stack:
+def test_a_server_that_is_lost_is_replaced_and_the_run_repeated(whole, number, later, why):
+    with environment(whole) as stack:
         stack.start()
         killer = hit_in_measurement(stack, servers()[0], number, later=later)
-        measurement = measure_with_retry(stack, study.space.default(), 1)
+        measurement = measure_with_retry(stack, whole.space.default(), 1)
         killer.join()
     assert measurement.valid, measurement.reason
     (reason,) = measurement.provenance['failed_before']

@@ -31,7 +31,7 @@ def test_the_shipped_studies_are_sound(name):
         ({'viewable': 'yes'}, 'viewable: must be a bool'),
         ({'payload': 1}, 'payload: must be a number with a point'),
         ({'physics_step': 0.005}, 'physics_step: must be at most 0.0025 s for the engine mujoco'),
-        ({'engine': 'gazebo', 'physics_step': 0.0037}, 'of the physics_step of 0.0037 s'),
+        ({'engine': 'gazebo', 'physics_step': 0.0037}, r'step \(physics_step: 0.0037 s\)'),
         ({'world': 'nowhere'}, 'world: must be a YAML file or one of'),
         ({'payload': 99.0}, 'payload: must lie in'),
     ],

@@ -84,7 +84,7 @@ class Options:
             raise InputError(rule, key='physics_step', value=options.physics_step)
         if abs(1e9 / options.scan_rate - options.period_ns) > 1:
             step = options.physics_step
-            rule = f'the period must be a multiple of the physics_step of {step:g} s'
+            rule = f'the period must be a multiple of the physics step (physics_step: {step:g} s)'
             raise InputError(rule, key='scan_rate', value=options.scan_rate)
         return options
 

@@ -209,7 +209,7 @@ def fault_injection(study: Study, folder: Path, configurations: int) -> dict[str
     runs = campaign_runs(study, study.source.name, configurations, seed=1)
     begin = time.monotonic()
     with Store(folder / 'faults.sqlite', study=study) as store:
-        with ServerFaults(1, between=(2.0, 9.0)) as faults:
+        with ServerFaults(1, between=(4.0, 12.0)) as faults:
             result = run_campaign(study, study.source.name, runs, store, workers=2)
         found = store.get()
     again = [m.provenance.get('failed_before', []) for m in found]

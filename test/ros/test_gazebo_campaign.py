@@ -132,7 +132,7 @@ def test_a_run_in_which_the_simulator_fails_too_often_is_invalid(study):
 def test_nothing_is_lost_when_gzserver_is_killed_again_and_again(study, tmp_path):
     runs = campaign_runs(study, 'simulation', CONFIGURATIONS, seed=1)
     with Store(tmp_path / 'store.sqlite', study=study) as store:
-        with ServerFaults(5, between=(2.0, 9.0)) as faults:
+        with ServerFaults(5, between=(3.0, 10.0)) as faults:
             result = run_campaign(study, 'simulation', runs, store, workers=2, progress=False)
         if result.unmeasured:  # a stack that was hit again and again while it came up
             result = run_campaign(study, 'simulation', runs, store, workers=2, progress=False)

@@ -20,7 +20,7 @@ from tl_adapt.simulators.sdf import Part
 # Who touches whom, as bits: wheels and casters the floor, the hull everything else.
 _ON_FLOOR, _ON_HULL, _ON_ALL = 0x01, 0x02, 0xFFFF
 _ROUGH = 100.0  # of two surfaces the smaller friction coefficient counts: that of the robot's
-_SMALL_MASS = 1e-3  # kg; a payload of nothing still is a body
+SMALL_MASS = 1e-3  # kg; a payload of nothing still is a body
 _CASTER = 0.01  # m; radius
 
 
@@ -133,7 +133,7 @@ def _robot(world: World, robot: Robot, beams: int) -> str:
     </ray></sensor>
   </link>
   <link name="payload"><pose>{robot.payload_x!r} 0 {robot.payload_height!r} 0 0 0</pose>
-   <inertial><mass>{_SMALL_MASS!r}</mass>{_inertia(*[robot.payload_inertia(_SMALL_MASS)] * 3)}
+   <inertial><mass>{SMALL_MASS!r}</mass>{_inertia(*[robot.payload_inertia(SMALL_MASS)] * 3)}
    </inertial></link>
   <joint name="payload_mount" type="fixed"><parent>base</parent><child>payload</child></joint>
 {_wheel('left', robot, 1)}

@@ -15,7 +15,7 @@ from tl_adapt.simulators.engine import MIN_LAG, SETTLE, Engine
 from tl_adapt.simulators.gazebo import wire
 from tl_adapt.simulators.gazebo.locate import Gazebo, find_gazebo
 from tl_adapt.simulators.gazebo.plugin import build_plugin
-from tl_adapt.simulators.gazebo.sdf import build_sdf, build_solid
+from tl_adapt.simulators.gazebo.sdf import SMALL_MASS, build_sdf, build_solid
 from tl_adapt.simulators.gazebo.server import ANSWER, Server
 from tl_adapt.simulators.robot import Robot
 from tl_adapt.simulators.scene import Scene
@@ -23,7 +23,6 @@ from tl_adapt.simulators.sensors import Truth
 
 _SPAWN = 15.0  # s of wall time for inserting or removing a model
 _CODES = ('exists', 'unknown', 'parse', 'unsupported')
-_SMALL_MASS = 1e-3  # kg; a payload of nothing still is a body
 
 
 @functools.lru_cache(maxsize=1)
@@ -122,7 +121,7 @@ class GazeboSimulator(Engine):
 
     def set_physics(self, physics: Physics) -> None:
         """Change the physics at once, in the running world."""
-        robot, mass = self.robot, max(physics.payload, _SMALL_MASS)
+        robot, mass = self.robot, max(physics.payload, SMALL_MASS)
         dry = robot.wheel_friction(physics.payload)
         request = wire.PhysicsRequest(
             payload=mass,

@@ -19,8 +19,8 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import adapter_decision  # noqa: E402
-import models  # noqa: E402
 import simulators  # noqa: E402
+import transfer_speed  # noqa: E402
 
 from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
@@ -66,7 +66,7 @@ def main() -> int:
     for name in ('in the mission', 'with reset and set-up'):
         print(f'{"robot software over ROS, " + name:52s}{stack[name]:10.1f} simulated s / wall s')
     print(f'{"start of the stack":52s}{stack["start of the stack [s]"]:10.1f} s')
-    fits = models.timings()
+    fits = transfer_speed.timings()
     for name, seconds in fits.items():
         print(f'{name:52s}{seconds:10.3f} s')
     decisions = adapter_decision.run(load_study('demo'), 20_000, args.decisions)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -52,23 +53,27 @@ def peers_of(path: Path, wanted: list[str]) -> tuple[str, ...]:
 
 def errors(plan: transfer_runs.Plan, workers: int, parts: list[str]) -> dict:
     """Measure, print and return the tables of the error and the active part, and their bars."""
+    found: dict = {'bars': [], 'stopped': False}
     try:
         transfer_runs.run(plan, workers)
     except KeyboardInterrupt:
-        print(f'stopped; what is finished is in {plan.results}', file=sys.stderr)
+        print(f'\nstopped; what is finished is in {plan.results}', file=sys.stderr)
+        found['stopped'] = True
     rows = [
         row for row in transfer_runs.current(transfer_runs.read_results(plan.results))
         if row['pair'] in plan.pairs and row['seed'] < plan.seeds and row['points'] in plan.points
     ]
-    found: dict = {'rows': rows, 'bars': []}
+    found['rows'] = rows
     failed = [row for row in rows if row['error'] and row['method'] in transfer_runs.OURS]
     for row in failed[:10]:
         print(f'FAILED: {row["method"]} on {row["pair"]}, {row["n_target"]} {row["points"]} '
               f'points, seed {row["seed"]}: {row["error"]}')
+    if failed:
+        found['bars'].append(bar('predictions of ours that failed', len(failed), 0))
     results = tables.Results(rows)
     chosen = tables.separating(results)
     found['separating'] = chosen
-    if results.peers:
+    if results.peers('random'):
         print(f'{tables.RULE}: {", ".join(chosen) or "none"}')
     if 'error' in parts:
         found |= random_tables(results, chosen, found['bars'])
@@ -79,10 +84,9 @@ def errors(plan: transfer_runs.Plan, workers: int, parts: list[str]) -> dict:
 
 def ratio_bars(text: str, cells: list[dict], pairs: list[str], limit: float) -> list[dict]:
     """Return the bar on the geometric mean of ratios for each size and both sets of pairs."""
-    every = list(dict.fromkeys(cell['pair'] for cell in cells))
     return [
         bar(f'{text}, {size} points, {label}', value, limit)
-        for label, chosen in (('all pairs', every), ('pairs that separate', pairs))
+        for label, chosen in tables.groups(cells, pairs)
         for size, value in tables.geometric(cells, chosen).items()
     ]
 
@@ -92,7 +96,8 @@ def random_tables(results: tables.Results, chosen: list[str], bars: list[dict]) 
     compared = tables.compare(results, 'random', 'random')
     negative, covered = tables.negative(results), tables.coverage(results)
     found = tables.measures(results)
-    tables.show_compared('Random target points: transfer against the best peer', compared, chosen)
+    tables.show_compared('Random target points: transfer against the best peer in hindsight',
+                         compared, chosen)
     tables.show_measures(found)
     tables.show_negative(negative)
     tables.show_coverage(covered)
@@ -117,12 +122,12 @@ def active_tables(results: tables.Results, chosen: list[str], bars: list[dict]) 
         'same': tables.compare(results, 'active', 'active'),
         'own': tables.own_ratio(results),
     }
-    tables.show_compared('Designed target points against the best peer with random ones',
-                         found['random'], chosen)
-    tables.show_compared('Designed target points, the peers with the same ones',
+    tables.show_compared('Designed target points against the best peer in hindsight with random '
+                         'ones', found['random'], chosen)
+    tables.show_compared('Designed target points, the best peer in hindsight with the same ones',
                          found['same'], chosen)
     tables.show_compared('Designed against random target points, both ours', found['own'], chosen)
-    bars += ratio_bars("error with designed points by the best peer's with random ones",
+    bars += ratio_bars("designed points by the best peer's random ones",
                        found['random'], chosen, 0.9)
     return {'active': found}
 
@@ -135,6 +140,15 @@ def show_bars(bars: list[dict]) -> None:
         limit = f'{"at least" if entry["least"] else "at most"} {entry["limit"]:g}{entry["unit"]}'
         print(f'{entry["bar"]:78s}{entry["value"]:10.3f}{entry["unit"]:4s}{limit:18s}'
               f'{"met" if entry["met"] else "NOT MET"}')
+
+
+def plain(value):
+    """Return a value as JSON has it: a number that is not finite becomes null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def split_names(text: str) -> list[str]:
@@ -160,7 +174,7 @@ def main() -> int:
             raise InputError(f'must be one of {", ".join(PARTS)}', file='--parts', value=part)
     harness = (arguments.peers or arguments.data / '..' / 'bench' / 'harness.py').resolve()
     names = [entry['name'] for entry in descriptions(arguments.data, split_names(arguments.pairs))]
-    found: dict = {'bars': []}
+    found: dict = {'bars': [], 'stopped': False}
     if {'error', 'active'} & set(parts):
         points = ('random',)
         if 'active' in parts and transfer_runs.design_is_there():
@@ -174,14 +188,18 @@ def main() -> int:
         )
         found |= errors(plan, arguments.workers, parts)
     for part in transfer_speed.PARTS:
-        if part in parts:
-            result = transfer_speed.run(part, arguments.data, harness)
-            found[part] = result
+        if part not in parts or found['stopped']:
+            continue
+        try:
+            result = found[part] = transfer_speed.run(part, arguments.data, harness)
             found['bars'] += [bar(*args, **more) for args, more in result.pop('bars', [])]
+        except KeyboardInterrupt:
+            print(f'\nstopped in part {part}', file=sys.stderr)
+            found['stopped'] = True
     show_bars(found['bars'])
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + '\n')
-    return 0
+        arguments.json.write_text(json.dumps(plain(found), indent=1) + '\n')
+    return 130 if found['stopped'] else 0
 
 
 if __name__ == '__main__':

@@ -154,12 +154,13 @@ def speed(folder: Path, harness_file: Path, repeats: int = 3) -> dict:
 # ------------------------------------------------------------------------------- in a child
 def update(candidates: int, updates: int = 40) -> dict:
     """Time one new target point: update, and the best ten of the candidates."""
+    pool_type = importlib.import_module('tl_adapt.models.pool').Pool
     rng = np.random.default_rng(0)
     source, target = robot(SOURCE_ROWS, rng, 0.0), robot(5, rng, 1.0)
     new = robot(updates, rng, 1.0)
     X = rng.random((candidates, DIM))
     model = TransferModel(log=True).fit(source, target)
-    made, pool = clock(lambda: importlib.import_module('tl_adapt.models.pool').Pool(model, X))
+    made, pool = clock(lambda: pool_type(model, X))
     pool.rank(n=10)
     times = []
     for x, y in zip(*new):
@@ -167,10 +168,10 @@ def update(candidates: int, updates: int = 40) -> dict:
         model.update(x[None], np.array([y]))
         pool.rank(n=10)
         times.append(1e3 * (time.perf_counter() - begin))
-    # What was updated must be what a fresh prediction says.
+    # What was updated must be what a fresh prediction says, on whichever scale the pool is.
     some = np.asarray(pool.mean())[:200]
-    off = float(np.abs(some - model.latent(X[:200], noise=False)[0]).max())
-    off = min(off, float(np.abs(np.log(np.abs(some)) - np.log(model.predict(X[:200]))).max()))
+    fresh = (model.latent(X[:200], noise=False)[0], model.predict(X[:200]))
+    off = min(float(np.abs(some - mean).max()) for mean in fresh)
     return {'p50': float(np.percentile(times, 50)), 'p99': float(np.percentile(times, 99)),
             'made': made, 'off': off}
 
@@ -252,6 +253,12 @@ def in_child(name: str, *arguments: int) -> dict:
     return {**found, 'peak': max(peak, found['peak'])}
 
 
+def failed(name: str, row: dict) -> tuple:
+    """Say that a child failed; return the arguments of a bar that is not met."""
+    print(f'{name}: FAILED, {row["error"]}')
+    return (name, float('inf'), 0), {}
+
+
 def run_update() -> dict:
     found: dict = {'bars': []}
     print(f'\nOne new target point: update, and the best ten of the candidates; {SOURCE_ROWS} '
@@ -259,7 +266,7 @@ def run_update() -> dict:
     for candidates, limit in ((20_000, 100), (100_000, 500)):
         row = found[str(candidates)] = in_child('update', candidates)
         if 'error' in row:
-            print(f'{candidates:9,d} candidates   FAILED: {row["error"]}')
+            found['bars'].append(failed(f'update, {candidates:,d} candidates', row))
             continue
         print(f'{candidates:9,d} candidates   p50 {row["p50"]:7.1f} ms   p99 {row["p99"]:7.1f} ms'
               f'   made in {row["made"]:6.2f} s   peak {row["peak"]:6.0f} MiB   off a fresh '
@@ -277,7 +284,7 @@ def run_scale() -> dict:
         row = found[f'{binary} binary'] = in_child('scale', 100_000, binary)
         name = f'{binary} of 14 options binary'
         if 'error' in row:
-            print(f'{name:26s} FAILED: {row["error"]}')
+            found['bars'].append(failed(f'fit to 100,000 rows, {name}', row))
             continue
         print(f'{name:26s} fit {row["seconds"]:7.1f} s   predict 2000 {row["predict"]:6.2f} s   '
               f'peak {row["peak"]:6.0f} MiB   NRMSE (log scale) {row["nrmse_log"]:.3f}')
@@ -293,7 +300,7 @@ def run_ranking() -> dict:
     for dim in (16, 25):
         row = found[str(dim)] = in_child('ranking', dim, int(dim == 16))
         if 'error' in row:
-            print(f'2^{dim}   FAILED: {row["error"]}')
+            found['bars'].append(failed(f'ranking of 2^{dim}', row))
             continue
         print(f'2^{dim}   {row["seconds"]:7.1f} s   peak {row["peak"]:6.0f} MiB   '
               f'{row["different"]} different, off predict by {row["off"]:.1e}'

@@ -15,6 +15,15 @@ import numpy as np
 from scipy.stats import t as student
 from transfer_runs import OURS
 
+MEASURES = {
+    'nrmse_log': 'NRMSE on the log scale (geometric mean over pairs)',
+    'nrmse': 'NRMSE on the original scale (geometric mean over pairs)',
+    'mape': 'MAPE, % (geometric mean over pairs)',
+    'log_density': 'log density of a held-out log target (mean over pairs)',
+    'interval_score': '90 % interval score on the log scale (mean over pairs)',
+    'seconds': 'fit + predict, s (mean over pairs)',
+}
+ERRORS = ('nrmse_log', 'nrmse', 'mape')
 LEARNABLE = 0.9
 RULE = (
     f'a pair can separate methods if its best peer at the largest size is below {LEARNABLE:g} of '
@@ -34,11 +43,25 @@ class Results:
             self._rows[key][row['seed']] = row
         self.pairs = list(dict.fromkeys(row['pair'] for row in rows))
         self.sizes = sorted({row['n_target'] for row in rows})
-        self.peers = [m for m in dict.fromkeys(r['method'] for r in rows) if m not in OURS]
+        self._methods: dict = defaultdict(dict)  # dicts keep the order of the file
+        for row in rows:
+            self._methods[row['points']][row['method']] = None
+
+    def methods(self, points: str) -> list[str]:
+        """Return all methods measured on points chosen so, ours and peers."""
+        return list(self._methods[points])
+
+    def peers(self, points: str) -> list[str]:
+        """Return the peers measured on points chosen so."""
+        return [method for method in self._methods[points] if method not in OURS]
+
+    def __contains__(self, key: tuple) -> bool:
+        """Say whether a method was measured in a cell, on any split."""
+        return key in self._rows
 
     def common(self, *wanted: tuple) -> tuple[list[int], list[tuple]]:
         """Return the seeds at which all the wanted keys have rows, and the keys without errors."""
-        there = [key for key in wanted if key in self._rows]
+        there = [key for key in wanted if key in self]
         if not there:
             return [], []
         seeds = sorted(set.intersection(*(set(self._rows[key]) for key in there)))
@@ -56,9 +79,10 @@ def compare(results: Results, ours: str, peers: str) -> list[dict]:
     for pair in results.pairs:
         for size in results.sizes:
             mine = (ours, pair, size, 'transfer')
-            others = [(peers, pair, size, method) for method in results.peers]
+            others = [(peers, pair, size, method) for method in results.peers(peers)]
             seeds, sound = results.common(mine, *others)
-            if mine not in sound or len(sound) < 2 or not seeds:
+            # Without one of the peers the best of the others would flatter us.
+            if mine not in sound or len(sound) < 2 or not all(key in results for key in others):
                 continue
             errors = {key: results.values(key, seeds) for key in sound}
             cell = {'pair': pair, 'size': size, 'seeds': len(seeds)}
@@ -79,7 +103,7 @@ def separating(results: Results) -> list[str]:
     for pair in results.pairs:
         clear, last = [], 0.0
         for size in results.sizes:
-            keys = [('random', pair, size, method) for method in results.peers]
+            keys = [('random', pair, size, method) for method in results.peers('random')]
             seeds, sound = results.common(*keys)
             if len(sound) < 3 or ('random', pair, size, 'target_mean') not in sound:
                 continue
@@ -102,6 +126,13 @@ def geometric(cells: list[dict], pairs: list[str], average: str = 'mean') -> dic
         if cell['pair'] in pairs:
             logs[cell['size']].append(np.log(cell[average]['ratio']))
     return {size: float(np.exp(np.mean(values))) for size, values in sorted(logs.items())}
+
+
+def groups(cells: list[dict], separate: list[str]) -> list[tuple[str, list[str]]]:
+    """Return the label and the pairs of each set of pairs that is averaged over."""
+    every = list(dict.fromkeys(cell['pair'] for cell in cells))
+    some = [pair for pair in every if pair in separate]
+    return [(f'all {len(every)} pairs', every), (f'{len(some)} that separate', some)]
 
 
 def own_ratio(results: Results) -> list[dict]:
@@ -163,19 +194,20 @@ def measures(results: Results, points: str = 'random') -> dict[str, dict]:
     only ours have, by the arithmetic one.
     """
     found: dict = {}
-    for field in ('nrmse_log', 'nrmse', 'mape', 'log_density', 'interval_score', 'seconds'):
-        for method in (*OURS, *results.peers):
-            for size in results.sizes:
-                values = []
-                for pair in results.pairs:
-                    key = (points, pair, size, method)
-                    seeds, sound = results.common(key)
-                    if sound:
-                        values.append(results.values(key, seeds, field).mean())
-                if values and np.isfinite(values).any():
-                    plain = field in ('log_density', 'interval_score', 'seconds')
-                    value = np.mean(values) if plain else np.exp(np.mean(np.log(values)))
-                    found.setdefault(field, {}).setdefault(method, {})[size] = float(value)
+    methods = results.methods(points)
+    values = defaultdict(list)
+    for size in results.sizes:
+        for pair in results.pairs:
+            keys = [(points, pair, size, method) for method in methods]
+            seeds, sound = results.common(*keys)
+            for key in sound if seeds else []:
+                for field in MEASURES:
+                    values[field, key[3], size].append(results.values(key, seeds, field).mean())
+    for (field, method, size), by_pair in values.items():
+        # A method that lacks a pair, or fails there, can't be compared with the others.
+        if len(by_pair) == len(results.pairs) and np.isfinite(by_pair).all():
+            value = np.exp(np.mean(np.log(by_pair))) if field in ERRORS else np.mean(by_pair)
+            found.setdefault(field, {}).setdefault(method, {})[size] = float(value)
     return found
 
 
@@ -184,7 +216,7 @@ def show_compared(title: str, cells: list[dict], pairs: list[str]) -> None:
     """Print ours, the best peer and their ratio for each cell, and the geometric means."""
     if not cells:
         return
-    print(f'\n{title}\nNRMSE on the log scale; the best peer of the cell in hindsight')
+    print(f'\n{title}; NRMSE on the log scale')
     print(f'{"":18s}{"points":>7s}{"seeds":>6s}   mean: {"ours":>7s}{"best":>8s}{"ratio":>7s}  '
           f'{"peer":15s} median: {"ours":>7s}{"best":>8s}{"ratio":>7s}  peer')
     for cell in cells:
@@ -193,8 +225,7 @@ def show_compared(title: str, cells: list[dict], pairs: list[str]) -> None:
               f'{mean["ours"]:7.3f}{mean["best"]:8.3f}{mean["ratio"]:7.3f}  {mean["peer"]:15s}'
               f'         {median["ours"]:7.3f}{median["best"]:8.3f}{median["ratio"]:7.3f}  '
               f'{median["peer"]}')
-    every = list(dict.fromkeys(cell['pair'] for cell in cells))
-    for label, chosen in (('all pairs', every), ('pairs that separate', pairs)):
+    for label, chosen in groups(cells, pairs):
         for average in ('mean', 'median'):
             ratios = geometric(cells, chosen, average)
             text = ''.join(f'   {size}: {value:.3f}' for size, value in ratios.items())
@@ -233,17 +264,9 @@ def show_coverage(cells: list[dict]) -> None:
 
 def show_measures(found: dict[str, dict]) -> None:
     """Print each measure, methods down, sizes across."""
-    titles = {
-        'nrmse_log': 'NRMSE on the log scale (geometric mean over pairs)',
-        'nrmse': 'NRMSE on the original scale (geometric mean over pairs)',
-        'mape': 'MAPE, % (geometric mean over pairs)',
-        'log_density': 'log density of a held-out log target (mean over pairs)',
-        'interval_score': '90 % interval score on the log scale (mean over pairs)',
-        'seconds': 'fit + predict, s (mean over pairs)',
-    }
     for field, methods in found.items():
         sizes = sorted({size for by in methods.values() for size in by})
-        print(f'\n{titles[field]}, mean over seeds\n{"":18s}'
+        print(f'\n{MEASURES[field]}, mean over seeds\n{"":18s}'
               + ''.join(f'{size:9d}' for size in sizes))
         for method, by in methods.items():
             print(f'{method:18s}' + ''.join(f'{by.get(size, np.nan):9.3f}' for size in sizes))

@@ -4,12 +4,14 @@
 Module for the posterior of a Gaussian process' hyperparameters, and for its maximum.
 
 theta = (log length scale of each column, log signal variance, log noise variance). The covariance
-is base + signal * Matern + noise * I, where `base` is any fixed covariance: a constant trend, or
+is base + signal * correlation + noise * I, where `base` is any fixed covariance: a constant trend, or
 what a source environment leaves uncertain. The gradients are analytic (Rasmussen & Williams 2006,
-section 5.4.1); the sum over all pairs for the length scales is one matrix product. Normal priors
-on theta (that is: log-normal ones on the quantities) make it a maximum a posteriori, so that 8
-points in 34 dimensions still give a sane answer; the length scale's prior grows with the square
-root of the dimension (Hvarfner et al. 2024).
+section 5.4.1); the sum over all pairs for the length scales is one matrix product. Priors on theta
+make it a maximum a posteriori, so that 8 points in 34 dimensions still give a sane answer. They are
+normal (that is: log-normal on the quantities) but for the columns' length scales, which follow
+Student's distribution around one that all share: most columns are alike, a few may differ by far
+without many points to prove it. The shared one grows with the square root of the dimension (Hvarfner
+et al. 2024).
 """
 
 from __future__ import annotations
@@ -21,20 +23,21 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack
 from scipy.optimize import minimize
 
-from tl_adapt.models.kernel import Array, matern, matern_with_slope, squared_distance
+from tl_adapt.models.kernel import Array, radial, radial_with_slope, squared_distance
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
-# Mean of log(length scale / sqrt(dim)), deviation by column, deviation common to all columns: with
-# few points the columns share one length scale, many points tell them apart.
-LENGTH = (-0.25, 0.6, 1.0)
+# Mean of log(length scale / sqrt(dim)), scale of a column's own deviation, deviation that all share:
+# with few points the columns share one length scale, many points tell them apart.
+LENGTH = (0.3, 0.5, 1.0)
+FREEDOM = 1.5  # Student's degrees of freedom of a column's own deviation
 
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
     """
-    Hold mean, standard deviation, lower and upper bound of theta, each of shape (d + 2,).
+    Hold mean, scale, lower and upper bound of theta, each of shape (d + 2,).
 
-    `shared` is the standard deviation of one more deviation that all length scales have in common.
+    `shared` is the standard deviation of what all length scales deviate by from their mean.
     """
 
     mean: Array
@@ -47,26 +50,31 @@ class Prior:
         """Return minus the log density up to a constant and its gradient at the free theta."""
         off = theta - self.mean[free]
         gradient = off / self.std[free] ** 2
+        value = 0.5 * float(off[-2:] @ gradient[-2:])
         dim = len(theta) - 2
         if dim > 0:
-            # The covariance std^2 I + shared^2 11^T of the length scales, inverted in closed form.
-            own, all_ = float(self.std[0]) ** 2, self.shared**2
-            gradient[:dim] -= all_ / (own * (own + dim * all_)) * off[:dim].sum()
-        return 0.5 * float(off @ gradient), gradient
+            common = float(off[:dim].mean())
+            own = off[:dim] - common
+            width = FREEDOM * self.std[:dim] ** 2
+            value += 0.5 * (common / self.shared) ** 2
+            value += 0.5 * (FREEDOM + 1.0) * float(np.log1p(own**2 / width).sum())
+            slant = (FREEDOM + 1.0) * own / (width + own**2)
+            gradient[:dim] = slant - slant.mean() + common / self.shared**2 / dim
+        return value, gradient
 
 
 def make_prior(
     dim: int,
     *,
     signal: tuple[float, float] = (0.0, 1.0),
-    noise: tuple[float, float] = (-4.0, 1.5),
+    noise: tuple[float, float] = (-3.0, 2.0),
     length: tuple[float, float, float] = LENGTH,
 ) -> Prior:
     """
     Return the prior over theta for `dim` columns of the unit cube.
 
     `signal` and `noise` are mean and standard deviation of the log variances; `length` is the mean
-    of log(length scale / sqrt(dim)), its deviation by column, and the one common to all columns.
+    of log(length scale / sqrt(dim)), the scale of a column's own deviation, and the shared one.
     """
     grow = 0.5 * np.log(max(dim, 1))
     mean = np.r_[np.full(dim, length[0] + grow), signal[0], noise[0]]
@@ -126,7 +134,7 @@ class Posterior:
         self.fixed: Array | None = None
         if lengths is not None:
             scaled = features * np.exp(-lengths)[owner]
-            self.fixed = matern(squared_distance(scaled, scaled))
+            self.fixed = radial(squared_distance(scaled, scaled))
 
     @property
     def free(self) -> slice:
@@ -141,7 +149,7 @@ class Posterior:
         if self.fixed is None:
             weight = np.exp(-theta[: self.dim])[self.owner]
             scaled = self.features * weight
-            corr, slope = matern_with_slope(squared_distance(scaled, scaled))
+            corr, slope = radial_with_slope(squared_distance(scaled, scaled))
         else:
             corr = self.fixed
         K = self.base + signal * corr

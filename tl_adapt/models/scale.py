@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 
 _EXPONENT = 80.0  # exp(+-80) is far from every physical metric and far from overflow
 _SKEWED = 0.5  # moment skewness from which a sample counts as skewed
+_MISTAKES = 0.03  # share of values that may be mistakes
 _VARIANCE = 2.0  # a wider log-normal says 'unknown'; its mean would be an artefact of its tail
 
 
@@ -65,17 +66,27 @@ def forward(y: Array, log: bool) -> Array:
 
 def tame(y: Array) -> Array:
     """
-    Pull far outliers of y (n,) in to the edge of what the rest makes plausible.
+    Pull values of y (n,) that can only be mistakes in to the edge of what the rest makes plausible.
 
-    The edge is the wider of 6 robust and 3.5 plain standard deviations around the median, so
-    that a heavy tail stays and a broken stop-watch does not. Fewer than 8 values stay as they are.
+    A heavy tail is real, and often what matters; a broken stop-watch is not. So a value counts as
+    a mistake only if it lies farther from all but 3 % of the others than twice their whole range.
+    Fewer than 34 values stay as they are.
     """
-    if len(y) < 8:
+    few = int(_MISTAKES * len(y))
+    if few == 0:
         return y
-    middle = float(np.median(y))
-    robust = 1.4826 * float(np.median(np.abs(y - middle)))
-    reach = max(6.0 * robust, 3.5 * float(y.std()))
-    return np.clip(y, middle - reach, middle + reach)
+    ranked = np.sort(y)
+    low, high = float(ranked[0]), float(ranked[-1])
+    for cut in range(1, few + 1):
+        # The narrowest window that holds all but `cut` values, which may be at either end.
+        width = ranked[len(y) - cut - 1 :] - ranked[: cut + 1]
+        at = int(np.argmin(width))
+        bottom, top = float(ranked[at]), float(ranked[at + len(y) - cut - 1])
+        reach = max(2.0 * (top - bottom), 1e-6 * max(1.0, abs(top)))
+        outside = y[(y < bottom) | (y > top)]
+        if np.all((outside < bottom - reach) | (outside > top + reach)):
+            low, high = bottom - 0.5 * reach, top + 0.5 * reach
+    return np.clip(y, low, high)
 
 
 def median_and_std(mean: Array, var: Array, log: bool) -> tuple[Array, Array]:

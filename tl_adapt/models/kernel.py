@@ -9,9 +9,9 @@ distance of one-hot codes divided by sqrt(2), so the kernel stays positive defin
 is matrix products.
 
 The correlation is the mean of exp(-s q / 2) over a few scales s, as the Matern kernels are
-mixtures over endlessly many (Rasmussen & Williams 2006, section 4.2). The wide parts see influences
-that nearly add up, the narrow ones steps and interactions of many options. Each part is a product
-over columns, which makes whole spaces of discrete options cheap to predict (see `ranking`).
+mixtures over endlessly many (Rasmussen & Williams 2006, section 4.2). The wide parts see
+influences that nearly add up, the narrow ones steps and interactions of many options. Each part is
+a product over columns, which makes whole spaces of discrete options cheap to predict.
 """
 
 from __future__ import annotations

@@ -4,14 +4,14 @@
 Module for the posterior of a Gaussian process' hyperparameters, and for its maximum.
 
 theta = (log length scale of each column, log signal variance, log noise variance). The covariance
-is base + signal * correlation + noise * I, where `base` is any fixed covariance: a constant trend, or
-what a source environment leaves uncertain. The gradients are analytic (Rasmussen & Williams 2006,
-section 5.4.1); the sum over all pairs for the length scales is one matrix product. Priors on theta
-make it a maximum a posteriori, so that 8 points in 34 dimensions still give a sane answer. They are
-normal (that is: log-normal on the quantities) but for the columns' length scales, which follow
-Student's distribution around one that all share: most columns are alike, a few may differ by far
-without many points to prove it. The shared one grows with the square root of the dimension (Hvarfner
-et al. 2024).
+is base + signal * correlation + noise * I, where `base` is any fixed covariance: a constant trend,
+or what a source environment leaves uncertain. The gradients are analytic (Rasmussen & Williams
+2006, section 5.4.1); the sum over all pairs for the length scales is one matrix product. Priors on
+theta make it a maximum a posteriori, so that 8 points in 34 dimensions still give a sane answer.
+They are normal (that is: log-normal on the quantities) but for the columns' length scales, which
+follow Student's distribution around one that all share: most columns are alike, a few may differ
+by far without many points to prove it. The shared one grows with the square root of the dimension
+(Hvarfner et al. 2024).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from scipy.optimize import minimize
 from tl_adapt.models.kernel import Array, radial, radial_with_slope, squared_distance
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
-# Mean of log(length scale / sqrt(dim)), scale of a column's own deviation, deviation that all share:
-# with few points the columns share one length scale, many points tell them apart.
+# Mean of log(length scale / sqrt(dim)), scale of a column's own deviation, and deviation that all
+# share: with few points the columns share one length scale, many points tell them apart.
 LENGTH = (0.3, 0.5, 1.0)
 FREEDOM = 1.5  # Student's degrees of freedom of a column's own deviation
 

@@ -104,7 +104,7 @@ class ModelSet:
                 continue
             model = self.models.get(name)
             if model is None:
-                model = TransferModel(space.categorical, metric.scale == 'log', self.seed)
+                model = TransferModel(space, metric.scale == 'log', self.seed)
             model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
             models[name] = model
         self.models = models

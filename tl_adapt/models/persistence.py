@@ -20,7 +20,7 @@ from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 
 FORMAT = 'tl_adapt model'
-VERSION = 1
+VERSION = 2
 ARRAYS, META = 'model.npz', 'model.json'
 _LARGEST = 2**31  # bytes; a model of the largest allowed size is far below
 

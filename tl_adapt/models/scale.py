@@ -66,7 +66,7 @@ def forward(y: Array, log: bool) -> Array:
 
 def tame(y: Array) -> Array:
     """
-    Pull values of y (n,) that can only be mistakes in to the edge of what the rest makes plausible.
+    Pull values of y (n,) that can only be mistakes in to the edge of what is plausible.
 
     A heavy tail is real, and often what matters; a broken stop-watch is not. So a value counts as
     a mistake only if it lies farther from all but 3 % of the others than twice their whole range.

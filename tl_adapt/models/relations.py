@@ -1,0 +1,298 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for what may relate a target environment to a source.
+
+All hypotheses are cases of  target(x) = a + b source(x) + difference(x) + noise,  where a and b
+have normal priors and the difference is a Gaussian process. Given the source's measurements,
+source(x) is a normal process with posterior mean f and covariance C. So each hypothesis is an
+exact Gaussian process over the few target points alone, with prior mean b0 f and covariance
+    var(a) + var(b) f f^T + share C + sum_s w_s exp(-s q / 2) + noise.
+With the source's length scales in q this is the two-task process with intrinsic coregionalisation,
+and co-kriging (Bonilla et al. 2008, Kennedy & O'Hagan 2000), at the cost of the few target points.
+Parts of wide scale alone make a difference of influences that add up: the source's influences,
+weighed anew.
+
+Variances and noise are not fitted but tried on a grid: five points would fit anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tl_adapt.models.kernel import SCALES, Array, components, squared_distance
+from tl_adapt.models.source import Seen, Source
+
+COPY, SHIFT, INFLUENCES = 'source copy', 'linear shift', 'reweighted influences'
+TASKS, RELEVANCE = 'two-task GP', 'relevance only'
+RESIDUAL, ALONE = 'residual GP', 'target only'
+NAMES = (COPY, SHIFT, INFLUENCES, TASKS, RESIDUAL, RELEVANCE, ALONE)
+
+CONSTANT, SLOPE, INHERITED, PARTS = 0, 1, 2, 3  # places in the last axis of `weight`
+WIDTH = PARTS + len(SCALES)
+
+# Of the target's variance: what the difference has, and what the noise has.
+_DIFFERENCE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_NOISE = (0.0005, 0.002, 0.006, 0.02, 0.06, 0.2, 0.6, 1.2)
+# How the difference divides over the scales, from influences that add up to steps.
+_MIXES = ((0.6, 0.4, 0.0, 0.0), (0.2, 0.3, 0.3, 0.2), (0.0, 0.2, 0.5, 0.3), (0.0, 0.0, 0.5, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trend:
+    """Hold what is known of a and b beforehand, and the log prior of the whole."""
+
+    slope: float
+    slope_variance: float
+    shifted: bool
+    share: float
+    log_prior: float
+
+
+_COPY = _Trend(1.0, 0.0, shifted=False, share=1.0, log_prior=-0.3)
+_TRENDS = (
+    _COPY,
+    _Trend(1.0, 0.0, shifted=True, share=1.0, log_prior=-0.7),
+    _Trend(1.0, 0.25, shifted=True, share=1.0, log_prior=-1.0),
+    _Trend(0.0, 2.0, shifted=True, share=1.0, log_prior=-2.0),
+    _Trend(0.0, 0.0, shifted=True, share=0.0, log_prior=-1.5),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """
+    Hold H hypotheses.
+
+    `names`, prior mean `slope` (H,) of b, `weight` (H, WIDTH) of the covariance's parts, `noise`
+    (H,) variances, and `log_prior` (H,), normalised.
+    """
+
+    names: tuple[str, ...]
+    slope: Array
+    weight: Array
+    noise: Array
+    log_prior: Array
+
+    def __len__(self) -> int:
+        """Return H."""
+        return len(self.names)
+
+
+def make_grid(offset: float, variance: float, noise: float, *, known: bool = True) -> Grid:
+    """
+    Return the hypotheses that share the source's length scales.
+
+    `offset` is the prior variance of a, `variance` that of the target's values, `noise` the noise
+    variance to be expected; without any target value (`known` false) only the source is copied.
+    """
+    levels = variance * np.array(_NOISE)
+    likely = -0.5 * (np.log(levels) - np.log(noise)) ** 2
+    likely = likely - np.logaddexp.reduce(likely)
+    rows: list[tuple[str, float, list[float], float]] = []
+    for trend in _TRENDS if known else (_COPY,):
+        base = [offset if trend.shifted else 0.0, trend.slope_variance, trend.share]
+        related = trend.share > 0.0
+        name = COPY if trend is _COPY else SHIFT if related else RELEVANCE
+        cost = 0.0 if related else 0.5
+        rows.append((name, trend.slope, [*base, *([0.0] * len(SCALES))], trend.log_prior - cost))
+        for rank, part in enumerate(_DIFFERENCE, 1):
+            if (trend is _COPY and part > 0.03) or (not related and part < 0.1):
+                continue
+            for number, mix in enumerate(_MIXES):
+                name = COPY if trend is _COPY else RELEVANCE
+                if related and trend is not _COPY:
+                    name = TASKS if number else INFLUENCES
+                weight = [*base, *(variance * part * share for share in mix)]
+                log_prior = trend.log_prior - 1.0 - 0.15 * rank - np.log(len(_MIXES))
+                rows.append((name, trend.slope, weight, float(log_prior)))
+    count = len(levels)
+    prior = np.repeat([row[3] for row in rows], count) + np.tile(likely, len(rows))
+    return Grid(
+        names=tuple(name for name, *_ in rows for _ in levels),
+        slope=np.repeat([row[1] for row in rows], count),
+        weight=np.repeat(np.array([row[2] for row in rows]), count, axis=0),
+        noise=np.tile(levels, len(rows)),
+        log_prior=prior - np.logaddexp.reduce(prior),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """
+    Hold m points as a block of hypotheses sees them.
+
+    `scaled` (m, D) are features divided by length scales, `mean` (m,) and `variance` (m,) the
+    source's, `seen` all that the source says (None without a source).
+    """
+
+    scaled: Array
+    mean: Array
+    variance: Array
+    seen: Seen | None
+
+
+class Block:
+    """
+    Hold hypotheses that share a source (or have none) and length scales, and fit them.
+
+    Everything is in standardised units: those of the source, or the target's own.
+    """
+
+    def __init__(
+        self, grid: Grid, source: Source | None, lengths: Array, owner: NDArray[np.int_],
+        location: float, spread: float,
+    ) -> None:
+        """Keep the hypotheses; `lengths` (d,) are logarithms, `owner` as in `Features`."""
+        self.grid, self.source, self.lengths, self.owner = grid, source, lengths, owner
+        self.location, self.spread = location, spread
+        self.scale = np.exp(-lengths)[owner]
+
+    def place(self, features: Array, seen: Seen | None) -> Place:
+        """Return points with target features (m, D) as this block sees them."""
+        nothing = np.zeros(len(features))
+        mean, variance = (nothing, nothing) if seen is None else (seen.mean, seen.variance)
+        return Place(features * self.scale, mean, variance, seen)
+
+    def parts(self, left: Place, right: Place) -> Array:
+        """Return the covariance's parts (WIDTH, m1, m2) between two sets of points."""
+        found = np.empty((WIDTH, len(left.scaled), len(right.scaled)))
+        found[CONSTANT] = 1.0
+        found[SLOPE] = left.mean[:, None] * right.mean
+        if self.source is not None and left.seen is not None and right.seen is not None:
+            found[INHERITED] = self.source.covariance(left.seen, right.seen)
+        else:
+            found[INHERITED] = 0.0
+        found[PARTS:] = components(squared_distance(left.scaled, right.scaled))
+        return found
+
+    def fit(self, place: Place, y: Array) -> Block:
+        """Learn from target points and their values y (n,) on the model's scale; n may be 0."""
+        grid, n = self.grid, len(y)
+        self.known = place
+        self.z = (y - self.location) / self.spread
+        self.residual = self.z - grid.slope[:, None] * place.mean
+        covariance = np.tensordot(grid.weight, self.parts(place, place), 1)
+        covariance[:, np.arange(n), np.arange(n)] += grid.noise[:, None]
+        self.inverse = _inverses(covariance)
+        self._solve()
+        return self
+
+    def extended(self, place: Place, y: float) -> Block:
+        """Return the block that knows one more target point, by a rank-one change."""
+        grid, n = self.grid, len(self.z)
+        other = copy.copy(self)
+        cross = np.tensordot(grid.weight, self.parts(self.known, place)[:, :, 0], 1)
+        own = grid.weight @ self.parts(place, place)[:, 0, 0] + grid.noise
+        moved = np.einsum('hij,hj->hi', self.inverse, cross)
+        left = np.maximum(own - (moved * cross).sum(axis=1), 1e-10 * own)
+        inverse = np.empty((len(grid), n + 1, n + 1))
+        inverse[:, :n, :n] = self.inverse + moved[:, :, None] * (moved / left[:, None])[:, None, :]
+        inverse[:, :n, n] = inverse[:, n, :n] = -moved / left[:, None]
+        inverse[:, n, n] = 1.0 / left
+        other.inverse = inverse
+        other.known = _joined(self.known, place)
+        value = (y - self.location) / self.spread
+        other.z = np.append(self.z, value)
+        last = value - grid.slope * place.mean[0]
+        other.residual = np.hstack([self.residual, last[:, None]])
+        other._solve()
+        return other
+
+    def _solve(self) -> None:
+        self.alpha = np.einsum('hij,hj->hi', self.inverse, self.residual)
+
+    def loo(self) -> tuple[Array, Array]:
+        """Return leave-one-out mean and variance (H, n) of the values on the model's scale."""
+        variance = 1.0 / np.einsum('hii->hi', self.inverse)
+        mean = self.z - self.alpha * variance
+        return self.location + self.spread * mean, self.spread**2 * variance
+
+    def slopes(self) -> Array:
+        """Return the posterior means (H,) of b."""
+        grid = self.grid
+        return np.asarray(grid.slope + grid.weight[:, SLOPE] * (self.alpha @ self.known.mean))
+
+    def coefficients(self, share: Array) -> tuple[float, Array]:
+        """
+        Return the factor of f and coefficients (WIDTH, n) of the weighted mean prediction.
+
+        `share` (H,) are the hypotheses' weights: the mean of all is as cheap as that of one.
+        """
+        coefficient = np.einsum('h,hc,hn->cn', share, self.grid.weight, self.alpha)
+        return float(share @ self.grid.slope), coefficient
+
+    def mean(self, place: Place, share: Array, parts: Array | None = None) -> Array:
+        """Return the hypotheses' weighted means (m,), scaled by the weights' sum."""
+        factor, coefficient = self.coefficients(share)
+        total = factor * place.mean
+        if len(self.z):
+            parts = self.parts(self.known, place) if parts is None else parts
+            total = total + np.einsum('cn,cnm->m', coefficient, parts)
+        return np.asarray(self.location * share.sum() + self.spread * total)
+
+    def each(self, place: Place, rows: Sequence[int], parts: Array) -> tuple[Array, Array]:
+        """Return mean and variance (len(rows), m) of the function by some hypotheses."""
+        grid = self.grid
+        mean, variance = np.empty((2, len(rows), len(place.scaled)))
+        for i, row in enumerate(rows):
+            weight = grid.weight[row]
+            mean[i] = grid.slope[row] * place.mean
+            variance[i] = (
+                weight[CONSTANT] + weight[SLOPE] * place.mean**2
+                + weight[INHERITED] * place.variance + weight[PARTS:].sum()
+            )
+            if len(self.z):
+                cross = np.tensordot(weight, parts, 1)
+                mean[i] += self.alpha[row] @ cross
+                variance[i] -= ((self.inverse[row] @ cross) * cross).sum(axis=0)
+        variance = np.maximum(variance, 1e-10)
+        return self.location + self.spread * mean, self.spread**2 * variance
+
+    def covariance(self, row: int, left: Place, right: Place) -> Array:
+        """Return the posterior covariance (m1, m2) of the function by one hypothesis."""
+        weight = self.grid.weight[row]
+        cov = np.tensordot(weight, self.parts(left, right), 1)
+        if len(self.z):
+            first = np.tensordot(weight, self.parts(self.known, left), 1)
+            second = np.tensordot(weight, self.parts(self.known, right), 1)
+            cov = cov - first.T @ self.inverse[row] @ second
+        return np.asarray(self.spread**2 * cov)
+
+
+def _joined(left: Place, right: Place) -> Place:
+    """Return the points of both."""
+    seen = None
+    if left.seen is not None and right.seen is not None:
+        seen = Seen(
+            np.append(left.seen.mean, right.seen.mean),
+            np.append(left.seen.variance, right.seen.variance),
+            np.vstack([left.seen.features, right.seen.features]),
+            np.hstack([left.seen.V, right.seen.V]),
+        )
+    return Place(
+        np.vstack([left.scaled, right.scaled]), np.append(left.mean, right.mean),
+        np.append(left.variance, right.variance), seen,
+    )
+
+
+def _inverses(matrices: Array) -> Array:
+    """Return the inverses (H, n, n) of covariances, with jitter where one is singular."""
+    n = matrices.shape[-1]
+    if n == 0:
+        return matrices
+    scale = np.einsum('hii->hi', matrices).mean(axis=1)
+    for jitter in (1e-12, 1e-9, 1e-6, 1e-3):
+        matrices[:, np.arange(n), np.arange(n)] += jitter * scale[:, None]
+        try:
+            lower = np.linalg.cholesky(matrices)
+        except np.linalg.LinAlgError:
+            continue
+        half = np.linalg.inv(lower)
+        return np.asarray(half.transpose(0, 2, 1) @ half)
+    raise ArithmeticError('the covariance is not positive definite')

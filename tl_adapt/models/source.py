@@ -1,0 +1,140 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for a source environment as a transfer sees it: its model at the target's points."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.kernel import Array
+from tl_adapt.models.likelihood import factorise
+
+if TYPE_CHECKING:
+    from tl_adapt.parameter import Parameter, Value
+    from tl_adapt.space import Space
+
+# Rows that the source's uncertainty is computed from; its mean comes from all. More rows cost time
+# with every candidate, and make a variance smaller that is small already.
+ROWS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """
+    Hold what a source says of m points, in its own standardised units.
+
+    `mean` (m,), `variance` (m,) of its function, `features` (m, D), and `V` (r, m): the posterior
+    covariance of two sets of points is their prior covariance minus V1^T V2.
+    """
+
+    mean: Array
+    variance: Array
+    features: Array
+    V: Array
+
+
+class Source:
+    """Hold a source's process, and say where the target's points are in the source's cube."""
+
+    def __init__(self, process: GaussianProcess, columns: Columns | None = None) -> None:
+        """Keep the process; `columns` is None where both environments have the same ones."""
+        self.process = process
+        self.columns = columns
+        rows = np.arange(len(process.z))
+        if len(rows) > ROWS:
+            rows = np.sort(np.random.default_rng(process.seed).permutation(rows)[:ROWS])
+            K = process.covariance(process.A[rows], process.A[rows])
+            K.flat[:: len(rows) + 1] += process.noise
+            self.L = factorise(K)
+        else:
+            self.L = process.L
+        self.A = process.A[rows]
+
+    @property
+    def location(self) -> float:
+        """Return what is 0 in the standardised units, on the model's scale."""
+        return self.process.location
+
+    @property
+    def spread(self) -> float:
+        """Return what is 1 in the standardised units, on the model's scale."""
+        return self.process.spread
+
+    def lengths(self, dim: int) -> Array:
+        """Return the log length scales (dim,) of the target's columns."""
+        if self.columns is None:
+            return self.process.lengths
+        found = np.full(dim, float(np.median(self.process.lengths)))
+        for target, own in self.columns.shared.items():
+            found[target] = self.process.lengths[own]
+        return found
+
+    def at(self, X: Array) -> Seen:
+        """Return what the source says of the target's points X (m, d)."""
+        process = self.process
+        features = process.features(X if self.columns is None else self.columns(X))
+        cross = process.covariance(self.A, features)
+        V = solve_triangular(self.L, cross, lower=True, check_finite=False)
+        mean = process.alpha @ (
+            cross if len(self.A) == len(process.A) else process.covariance(process.A, features)
+        )
+        variance = process.signal + 1.0 - np.einsum('ij,ij->j', V, V)
+        return Seen(mean, np.maximum(variance, 0.0), features, V)
+
+    def covariance(self, left: Seen, right: Seen) -> Array:
+        """Return the posterior covariance (m1, m2) of the source's function."""
+        return np.asarray(
+            self.process.covariance(left.features, right.features) - left.V.T @ right.V
+        )
+
+
+class Columns:
+    """
+    Map points of the target's cube to a source's cube of other columns or ranges.
+
+    A parameter that both have keeps its value (pulled into the source's range), one that only the
+    source has stays at its default there. `shared` maps the target's columns to the source's.
+    """
+
+    def __init__(self, target: Space, source: Space) -> None:
+        """Find the columns that both have."""
+        self.target, self.source = target, source
+        self.shared = {
+            target.names.index(name): source.names.index(name)
+            for name in source.names
+            if name in target.names and target[name].type == source[name].type
+        }
+        self.fixed = source.encode([source.default()])[0]
+
+    def __call__(self, X: Array) -> Array:
+        """Return points (m, ds) for points X (m, dt)."""
+        points = np.repeat(self.fixed[None, :], len(X), axis=0)
+        for at, own in self.shared.items():
+            mine, theirs = self.target.parameters[at], self.source.parameters[own]
+            if _scale(mine) == _scale(theirs):
+                points[:, own] = X[:, at]
+            else:
+                values = mine.decode(X[:, at]).tolist()
+                points[:, own] = _places(theirs, values, float(self.fixed[own]))
+        return points
+
+
+def _scale(parameter: Parameter) -> tuple[Any, ...]:
+    """Return what decides where a value is in the cube."""
+    return parameter.low, parameter.high, parameter.choices, parameter.log
+
+
+def _places(parameter: Parameter, values: list[Value], default: float) -> Array:
+    """Return the places (m,) of values; those that the parameter does not know get `default`."""
+    if parameter.choices is not None:
+        known = {choice: parameter.encode([choice])[0] for choice in parameter.choices}
+        return np.array([known.get(value, default) for value in values])
+    if parameter.low is None:
+        return np.asarray(parameter.encode(values))
+    inside = np.clip(np.array(values, dtype=float), parameter.low, parameter.high).tolist()
+    return np.asarray(parameter.encode([parameter.canonical(value) for value in inside]))

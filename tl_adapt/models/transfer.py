@@ -59,8 +59,8 @@ class TransferModel(scale.OnOriginalScale):
     Predict a target environment from measurements of sources and few (or no) target ones.
 
     `space` is the target's (None: points of the unit cube are all that is known), `log` True,
-    False or 'auto', `categorical` a boolean mask (d,) (None: the space's, or all numeric). After `fit`,
-    `weights` says how much each kind of hypothesis counts and `chosen` names the heaviest.
+    False or 'auto', `categorical` a boolean mask (d,) (None: the space's, or all numeric). After
+    `fit`, `weights` says how much each kind of hypothesis counts and `chosen` names the heaviest.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TransferModel(scale.OnOriginalScale):
         quick: bool = False,
     ) -> TransferModel:
         """
-        Learn from a source (Xs (n, d), ys (n,)) or a list of them, and target (Xt (m, d), yt (m,)).
+        Learn from a source (Xs (n, d), ys (n,)) or a list of them, and target (Xt (m, d), yt).
 
         Any may be empty, but not all. Values that are nan are failed runs: they teach
         `probability_valid` alone. A source's model is kept when called again with the same source.

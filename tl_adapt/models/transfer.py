@@ -4,26 +4,27 @@
 Module for the transfer of a performance model from source environments to a target.
 
 Many hypotheses of how the target relates to a source (see `relations` and `refined`) are fitted to
-the target measurements and combined by their leave-one-out predictive densities (pseudo Bayesian
-model averaging with the Bayesian bootstrap, Yao et al. 2018) and a prior that prefers the simpler.
+the target measurements and combined by their leave-one-out predictive densities and a prior that
+prefers the simpler (see `evidence`).
 'Target only' is one of them, so that an unrelated source loses its say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from tl_adapt.models import scale
+from tl_adapt.models import evidence, scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
 from tl_adapt.models.likelihood import LENGTH, factorise
+from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.refined import KINDS, refine
-from tl_adapt.models.relations import ALONE, COPY, NAMES, SHIFT, Block, make_grid
+from tl_adapt.models.relations import ALONE, Block, make_grid
 from tl_adapt.models.source import Columns, Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
@@ -31,27 +32,7 @@ from tl_adapt.models.validity import ValidityModel
 if TYPE_CHECKING:
     from tl_adapt.space import Space
 
-_OUTLIERS = 0.03  # share of target measurements that may come from nowhere
-_BOOTSTRAPS = 100
-_ENOUGH, _MOST = 0.98, 32  # weight and number of the hypotheses that variances come from
-_LOG_2PI = float(np.log(2.0 * np.pi))
 _SAMPLED = 4096  # points of one joint draw
-
-
-class Measured(NamedTuple):
-    """
-    Hold measurements of one environment.
-
-    `X` are points (n, d) of the unit cube or n configurations, `y` (n,) values; nan is a run that
-    failed. `space` is the environment's own, None for the model's.
-    """
-
-    X: Any
-    y: ArrayLike
-    space: Space | None = None
-
-
-Data = tuple[Any, ArrayLike] | Measured
 
 
 class TransferModel(scale.OnOriginalScale):
@@ -106,30 +87,28 @@ class TransferModel(scale.OnOriginalScale):
         Raises ValueError if there is no valid measurement, for shapes that do not fit, or infinite
         values.
         """
-        sources = [self._read(one) for one in _listed(source)]
-        target_points, values, _ = self._read(target)
-        self._outcomes = (sources, (target_points, values))
-        sources = [(X[keep], y[keep], space) for X, y, space in sources
-                   if (keep := ~np.isnan(y)).any()]
-        keep = ~np.isnan(values)
-        X, y = target_points[keep], values[keep]
-        if not sources and len(y) == 0:
+        sources, goal = read_all(source, self.space), read(target, self.space)
+        if goal.space is not None:
+            raise ValueError("the target's space must be the model's")
+        outcomes = (sources, goal)
+        sources = [runs for one in sources if len((runs := one.valid()).y)]
+        goal = goal.valid()
+        if not sources and len(goal.y) == 0:
             raise ValueError('a transfer needs at least one measurement')
+        X = goal.X if len(goal.y) else np.empty((0, self._columns(sources)))
         for Xs, _, space in sources:
-            if len(y) and space is None and Xs.shape[1] != X.shape[1]:
+            if space is None and Xs.shape[1] != X.shape[1]:
                 shapes = f'{Xs.shape}, {X.shape}'
                 raise ValueError(f'source and target must agree in columns, got {shapes}')
-        log = scale.choose_log(self.log, *(ys for _, ys, _ in sources), y)
-        kept = self.weights and quick and log == self.log_scale
+        log = scale.choose_log(self.log, *(ys for _, ys, _ in sources), goal.y)
+        # Without a target point most hypotheses had nothing to begin with.
+        kept = quick and self.weights and len(self.y) > 0 and log == self.log_scale
         before = (self.X, self.y) if kept else None
         changed = self._fit_sources(sources, log)
-        self.log_scale = log
-        if len(y) == 0:
-            dim = sources[0][0].shape[1] if sources[0][2] is None else self._dim()
-            X, y = np.empty((0, dim)), np.empty(0)
-        self.X, self.y = X, scale.forward(y, log)
+        self.log_scale, self._outcomes = log, outcomes
+        self.X, self.y = X, scale.forward(goal.y, log)
         if before is None or changed:
-            self._set_units()
+            self._units = units(self.y, log, self.sources)
             self._build(None)
         elif self._begins_with(*before):
             for point, value in zip(self.X[len(before[1]):], self.y[len(before[1]):]):
@@ -142,49 +121,43 @@ class TransferModel(scale.OnOriginalScale):
     @single_thread
     def update(self, X: ArrayLike, y: ArrayLike) -> TransferModel:
         """
-        Learn from further target points X (m, d), y (m,) by rank-one changes.
+        Learn from further target points X (m, d), y (m,) by rank-one changes, as a quick `fit`.
 
-        Hyperparameters stay.
-        Raises ValueError before the first fit and as `fit` does.
+        Hyperparameters and scale stay. Raises ValueError before the first fit and as `fit` does.
         """
         if not self.weights:
             raise ValueError('fit must be called first')
-        points, values, _ = self._read((X, y))
-        values = scale.forward(values, self.log_scale)
-        if not np.isfinite(values).all():
-            raise ValueError('y must be finite, and positive on a log scale')
-        for point, value in zip(points, values):
-            self._extend(point, float(value))
-            self.X, self.y = np.vstack([self.X, point]), np.append(self.y, value)
+        goal = read((X, y), self.space)
+        as_points(goal.X, self.X.shape[1])
+        valid = goal.valid()
+        if self.log_scale and not (valid.y > 0).all():
+            raise ValueError('a log scale needs positive values')
+        sources, seen = self._outcomes
+        seen = Runs(np.vstack([seen.X.reshape(-1, self.X.shape[1]), goal.X]),
+                    np.append(seen.y, goal.y), None)
+        self._outcomes = (sources, seen)
+        values = scale.forward(valid.y, self.log_scale)
+        first = len(self.y) == 0 and len(values) > 0
+        self.X, self.y = np.vstack([self.X, valid.X]), np.append(self.y, values)
+        if first:
+            self._units = units(self.y, self.log_scale, self.sources)
+            self._build(None)
+        else:
+            for point, value in zip(valid.X, values):
+                self._extend(point, float(value))
         self._weigh()
         return self
+
+    def _columns(self, sources: Sequence[Runs]) -> int:
+        """Return d where only sources were measured."""
+        return sources[0].X.shape[1] if sources[0].space is None else self._dim()
 
     def _dim(self) -> int:
         if self.space is None:
             raise ValueError('a source with a space of its own needs the space of the target')
         return self.space.dim
 
-    def _read(self, data: Data | None) -> tuple[Array, Array, Space | None]:
-        """Return points (n, d), values (n,) with nan for failed runs, and the space if another."""
-        if data is None:
-            return np.empty((0, 0)), np.empty(0), None
-        own = data[2] if len(data) > 2 else None  # type: ignore[misc]
-        space = own if own is not None else self.space
-        X = data[0]
-        if len(X) and isinstance(X[0], Mapping):
-            if space is None:
-                raise ValueError('configurations need a space; points of the unit cube do not')
-            X = space.encode(X)
-        points = np.asarray(X, dtype=np.float64)
-        if points.size == 0:
-            return points.reshape(0, points.shape[1] if points.ndim == 2 else 0), np.empty(0), own
-        points = as_points(points, None if space is None else space.dim)
-        values = np.array(data[1], dtype=np.float64)
-        failed = np.isnan(values)
-        scale.as_values(np.where(failed, 1.0, values), len(points))
-        return points, values, None if own is self.space else own
-
-    def _fit_sources(self, sources: list[tuple[Array, Array, Any]], log: bool) -> bool:
+    def _fit_sources(self, sources: Sequence[Runs], log: bool) -> bool:
         """Fit the sources' processes unless these have seen the same; say if any was fitted."""
         keys = [(log, X.tobytes(), y.tobytes(), id(space)) for X, y, space in sources]
         if keys == self._keys:
@@ -209,27 +182,6 @@ class TransferModel(scale.OnOriginalScale):
         """Say whether the present target data begin with those."""
         n = len(y)
         return len(self.y) >= n and np.array_equal(self.X[:n], X) and np.array_equal(self.y[:n], y)
-
-    def _set_units(self) -> None:
-        """
-        Set what is measured in what: location, spread, and prior variances from the target's data.
-
-        The first pair is the target's own location and spread, then for each source the variances
-        of the offset and of the target's values in the source's units.
-        """
-        y, n = self.y, len(self.y)
-        middle = float(np.median(y)) if n else 0.0
-        usual = 0.3 if self.log_scale else 0.3 * abs(middle)
-        few = float(y.std()) if n > 1 else 0.0
-        # Two or three values say little of the spread: the usual one counts like one of them.
-        spread = float(np.sqrt((n * few**2 + usual**2) / (n + 1))) or 1.0
-        self._units = [(middle, spread)]
-        for source in self.sources:
-            z = (y - source.location) / source.spread
-            mean = float(z.mean()) if n else 0.0
-            # A target that varies as the source does counts like two measurements.
-            variance = (float(((z - mean) ** 2).sum()) + 2.0) / (n + 1.0)
-            self._units.append((9.0 + 100.0 * mean**2, variance))
 
     def _build(self, thetas: Sequence[Array] | None) -> None:
         """Fit all hypotheses to the present data; `thetas` are those of the refined ones."""
@@ -287,69 +239,11 @@ class TransferModel(scale.OnOriginalScale):
 
     def _weigh(self) -> None:
         """Set the weights from leave-one-out densities and the range of plausible predictions."""
-        n = len(self.y)
-        y = self.y
-        middle = float(np.median(y)) if n else 0.0
-        far = np.abs(y - middle)
-        reach = (3.0 * self._units[0][1] + (float(far.max()) if n else 0.0)) ** 2
-        broad = _log_normal(y, np.full(n, middle), np.full(n, reach))
-        evidence = []
-        for block in self.blocks:
-            mean, var = block.loo()
-            evidence.append(np.logaddexp(
-                np.log1p(-_OUTLIERS) + _log_normal(y, mean, var), np.log(_OUTLIERS) + broad
-            ))
-        log_prior = np.concatenate([block.grid.log_prior for block in self.blocks])
-        rng = np.random.default_rng(self.seed)
-        shares = rng.dirichlet(np.ones(n), _BOOTSTRAPS) * n if n else np.zeros((1, 0))
-        score = shares @ np.vstack(evidence).T + log_prior  # (bootstraps, hypotheses)
-        score -= score.max(axis=1, keepdims=True)
-        weight = np.exp(score)
-        weight = (weight / weight.sum(axis=1, keepdims=True)).mean(axis=0)
-        ends = np.cumsum([len(block.grid) for block in self.blocks])
-        self.shares = np.split(weight, ends[:-1])
-        total = dict.fromkeys(NAMES, 0.0)
-        for block, share in zip(self.blocks, self.shares):
-            for name, part in zip(block.grid.names, share):
-                total[name] += float(part)
-        possible = {name for block in self.blocks for name in block.grid.names}
-        self.weights = {name: part for name, part in total.items() if name in possible}
-        self._choose_members(weight)
-        self._bound()
-
-    def _choose_members(self, weight: Array) -> None:
-        """Set which hypotheses variances come from: rows and weights for each block."""
-        order = np.argsort(-weight, kind='stable')
-        count = int(np.searchsorted(np.cumsum(weight[order]), _ENOUGH)) + 1
-        kept = np.sort(order[: min(count, _MOST)])
-        total = float(weight[kept].sum())
-        self.members: list[tuple[NDArray[np.int_], Array]] = []
-        start = 0
-        for block in self.blocks:
-            end = start + len(block.grid)
-            rows = kept[(kept >= start) & (kept < end)]
-            self.members.append((rows - start, weight[rows] / total))
-            start = end
-
-    def _bound(self) -> None:
-        """Set the range outside of which no prediction is plausible."""
-        seen = [self.y]
         spread = self._units[0][1]
-        for block, share in zip(self.blocks, self.shares):
-            source = block.source
-            shift = np.array([name in (COPY, SHIFT) for name in block.grid.names])
-            if source is None or not shift.any():
-                continue
-            part = share[shift] + 1e-300
-            b = float(part @ block.slopes()[shift] / part.sum())
-            z = block.z
-            level = float(np.mean(z - b * block.known.mean)) if len(z) else 0.0
-            ends = np.array([source.process.z.min(), source.process.z.max()])
-            seen.append(source.location + source.spread * (level + b * ends))
-            spread = max(spread, source.spread) if len(self.y) < 2 else spread
-        values = np.concatenate(seen)
-        reach = 0.5 * float(np.ptp(values)) + 0.5 * spread
-        self.low, self.high = float(values.min() - reach), float(values.max() + reach)
+        self.shares = evidence.weigh(self.blocks, self.y, spread, self.seed)
+        self.weights = evidence.by_name(self.blocks, self.shares)
+        self.members = evidence.heaviest(self.shares)
+        self.low, self.high = evidence.plausible(self.blocks, self.shares, self.y, spread)
 
     @single_thread
     def latent(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
@@ -369,9 +263,7 @@ class TransferModel(scale.OnOriginalScale):
         """Return points (n, d) of the target; raises ValueError before the first fit."""
         if not self.weights:
             raise ValueError('fit must be called first')
-        if len(X) and isinstance(X[0], Mapping):
-            X = self._read((X, np.ones(len(X))))[0]
-        return as_points(X, self.X.shape[1])
+        return as_points(as_cube(X, self.space), self.X.shape[1])
 
     @property
     def noise_variance(self) -> float:
@@ -385,7 +277,7 @@ class TransferModel(scale.OnOriginalScale):
         """Return mean and variance of the weighted hypotheses at points X (n, d)."""
         A = self.features(X)
         seen = {id(source): source.at(X) for source in self.sources}
-        mean = np.zeros(len(X))
+        mean, total = np.zeros(len(X)), 0.0
         means, variances, weights = [], [], []
         for block, share, (rows, part) in zip(self.blocks, self.shares, self.members):
             if not len(rows) and float(share.sum()) < 1e-6:
@@ -393,11 +285,12 @@ class TransferModel(scale.OnOriginalScale):
             place = block.place(A, seen.get(id(block.source)))
             parts = block.parts(block.known, place)
             mean += block.mean(place, share, parts)
+            total += float(share.sum())
             each, var = block.each(place, rows.tolist(), parts)
             means.append(each)
             variances.append(var)
             weights.append(part)
-        mean = np.clip(mean, self.low, self.high)
+        mean = np.clip(mean / total, self.low, self.high)
         each = np.clip(np.vstack(means), self.low, self.high)
         spread = np.vstack(variances) + (each - mean) ** 2
         return mean, np.maximum(np.concatenate(weights) @ spread, 1e-12)
@@ -407,9 +300,9 @@ class TransferModel(scale.OnOriginalScale):
         mean, var = self.latent(X)
         values = scale.as_values(y, len(mean))
         if not self.log_scale:
-            return _log_normal(values, mean, var)
+            return evidence.log_normal(values, mean, var)
         logged = np.log(np.where(values > 0, values, 1.0))
-        density = _log_normal(logged, mean, var) - logged
+        density = evidence.log_normal(logged, mean, var) - logged
         return np.where(values > 0, density, -np.inf)
 
     def interval(self, X: ArrayLike, level: float = 0.9) -> tuple[Array, Array]:
@@ -455,12 +348,12 @@ class TransferModel(scale.OnOriginalScale):
     def probability_valid(self, X: ArrayLike) -> Array:
         """Return the probability (n,) that a run at points X (n, d) does not fail."""
         points = self._points(X)
-        sources, (Xt, yt) = self._outcomes
-        same = [(Xs, ys) for Xs, ys, space in sources if space is None and len(ys)]
-        Xs = np.vstack([Xs for Xs, _ in same]) if same else self.X[:0]
-        ys = np.concatenate([ys for _, ys in same]) if same else self.y[:0]
+        sources, goal = self._outcomes
+        same = [runs for runs in sources if runs.space is None and len(runs.y)]
+        Xs = np.vstack([self.X[:0], *(runs.X for runs in same)])
+        ys = np.concatenate([self.y[:0], *(runs.y for runs in same)])
         model = ValidityModel(self.categorical, seed=self.seed)
-        model.fit(Xs, ~np.isnan(ys), target=(Xt, ~np.isnan(yt)))
+        model.fit(Xs, ~np.isnan(ys), target=(goal.X, ~np.isnan(goal.y)))
         return model.probability(points)
 
     def to_arrays(self) -> dict[str, Array]:
@@ -498,7 +391,7 @@ class TransferModel(scale.OnOriginalScale):
         model.X = as_points(arrays['X'])
         model.y = scale.as_values(arrays['y'], len(model.X))
         model._units = [(float(a), float(b)) for a, b in arrays['units']]
-        model._outcomes = ([], (model.X, np.exp(model.y) if log else model.y))
+        model._outcomes = ([], Runs(model.X, np.exp(model.y) if log else model.y, None))
         thetas = list(arrays['theta'])
         expected = len(model.sources) * (len(KINDS) - 1) + 1 if len(model.y) else 0
         if len(model._units) != len(model.sources) + 1 or len(thetas) != expected:
@@ -506,15 +399,3 @@ class TransferModel(scale.OnOriginalScale):
         model._build(thetas)
         model._weigh()
         return model
-
-
-def _listed(source: Data | Sequence[Data] | None) -> list[Data]:
-    """Return the sources as a list; a tuple is one source, a list several."""
-    if source is None:
-        return []
-    return list(source) if isinstance(source, list) else [source]  # type: ignore[list-item]
-
-
-def _log_normal(y: Array, mean: Array, var: Array) -> Array:
-    """Return the log density of y under normal distributions (shapes that broadcast)."""
-    return np.asarray(-0.5 * ((y - mean) ** 2 / var + np.log(var) + _LOG_2PI))

@@ -4,10 +4,10 @@
 Module for pairs of environments that were recorded in CSV files, without a study.
 
 Two layouts are read. A folder with `pairs.json`, a list of pairs with `name`, `files`,
-`same_configs` and, where there is one, `invalid_threshold`: options are the columns `opt_*`, values
-the columns `source` and `target`, of one file if the configurations are the same; the same file
-below `raw/`, where it is there, has the invalid rows, too. Or any two tables: options are the columns
-that both have, values the last column or the one that is named.
+`same_configs` and, where there is one, `invalid_threshold`: options are the columns `opt_*`,
+values the columns `source` and `target`, of one file if the configurations are the same; the same
+file below `raw/`, where it is there, has the invalid rows, too. Or any two tables: options are the
+columns that both have, values the last column or the one that is named.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def load_recorded(folder: Path, name: str, *, rule: Expression | None = None) ->
     """
     Read one pair of a folder with pairs.json.
 
-    `rule` replaces the pair's own rule of invalid rows: 0 or less, or its threshold and more, where
-    the raw file is there. Raises InputError for a missing file, an unknown pair, or bad content.
+    `rule` replaces the pair's own rule of invalid rows, which is: 0 or less, or its threshold and
+    more, where the raw file is there. Raises InputError for a missing file, an unknown pair, or
+    bad content.
     """
     entry = _entry(folder, name)
     files = entry.get('files')

@@ -333,7 +333,7 @@ def _notes(pair: Pair) -> list[str]:
         count = int(pair.target.valid.sum())
         notes.append(
             f'{count} valid target measurements are a sample: intervals (90 %) say what they '
-            'leave open, as if they were drawn at random; a tuner looks where it promises most, so '
-            'after tuning the best configurations count too much'
+            'leave open, as if they were drawn at random; a tuner looks where it promises most, '
+            'so after tuning the best configurations count too much'
         )
     return notes

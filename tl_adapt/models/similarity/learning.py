@@ -26,6 +26,7 @@ from tl_adapt.models.transfer import TransferModel
 
 SIZES = (5, 10, 20, 40, 80)
 GOOD = 0.1  # error from which more measurements are not worth planning: 99 % is explained
+POOR = 0.8  # error above which a model says little
 GAIN = 0.03  # what twice the measurements have to take off the error
 FEWEST = 5  # valid target measurements for cross-validation
 _REPEATS = 3
@@ -168,11 +169,13 @@ def plan(points: tuple[Point, ...], present: int = 0) -> Plan | None:
         if error[i] <= GOOD:
             return Plan(size, float(error[i]), 'that is nearly all there is to explain')
         later = [j for j in range(i + 1, len(points)) if points[j].size <= 2.5 * point.size]
-        if later and error[i] - error[later[-1]] < GAIN:
+        # Where nothing is learnt yet, a flat curve does not say that nothing will be.
+        if later and error[i] <= POOR and error[i] - error[later[-1]] < GAIN:
             why = f'twice as many take less than {GAIN:g} off it'
             return Plan(size, float(error[i]), why)
     last = points[-1]
-    return Plan(max(last.size, present), float(error[-1]), 'and it still falls there')
+    why = 'and more may still help' if error[-1] > POOR else 'and it still falls there'
+    return Plan(max(last.size, present), float(error[-1]), why)
 
 
 def saved(points: tuple[Point, ...]) -> float:

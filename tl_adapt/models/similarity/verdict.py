@@ -15,7 +15,7 @@ import dataclasses
 import math
 
 from tl_adapt.models.similarity.comparison import COUNTS, Metric, Similarity
-from tl_adapt.models.similarity.learning import Plan, Point, plan, saved
+from tl_adapt.models.similarity.learning import POOR, Plan, Point, plan, saved
 
 WAYS = {
     'linear shift': 'scale and shift the source, a straight line',
@@ -35,7 +35,6 @@ _ALIKE = 0.8  # correlation from which importances, coefficients or classifiers 
 _MOST = 0.5  # share from which most options, or interactions, are common to both
 _WORTH = 0.05  # share of the error that the transfer has to save
 _UNSEEN = 0.8  # share of the source's variance outside of the measured range to warn of
-_POOR = 0.8  # error above which a model says little
 
 Answer = float  # 1: yes, 0: no, between: the interval leaves it open
 
@@ -253,7 +252,7 @@ def _plan_text(planned: Plan | None, found: Similarity) -> list[str]:
             f'there are; {error}, {planned.why}.'
         )
     lines = [line]
-    if planned.error > _POOR:
+    if planned.error > POOR:
         lines.append(
             'Even then a model says little: noise, or influences that need many more measurements.'
         )

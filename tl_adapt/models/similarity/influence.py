@@ -8,7 +8,8 @@ measured that differ in it alone, that is the paper's paired t-test; of a numeri
 levels, groups that differ in it alone give a slope each, scaled to the option's whole range.
 Where too few are found, as in a random sample of a large space, main effects are regressed, with
 standard errors for unequal variances (HC3: MacKinnon, White 1985); and where there are too few
-rows for that, one option at a time. False discoveries are controlled over options (Benjamini,
+rows for that, one option at a time: then a permutation test has to reject as well, as few values
+are far from normal. False discoveries are controlled over options (Benjamini,
 Hochberg 1995). M9 counts what the published table counts: influential in both, in opposite
 directions.
 """
@@ -28,6 +29,7 @@ from tl_adapt.models.similarity.terms import Coding
 
 LEVEL = 0.05  # rate of false discoveries
 _PAIRS = 8  # groups that differ in one option alone, from which the paired test is used
+_PERMUTATIONS = 1999
 _SPARE = 8  # residual degrees of freedom from which main effects are regressed together
 
 
@@ -189,8 +191,21 @@ def _regressed(X: Array, y: Array, categorical: NDArray[np.bool_]) -> list[Effec
         one = _ols(main[:, columns], y)
         if one is not None:
             beta, cov = one[0][1:], one[1][1:, 1:]
-            found[j] = _effect(levels, beta, cov, n - len(columns) - 1, 'single')
+            effect = _effect(levels, beta, cov, n - len(columns) - 1, 'single')
+            p = max(effect.p, _permuted(main[:, columns], y))
+            found[j] = dataclasses.replace(effect, p=p)
     return found
+
+
+def _permuted(columns: Array, y: Array) -> float:
+    """Return the share of permutations of y (n,) that columns (n, p) explain as well as y."""
+    basis = np.linalg.svd(columns - columns.mean(axis=0), full_matrices=False)
+    kept = basis[0][:, basis[1] > 1e-9 * max(float(basis[1][0]), 1e-300)]
+    off = y - y.mean()
+    explained = float(((off @ kept) ** 2).sum())
+    tried = np.random.default_rng(0).permuted(np.tile(off, (_PERMUTATIONS, 1)), axis=1)
+    as_well = ((tried @ kept) ** 2).sum(axis=1) >= explained * (1.0 - 1e-9)
+    return float(1 + as_well.sum()) / (_PERMUTATIONS + 1)
 
 
 def _effect(levels: Array | None, beta: Array, cov: Array, freedom: int, test: str) -> Effect:

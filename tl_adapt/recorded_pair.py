@@ -93,9 +93,13 @@ def invalid_rule(text: str | None) -> Expression | None:
     if text is None:
         return None
     try:
-        return Expression(text, names=(VALUE,))
+        rule = Expression(text, names=(VALUE,))
+        result = rule.evaluate({VALUE: 1.0})
     except InputError as error:
         raise error.at(key='--invalid') from None
+    if not isinstance(result, bool | np.bool_):
+        raise InputError('a rule must give true or false', key='--invalid', value=text)
+    return rule
 
 
 def load_recorded(folder: Path, name: str, *, rule: Expression | None = None) -> Pair:

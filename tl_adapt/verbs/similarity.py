@@ -131,9 +131,7 @@ def _pair(args: argparse.Namespace) -> Pair:
     if args.tables:
         return load_tables(*args.tables, metric=args.metric, rule=rule)
     if args.data:
-        if not args.pair:
-            raise InputError('--pair must name one of the pairs', file=args.data / 'pairs.json')
-        return load_recorded(args.data, args.pair, rule=rule)
+        return load_recorded(args.data, args.pair or '', rule=rule)
     return _stored(args)
 
 

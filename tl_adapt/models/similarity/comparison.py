@@ -34,6 +34,7 @@ from tl_adapt.models.similarity.validity import classifier_correlation, common_i
 from tl_adapt.statistics import wilson
 
 LEVEL = 0.9  # of the intervals
+_MANY = 200  # configurations in a complete comparison from which intervals say nothing more
 TITLES = {
     'M1': 'Pearson correlation of the responses',
     'M2': 'KL divergence of their distributions [nat]',
@@ -123,13 +124,12 @@ def compare(
     Compute M1 to M18 of a pair.
 
     `correct` controls false discoveries among options, `rule` chooses interactions ('bic' or
-    'p'). `on_step` is told what comes next. Raises InputError for a side without measurements.
+    'p'). `on_step` is told what is done. Raises InputError for a side without measurements.
     """
     check_enough(pair)
     tell = on_step or (lambda text: None)
-    tell('responses')
     found = _response(pair, seed)
-    tell('options')
+    tell('responses')
     (Xs, ys), (Xt, yt) = pair.used
     source = effects(Xs, ys, pair.categorical, correct=correct)
     target = effects(Xt, yt, pair.categorical, correct=correct)
@@ -137,11 +137,12 @@ def compare(
         importances(X, y, pair.categorical) for X, y in ((Xs, ys), (Xt, yt))
     )
     found |= _influence(pair, source, target, (weights[0], weights[1]))
-    tell('interactions')
+    tell('options')
     interactions = compare_interactions((Xs, ys), (Xt, yt), pair.categorical, rule=rule)
     found |= _interactions(pair, interactions, rule)
-    tell('validity')
+    tell('interactions')
     found |= _validity(pair)
+    tell('validity')
     metrics = {name: found[name] for name in TITLES}
     return Similarity(
         pair, metrics, tuple(source), tuple(target), (weights[0], weights[1]), interactions,
@@ -156,8 +157,9 @@ def _response(pair: Pair, seed: int) -> dict[str, Metric]:
     if why:
         return {name: Metric(why=why) for name in RESPONSE}
     exact = response_metrics(joint.source, joint.target)
+    certain = pair.complete and len(joint.target) >= _MANY
     population = pair.source.measured[1]
-    ranges = estimate_response(
+    ranges = {} if certain else estimate_response(
         population if len(population) else joint.source, joint.source, joint.target,
         level=LEVEL, seed=seed,
     )
@@ -168,14 +170,10 @@ def _response(pair: Pair, seed: int) -> dict[str, Metric]:
     found = {}
     for name in RESPONSE:
         one = ranges.get(name, Range(math.nan, math.nan, math.nan))
-        if pair.complete:
-            why = '' if math.isfinite(exact[name]) else 'undefined'
-            found[name] = Metric(exact[name], why=why)
-        else:
-            value = exact[name] if name in ('M1', 'M3') else one.value
-            low, high = min(one.low, value), max(one.high, value)
-            why = "the sample has none of the source's" if name in ('M4', 'M5') else 'undefined'
-            found[name] = Metric(value, low, high, '' if math.isfinite(low) else why)
+        value = exact[name] if pair.complete or name in ('M1', 'M3') else one.value
+        low, high = min(one.low, value), max(one.high, value)
+        why = "the sample has none of the source's" if name in ('M4', 'M5') else 'undefined'
+        found[name] = Metric(value, low, high, '' if math.isfinite(value) else why)
     return found
 
 
@@ -275,7 +273,8 @@ def _interactions(pair: Pair, found: Interactions | None, rule: str) -> dict[str
 def _validity(pair: Pair) -> dict[str, Metric]:
     """Return M15 to M18."""
     source, target = pair.source, pair.target
-    found = {'M15': _share(~source.valid, False), 'M16': _share(~target.valid, not pair.complete)}
+    certain = pair.complete and len(target.valid) >= _MANY
+    found = {'M15': _share(~source.valid, False), 'M16': _share(~target.valid, not certain)}
     good = pair.rows
     if source.valid.all() and target.valid.all():
         why = 'no configuration is invalid'
@@ -287,7 +286,7 @@ def _validity(pair: Pair) -> dict[str, Metric]:
         if smaller == 0:
             why = 'one environment has no invalid configuration among those run in both'
             found['M17'] = Metric(why=why)
-        elif pair.complete:
+        elif certain:
             found['M17'] = Metric(both / smaller)
         else:
             found['M17'] = _interval(both, smaller)

@@ -5,7 +5,8 @@ Module for pairwise interactions in two environments: M11 to M14 of Jamshidi et 
 
 The paper's step-wise linear regression: beside all main effects, the interaction that improves
 the criterion most enters, or the one that is worth least leaves, until neither helps. The
-criterion here is BIC (Schwarz 1978), which grows stricter with the number of rows; with entry by
+criterion here is the extended BIC (Chen, Chen 2008), which grows stricter with the number of rows
+and of candidates, and is BIC where those are fewer than the root of the rows; with entry by
 p < 0.05 and exit by p > 0.1, the rule of common packages, one in twenty of pure noise enters. The
 steps are sweeps of the matrix of cross products (Goodnight 1979), so each costs the square of the
 number of columns, not a new regression.
@@ -141,7 +142,10 @@ def _next(work: _Sweeper, mains: int, limit: int, rule: str) -> int | None:
             return leave
         ratio = float(gain[enter]) / after * (freedom - 1)
         return enter if not full and stats.f.sf(ratio, 1, freedom - 1) < 0.05 else None
-    price = float(np.log(n))
+    candidates = max(work.p - mains, 1)
+    # Chen and Chen's bound from which the criterion finds the true terms among n^k candidates.
+    share = max(0.0, 1.0 - 0.5 * np.log(n) / max(np.log(candidates), 1e-9))
+    price = float(np.log(n) + 2.0 * share * np.log(candidates))
     entering = n * np.log(after / left) + price
     leaving = n * np.log((left + float(loss[leave])) / left) - price
     if leaving < 0.0 and leaving <= entering:

@@ -15,6 +15,7 @@ from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.kernel import Array, as_points
 from tl_adapt.statistics import rank_correlation
 
+_SMALLEST, _LARGEST = 1e-100, 1e100  # sizes of which squares are still numbers
 _ENOUGH = 5  # valid source measurements from which a model of the source may predict
 
 
@@ -196,7 +197,15 @@ def repeats_joined(
 
 
 def check_enough(pair: Pair) -> None:
-    """Raise InputError if nothing can be compared: an environment without measurements."""
+    """Raise InputError if nothing can be compared: no measurements, or numbers beyond squaring."""
     for role, side in (('source', pair.source), ('target', pair.target)):
         if not len(side.y):
             raise InputError(f'the {role} environment has no measurements', key=side.name)
+        sizes = np.abs(side.measured[1])
+        if len(sizes) and not _SMALLEST <= float(sizes.max()) <= _LARGEST:
+            if float(sizes.max()) == 0.0:
+                continue
+            raise InputError(
+                f'the largest value must be {_SMALLEST:g} to {_LARGEST:g}', key=side.name,
+                value=float(sizes.max()),
+            )

@@ -23,7 +23,7 @@ _BINS = 512
 
 def is_constant(y: Array) -> bool:
     """Say whether values (n,) are all the same, up to rounding."""
-    return len(y) == 0 or float(np.ptp(y)) <= 1e-12 * max(1.0, float(np.abs(y).max()))
+    return len(y) == 0 or float(np.ptp(y)) <= 1e-12 * float(np.abs(y).max())
 
 
 def pearson(a: Array, b: Array) -> float:

@@ -16,6 +16,7 @@ import math
 
 from tl_adapt.models.similarity.comparison import COUNTS, Metric, Similarity
 from tl_adapt.models.similarity.learning import POOR, Plan, Point, plan, saved
+from tl_adapt.models.similarity.response import is_constant
 
 WAYS = {
     'linear shift': 'scale and shift the source, a straight line',
@@ -33,6 +34,7 @@ _RANKS = 0.7  # M3 that a straight line needs besides, or M1 comes from a few ex
 _SOME = 0.3  # M3 below which no relation of the responses is left to learn
 _ALIKE = 0.8  # correlation from which importances, coefficients or classifiers are alike
 _MOST = 0.5  # share from which most options, or interactions, are common to both
+_CONSTANT = 5  # equal values from which a response counts as constant
 _WORTH = 0.05  # share of the error that the transfer has to save
 _UNSEEN = 0.8  # share of the source's variance outside of the measured range to warn of
 
@@ -58,6 +60,9 @@ class Verdict:
 
 def judge(found: Similarity, curve: tuple[Point, ...] = ()) -> Verdict:
     """Return the verdict of the metrics and, where there is one, the learning curve."""
+    nothing = _nothing(found)
+    if nothing:
+        return Verdict('no', 'none', True, None, (f'Worth transferring: no. {nothing}',))
     metrics = found.metrics
     answers = {
         'linear shift': _linear(metrics),
@@ -81,6 +86,20 @@ def judge(found: Similarity, curve: tuple[Point, ...] = ()) -> Verdict:
         *_plan_text(planned, found),
     )
     return Verdict(worth, way, sure, planned, text)
+
+
+def _nothing(found: Similarity) -> str:
+    """Return why there is nothing to transfer or to predict, '' if there is something."""
+    for role, side in (('source', found.pair.source), ('target', found.pair.target)):
+        y = side.measured[1]
+        if not len(y):
+            return f'None of {len(side.y)} configurations ran validly in the {role}.'
+        if len(y) >= _CONSTANT and is_constant(y):
+            return (
+                f'The {role} had the same value in all {len(y)} valid configurations: there is '
+                'nothing to learn from.'
+            )
+    return ''
 
 
 def _above(metric: Metric, bound: float) -> Answer:

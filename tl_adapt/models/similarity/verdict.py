@@ -113,22 +113,29 @@ def _above(metric: Metric, bound: float) -> Answer:
     return 0.99 * (metric.most - bound) / max(metric.most - metric.least, 1e-12)
 
 
+def _negative(metric: Metric) -> Metric:
+    return Metric(-metric.value, -metric.high, -metric.low, metric.why)
+
+
 def _size(metric: Metric) -> Metric:
     """Return the metric's absolute value: a falling line is a straight line, too."""
     if not metric.known or metric.least >= 0.0:
         return metric
     if metric.most <= 0.0:
-        return Metric(-metric.value, -metric.most, -metric.least)
+        return _negative(metric)
     return Metric(abs(metric.value), 0.0, max(-metric.least, metric.most))
 
 
 def _linear(metrics: dict[str, Metric]) -> Answer:
-    return min(_above(_size(metrics['M1']), _LINEAR), _above(_size(metrics['M3']), _RANKS))
+    m1, m3 = metrics['M1'], metrics['M3']
+    falling = m1.known and m1.value < 0.0  # both have to fall then
+    ranks = _negative(m3) if falling else m3
+    return min(_above(_negative(m1) if falling else m1, _LINEAR), _above(ranks, _RANKS))
 
 
 def _non_linear(metrics: dict[str, Metric]) -> Answer:
     m2 = metrics['M2']
-    near = _above(Metric(-m2.value, -m2.most, -m2.least), -_NEAR) if m2.known else 0.25
+    near = _above(_negative(m2), -_NEAR)
     return min(
         max(near, _above(metrics['M10'], _ALIKE)), _above(_size(metrics['M3']), _SOME)
     )
@@ -222,7 +229,7 @@ def _cautions(found: Similarity) -> list[str]:
     metrics, joint = found.metrics, found.pair.joint
     lines = []
     m1, m3 = metrics['M1'], metrics['M3']
-    if m1.known and m3.known and m1.value >= _LINEAR and _size(m3).most < _RANKS:
+    if m1.known and m3.known and m1.value >= _LINEAR and m3.most < _RANKS:
         lines.append(
             'The high correlation M1 comes from a few extreme configurations; among the others '
             f'the order differs (M3 {m3.value:.2f}), so a straight line would mislead there.'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tl_adapt.cli import main
 from tl_adapt.environments.base import Measurement
@@ -16,22 +17,7 @@ from tl_adapt.store import Store
 from tl_adapt.study import load_study
 
 DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
-STUDY = '''
-version: 1
-name: recorded
-parameters:
-  v: {type: double, range: [0.1, 1.0], default: 0.3, unit: m/s}
-  n: {type: int, range: [1, 20], default: 5}
-  refine: {type: bool, default: false}
-  planner: {type: string, choices: [grid, lattice, none], default: grid}
-metrics:
-  time: {unit: s, direction: minimize, failed: 60.0}
-  energy: {unit: J, direction: minimize, failed: exclude}
-objectives: [{metric: time, reference: 20.0}]
-environments:
-  sim: {kind: table, role: source, file: t.csv}
-  robot: {kind: table, role: target, file: t.csv}
-'''
+TABLE_STUDY = Path(__file__).parent / 'data' / 'table_study.yaml'
 # Table II of the ASE 2017 paper: M1 and M3.
 PUBLISHED = {
     'spear_ec1': (1.00, 0.97), 'spear_ec4': (0.90, -0.08), 'x264_ec1': (0.97, 0.99),
@@ -40,14 +26,22 @@ PUBLISHED = {
 
 
 def value(configuration):
-    return 20.0 - 8.0 * configuration['v'] + 0.3 * configuration['n'] * configuration['refine']
+    return (
+        20.0 - 8.0 * configuration['max_vel']
+        + 0.3 * configuration['samples'] * configuration['refine']
+    )
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 't.csv').write_text('v,n,refine,planner,time,energy\n0.3,5,false,grid,1,1\n')
-    (tmp_path / 'study.yaml').write_text(STUDY)
+    data = yaml.safe_load(TABLE_STUDY.read_text())
+    table = {'kind': 'table', 'file': 't.csv'}
+    data['environments'] = {
+        'sim': {**table, 'role': 'source'}, 'robot': {**table, 'role': 'target'}
+    }
+    (tmp_path / 't.csv').write_text(','.join([*data['parameters'], *data['metrics']]) + '\n')
+    (tmp_path / 'study.yaml').write_text(yaml.safe_dump(data))
     return load_study(tmp_path / 'study.yaml')
 
 

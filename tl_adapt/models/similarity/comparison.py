@@ -27,7 +27,11 @@ from tl_adapt.models.similarity.influence import (
     importances,
     same_direction,
 )
-from tl_adapt.models.similarity.interactions import Interactions, compare_interactions
+from tl_adapt.models.similarity.interactions import (
+    Interactions,
+    compare_interactions,
+    rows_needed,
+)
 from tl_adapt.models.similarity.pair import Pair, check_enough
 from tl_adapt.models.similarity.response import RESPONSE, is_constant, response_metrics
 from tl_adapt.models.similarity.validity import classifier_correlation, common_invalid
@@ -248,7 +252,7 @@ def _interactions(pair: Pair, found: Interactions | None, rule: str) -> dict[str
     """Return M11 to M14."""
     names = ('M11', 'M12', 'M13', 'M14')
     if found is None:
-        need = len(pair.names) + 9
+        need = rows_needed(len(pair.names))
         why = (
             f'step-wise regression needs about {need} valid rows in both that are not constant, '
             f'has {" and ".join(str(len(y)) for _, y in pair.used)}'
@@ -334,5 +338,9 @@ def _notes(pair: Pair) -> list[str]:
             f'{count} valid target measurements are a sample: intervals (90 %) say what they '
             'leave open, as if they were drawn at random; a tuner looks where it promises most, '
             'so after tuning the best configurations count too much'
+        )
+    elif len(pair.target.y) < _MANY:
+        notes.append(
+            'intervals (90 %) are those for all configurations like the ones that were compared'
         )
     return notes

@@ -25,7 +25,6 @@ from tl_adapt.models.similarity.response import is_constant, pearson
 from tl_adapt.models.similarity.terms import Coding
 from tl_adapt.models.threads import single_thread
 
-_SPARE = 8  # rows beyond the main effects' columns, without which there is no regression
 _ALIASED = 1e-6  # share of a column's variance that others leave: less is no column of its own
 _WORK = 3e10  # multiplications that the cross products may cost; rows are drawn above that
 COLUMNS = 4000  # interaction columns that are searched at most
@@ -85,6 +84,11 @@ class _Sweeper:
         )
 
 
+def rows_needed(mains: int) -> int:
+    """Return the rows without which a regression on that many main effects only fits noise."""
+    return 2 * mains + 10
+
+
 @single_thread
 def stepwise(
     X: Array, y: Array, coding: Coding, *, rule: str = 'bic', seed: int = 0
@@ -100,7 +104,7 @@ def stepwise(
     pairs = coding.pairs()
     mains = len(coding.owner)
     columns = mains + len(pairs)
-    if len(y) < mains + 1 + _SPARE or is_constant(y) or len(pairs) > COLUMNS:
+    if len(y) < rows_needed(mains) or is_constant(y) or len(pairs) > COLUMNS:
         return None
     most = max(int(_WORK / columns**2), 500)
     if len(y) > most:

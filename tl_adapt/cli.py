@@ -20,6 +20,9 @@ VERBS = {
     'transfer': (
         'tl_adapt.verbs.transfer', 'spend target measurements and choose a configuration'
     ),
+    'similarity': (
+        'tl_adapt.verbs.similarity', 'say how alike two environments are, and how to transfer'
+    ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

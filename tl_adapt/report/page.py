@@ -10,17 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tl_adapt.errors import TlAdaptError
-from tl_adapt.parameter_file import write_text
 from tl_adapt.report import plots
+from tl_adapt.report.html_page import html_figures, html_table, write_page
 from tl_adapt.report.tables import adaptation_rows, difference_rows, mean_rows
-
-_STYLE = '''
-body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0;font-size:14px}
-td,th{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}
-p.note{color:#555}
-'''
 
 
 def write_report(result: Mapping[str, Any], path: Path) -> Path:
@@ -39,19 +31,15 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
         parts.append(f'<p>{html.escape(result["saved"]["text"])}</p>')
     parts += _plots(result)
     if result.get('gap'):
-        parts += ['<h2>Source and target: rank correlation</h2>', _table(_gap_rows(result['gap']))]
+        gap = html_table(_gap_rows(result['gap']))
+        parts += ['<h2>Source and target: rank correlation</h2>', gap]
     if result.get('adaptation'):
-        parts += ['<h2>Adaptation at runtime</h2>', _table(adaptation_rows(result['adaptation']))]
+        missions = html_table(adaptation_rows(result['adaptation']))
+        parts += ['<h2>Adaptation at runtime</h2>', missions]
         if 'comparison' in result['adaptation']:
             parts.append('<p>In the changed environment:</p>')
             parts += _comparison(result['adaptation']['comparison'], result.get('units', {}))
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<title>tl_adapt: {html.escape(result["study"])}</title><style>{_STYLE}</style></head>'
-        f'<body>{"".join(parts)}</body></html>\n'
-    )
-    write_text(path, page)
-    return path
+    return write_page(path, result['study'], parts)
 
 
 def _plots(result: Mapping[str, Any]) -> list[str]:
@@ -72,19 +60,16 @@ def _plots(result: Mapping[str, Any]) -> list[str]:
             figures.append(plots.influence_plot(result['influence']))
     except TlAdaptError as error:
         return [f'<p class="note">No plots: {html.escape(str(error))}</p>']
-    return [
-        figure.to_html(full_html=False, include_plotlyjs='inline' if index == 0 else False)
-        for index, figure in enumerate(figures)
-    ]
+    return html_figures(figures)
 
 
 def _comparison(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:
     baseline = html.escape(comparison['baseline'])
     return [
-        _table(mean_rows(comparison, units)),
+        html_table(mean_rows(comparison, units)),
         f'<p>Differences to {baseline}, paired by seed, bootstrap 95 % intervals; '
         '~ marks an inconclusive one:</p>',
-        _table(difference_rows(comparison, units)),
+        html_table(difference_rows(comparison, units)),
     ]
 
 
@@ -94,12 +79,3 @@ def _gap_rows(gap: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
         value = entry['rank_correlation']
         rows.append([name, '-' if value is None else f'{value:.2f}', str(entry['pairs'])])
     return rows
-
-
-def _table(rows: list[list[str]]) -> str:
-    head = ''.join(f'<th>{html.escape(cell)}</th>' for cell in rows[0])
-    body = ''.join(
-        '<tr>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>'
-        for row in rows[1:]
-    )
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -189,7 +189,7 @@ def mend(
         beam = list(candidates[order[:_BEAM]])
     changed = np.flatnonzero(best != point)
     return Remedy(
-        {axes[j].name: float(best[j]) for j in changed}, best, before, best_chance,
+        {axes[int(j)].name: float(best[j]) for j in changed}, best, before, best_chance,
         best_chance >= sure,
     )
 

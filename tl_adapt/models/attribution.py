@@ -53,7 +53,8 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
-    """Hold the predicted difference and its parts, those that add most in the bad direction first.
+    """
+    Hold the predicted difference and its parts, those that add most in the bad direction first.
 
     The options' amounts add up to the difference; the pairs' are parts of them.
     """
@@ -83,7 +84,7 @@ def attribute(
     if len(differing) == 0:
         nothing = Interval(0.0, 0.0, 0.0)
         return Attribution(nothing, (), (), True)
-    labels = [names[j] for j in differing]
+    labels = [names[int(j)] for j in differing]
     game = _Game(belief, np.asarray(point), np.asarray(reference), differing)
     if len(differing) <= _EXACT:
         return _exact(game, labels, sign)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from tl_adapt.models.kernel import Array, as_points
 from tl_adapt.models.likelihood import factorise, inverse
 from tl_adapt.models.threads import single_thread
+from tl_adapt.space import Space
 
 GRID = 17  # levels of an option with many values
 _HIGHEST = 4  # degree of an option's own polynomials
@@ -60,6 +60,25 @@ def axes_of(X: Array, names: Sequence[str], categorical: NDArray[np.bool_] | Non
     return found
 
 
+def axes_of_space(space: Space) -> list[Axis]:
+    """Return an axis per parameter of a space."""
+    found = []
+    for parameter in space.parameters:
+        size = parameter.size
+        if size is None or (size > GRID and parameter.choices is None):
+            levels = np.linspace(0.0, 1.0, GRID)
+        elif parameter.choices is not None:
+            levels = parameter.encode(parameter.choices)
+        else:
+            low = int(parameter.low or 0)
+            levels = parameter.encode(
+                [False, True] if parameter.type == 'bool' else
+                [parameter.low or 0.0] if size == 1 else range(low, low + size)
+            )
+        found.append(Axis(parameter.name, np.asarray(levels), parameter.categorical))
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Term:
     """Name a main effect (one column) or an interaction (two), and its place in the basis."""
@@ -74,7 +93,7 @@ class Basis:
     Hold probing points (n, d) and the basis over them.
 
     Spaces of up to 1024 points are taken whole, where the decomposition is exact; of larger
-    ones a scrambled Sobol' sequence, and coefficients by least squares.
+    ones a Latin hypercube, and coefficients by least squares.
     """
 
     @single_thread
@@ -115,8 +134,10 @@ class Basis:
             )
         if len(self.active) > 40:
             points *= 2
-        draw = qmc.Sobol(len(sizes), scramble=True, seed=seed).random(points)
-        return np.minimum((draw * sizes).astype(int), np.array(sizes) - 1)
+        # A Latin hypercube over the levels. No Sobol' sequence: of a net's points the first bits
+        # are sums of each other, so options of two values could not be told from interactions.
+        rng = np.random.default_rng(seed)
+        return np.stack([rng.permutation(points) % size for size in sizes], axis=1)
 
     def _affordable(self) -> int:
         """Return the highest total degree of a pair whose terms the points can tell apart."""

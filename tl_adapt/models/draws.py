@@ -29,14 +29,16 @@ Belief = Callable[[Array], Array]
 
 
 @single_thread
-def latent_draws(model: Any, X: Array, n: int = DRAWS, *, seed: int = 0) -> Array:
+def latent_draws(
+    model: Any, X: Array, n: int = DRAWS, *, shape: GaussianProcess | None = None, seed: int = 0
+) -> Array:
     """
     Return `n` draws (n, m) of a model's function at points X (m, d), on the model's scale.
 
     A `GaussianProcess` is drawn from exactly. A model with `sample(X, n, seed=...)` -> (n, m), on
     the original scale and coherent between points, is asked for them. Of any other only `latent`
-    is used: its means and variances with the correlation that an unlearnt process has, which is
-    wider than most posteriors and so errs to the side of caution.
+    is used: its means and variances, correlated as the posterior of `shape` is (a process that has
+    learnt from like data, such as a transfer's source), or as a process that has learnt nothing.
     """
     points = as_points(X)
     rng = np.random.default_rng(seed)
@@ -46,9 +48,14 @@ def latent_draws(model: Any, X: Array, n: int = DRAWS, *, seed: int = 0) -> Arra
         drawn = np.asarray(model.sample(points, n, seed=seed), dtype=np.float64)
         return np.log(np.maximum(drawn, np.finfo(float).tiny)) if model.log_scale else drawn
     mean, var = model.latent(points, noise=False)
-    lengths = np.full(points.shape[1], LENGTH[0] + 0.5 * np.log(points.shape[1]))
-    shape = _root(correlation(points, points, np.arange(points.shape[1]), lengths))
-    field = rng.standard_normal((n, len(points))) @ shape.T
+    if shape is not None:
+        related = _posterior(shape, points)[1]
+        spread = np.sqrt(np.maximum(np.diag(related), 1e-12))
+        related = related / np.outer(spread, spread)
+    else:
+        lengths = np.full(points.shape[1], LENGTH[0] + 0.5 * np.log(points.shape[1]))
+        related = correlation(points, points, np.arange(points.shape[1]), lengths)
+    field = rng.standard_normal((n, len(points))) @ _root(related).T
     return _bounded(mean + np.sqrt(var) * field, mean)
 
 
@@ -56,11 +63,16 @@ def _of_process(
     model: GaussianProcess, X: Array, n: int, rng: np.random.Generator
 ) -> Array:
     """Return draws (n, m) of the exact posterior."""
+    mean, cov = _posterior(model, X)
+    drawn = mean + rng.standard_normal((n, len(X))) @ _root(cov).T
+    return model.location + model.spread * _bounded(drawn, mean)
+
+
+def _posterior(model: GaussianProcess, X: Array) -> tuple[Array, Array]:
+    """Return mean (m,) and covariance (m, m) of a process' function, standardised."""
     A = model.features(X)
     mean, V = model.project(A)
-    root = _root(model.covariance(A, A) - V.T @ V)
-    drawn = mean + rng.standard_normal((n, len(X))) @ root.T
-    return model.location + model.spread * _bounded(drawn, mean)
+    return mean, model.covariance(A, A) - V.T @ V
 
 
 def _root(cov: Array) -> Array:
@@ -88,17 +100,17 @@ def _samples_functions(model: Any, X: Array) -> bool:
 
 def belief(
     model: Any, *, canonical: Callable[[Array], Array] | None = None, n: int = DRAWS,
-    seed: int = 0,
+    shape: GaussianProcess | None = None, seed: int = 0,
 ) -> Belief:
     """
     Return the belief in a fitted model: draws (n, m) at points, on the original scale.
 
     `canonical` maps points to those that stand for them (a parameter that is not active has its
-    default).
+    default). `shape` as in `latent_draws`.
     """
     def draw(X: Array) -> Array:
         points = X if canonical is None else canonical(X)
-        drawn = latent_draws(model, points, n, seed=seed)
+        drawn = latent_draws(model, points, n, shape=shape, seed=seed)
         return np.exp(np.clip(drawn, -80.0, 80.0)) if model.log_scale else drawn
 
     return draw
@@ -127,7 +139,7 @@ def ensemble(
     fit: Callable[[NDArray[np.int_]], Callable[[Array], Array]],
     rows: int,
     *,
-    members: int = 16,
+    members: int = 20,
     seed: int = 0,
 ) -> Belief:
     """

@@ -12,20 +12,20 @@ independent and uniformly distributed over their values; constraints are not loo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tl_adapt.models.basis import Axis, Basis, Term
+from tl_adapt.models.basis import Basis, Term
 from tl_adapt.models.draws import Belief
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.threads import single_thread
 from tl_adapt.statistics import Interval
 
 LEVEL = 0.9
-_WRONG_SIGNS = 0.05  # share of wrong signs that is accepted among the effects called conclusive
+_NEGLIGIBLE = 0.001  # share of the variance under which no effect is worth a claim
+_WRONG_SIGN = 0.05  # probability of the other sign up to which an effect is claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +70,27 @@ class Effects:
 
     `mains` and `pairs` have the largest share first. `level` is the number's mean over the space,
     `spread` its standard deviation, `rest` the share that is neither main effect nor pair.
-    `changes` and `factors` (m draws, terms) are what the intervals come from.
+    `changes` and `shares` (m draws, terms) are what the intervals come from, `logged` the changes
+    of the logarithm (None without `log`).
     """
 
     @single_thread
     def __init__(
-        self, belief: Belief, axes: Sequence[Axis], *, log: bool = False, seed: int = 0
+        self,
+        belief: Belief,
+        basis: Basis,
+        *,
+        log: bool = False,
+        like: Effects | None = None,
+        seed: int = 0,
     ) -> None:
-        """Decompose; with `log` (of positive numbers) the factors are found as well."""
-        self.basis = Basis(axes, seed=seed)
+        """
+        Decompose; with `log` (of positive numbers) the factors are found as well.
+
+        `like` are effects over the same basis whose low and high levels are taken.
+        """
+        self.basis = basis
+        self.seed = seed
         values = belief(self.basis.points)
         coefficients, rest = self.basis.coefficients(values)
         parts = np.stack(
@@ -91,20 +103,28 @@ class Effects:
         self.rest = interval(rest / scale)
         self.shares = parts / scale[:, None]
         self.log = log
-        self._ends = [self._extremes(term, coefficients) for term in self.basis.terms]
+        self.ends = [self._extremes(term, coefficients) for term in self.basis.terms]
+        if like is not None:
+            self.ends = like.ends
         self.changes = self._contrasts(coefficients, rest)
-        self.factors: Array | None = None
+        self.logged: Array | None = None
         if log:
             logged = self.basis.coefficients(np.log(np.maximum(values, 1e-300)))
-            self.factors = np.exp(self._contrasts(*logged))
+            self.logged = self._contrasts(*logged)
         self.curves = [
             self._curve(term, coefficients) for term in self.basis.terms if len(term.columns) == 1
         ]
-        sure = conclusive(self.changes if self.factors is None else np.log(self.factors))
+        sure = conclusive(self.scaled) & conclusive(self.changes)
+        sure &= np.median(self.shares, axis=0) >= _NEGLIGIBLE
         found = [self._effect(i, bool(sure[i])) for i in range(len(self.basis.terms))]
         found.sort(key=lambda one: -one.share.estimate)
         self.mains = [one for one in found if len(one.names) == 1]
         self.pairs = [one for one in found if len(one.names) == 2]
+
+    @property
+    def scaled(self) -> Array:
+        """Return the changes (m, terms) on the scale that is modelled, the logarithm if `log`."""
+        return self.changes if self.logged is None else self.logged
 
     @property
     def names(self) -> list[tuple[str, ...]]:
@@ -131,8 +151,8 @@ class Effects:
     def _contrasts(self, coefficients: Array, rest: Array) -> Array:
         """Return the change (m, terms) from low to high of every term, blurred by its error."""
         found = np.empty((len(coefficients), len(self.basis.terms)))
-        rng = np.random.default_rng(len(self.basis.terms))
-        for i, (term, ends) in enumerate(zip(self.basis.terms, self._ends)):
+        rng = np.random.default_rng([self.seed, len(self.basis.terms)])
+        for i, (term, ends) in enumerate(zip(self.basis.terms, self.ends)):
             weights = self.basis.contrast(term, ends)
             found[:, i] = coefficients[:, term.begin:term.end] @ weights
             blur = self.basis.error(term, weights, rest)
@@ -149,14 +169,14 @@ class Effects:
         term = self.basis.terms[i]
         ends = [
             (float(self.basis.axes[j].levels[a]), float(self.basis.axes[j].levels[b]))
-            for j, (a, b) in zip(term.columns, self._ends[i])
+            for j, (a, b) in zip(term.columns, self.ends[i])
         ]
         return Effect(
             names=self.names[i],
             low=tuple(a for a, _ in ends),
             high=tuple(b for _, b in ends),
             change=interval(self.changes[:, i]),
-            factor=None if self.factors is None else interval(self.factors[:, i]),
+            factor=None if self.logged is None else interval(np.exp(self.logged[:, i])),
             share=interval(self.shares[:, i]),
             conclusive=sure,
         )
@@ -179,22 +199,13 @@ def interval(draws: Array, error: float = 0.0) -> Interval:
     )
 
 
-def conclusive(draws: Array, wrong: float = _WRONG_SIGNS) -> NDArray[np.bool_]:
+def conclusive(draws: Array) -> NDArray[np.bool_]:
     """
     Say which of many effects (draws (m, k)) have a sign that can be claimed.
 
-    Of those that are claimed, at most the share `wrong` is expected to have the other sign: the
-    surest are taken as long as the mean of their local false sign rates allows (Stephens 2017:
-    False discovery rates: a new deal), which also holds among hundreds of interactions.
+    Their local false sign rate is at most 5 %, which is that the 90 % interval leaves zero out. So
+    of all that are claimed, however many are looked at, the model expects one in twenty at most
+    to have the other sign (Stephens 2017: False discovery rates: a new deal).
     """
-    if draws.size == 0:
-        return np.zeros(draws.shape[1], dtype=bool)
-    above = (draws > 0.0).sum(axis=0)
-    below = (draws < 0.0).sum(axis=0)
-    doubt = 1.0 - (np.maximum(above, below) + 0.0) / (len(draws) + 1.0)
-    order = np.argsort(doubt, kind='stable')
-    mean = np.cumsum(doubt[order]) / np.arange(1, len(order) + 1)
-    sure = np.zeros(len(order), dtype=bool)
-    # No single claim may be worse than a coin that is loaded 4 to 1, however sure the others.
-    sure[order] = (mean <= wrong) & (doubt[order] <= 0.2)
-    return sure
+    agree = np.maximum((draws > 0.0).sum(axis=0), (draws < 0.0).sum(axis=0))
+    return np.asarray((len(draws) - agree + 0.5) / (len(draws) + 1.0) <= _WRONG_SIGN)

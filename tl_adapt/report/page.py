@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,39 +37,51 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
     ]
     if 'saved' in result:
         parts.append(f'<p>{html.escape(result["saved"]["text"])}</p>')
-    parts += _plots(result)
+    parts += figures_html(lambda: _plots(result))
     if result.get('gap'):
-        parts += ['<h2>Source and target: rank correlation</h2>', _table(_gap_rows(result['gap']))]
+        rows = _gap_rows(result['gap'])
+        parts += ['<h2>Source and target: rank correlation</h2>', table_html(rows)]
     if result.get('adaptation'):
-        parts += ['<h2>Adaptation at runtime</h2>', _table(adaptation_rows(result['adaptation']))]
+        rows = adaptation_rows(result['adaptation'])
+        parts += ['<h2>Adaptation at runtime</h2>', table_html(rows)]
         if 'comparison' in result['adaptation']:
             parts.append('<p>In the changed environment:</p>')
             parts += _comparison(result['adaptation']['comparison'], result.get('units', {}))
+    return write_page(result['study'], parts, path)
+
+
+def write_page(title: str, parts: Sequence[str], path: Path) -> Path:
+    """Write a page of a title and parts that are HTML, whole or not at all; return its path."""
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<title>tl_adapt: {html.escape(result["study"])}</title><style>{_STYLE}</style></head>'
+        f'<title>tl_adapt: {html.escape(title)}</title><style>{_STYLE}</style></head>'
         f'<body>{"".join(parts)}</body></html>\n'
     )
     write_text(path, page)
     return path
 
 
-def _plots(result: Mapping[str, Any]) -> list[str]:
-    figures = []
+def _plots(result: Mapping[str, Any]) -> list[Any]:
+    figures = [plots.comparison_plot(result['comparison'], result.get('units', {}))]
+    if result.get('pareto'):
+        pareto = result['pareto']
+        groups = {k: [(x, y) for x, y in v] for k, v in pareto['groups'].items() if v}
+        figures.append(plots.pareto_plot(groups, (pareto['axes'][0], pareto['axes'][1])))
+    if result.get('curves'):
+        curves = {
+            k: [float('nan') if x is None else x for x in v]
+            for k, v in result['curves'].items()
+        }
+        figures.append(plots.learning_plot(curves))
+    if result.get('influence'):
+        figures.append(plots.influence_plot(result['influence']))
+    return figures
+
+
+def figures_html(draw: Callable[[], Sequence[Any]]) -> list[str]:
+    """Return the figures that `draw` makes as HTML, or why there are none."""
     try:
-        figures.append(plots.comparison_plot(result['comparison'], result.get('units', {})))
-        if result.get('pareto'):
-            pareto = result['pareto']
-            groups = {k: [(x, y) for x, y in v] for k, v in pareto['groups'].items() if v}
-            figures.append(plots.pareto_plot(groups, (pareto['axes'][0], pareto['axes'][1])))
-        if result.get('curves'):
-            curves = {
-                k: [float('nan') if x is None else x for x in v]
-                for k, v in result['curves'].items()
-            }
-            figures.append(plots.learning_plot(curves))
-        if result.get('influence'):
-            figures.append(plots.influence_plot(result['influence']))
+        figures = draw()
     except TlAdaptError as error:
         return [f'<p class="note">No plots: {html.escape(str(error))}</p>']
     return [
@@ -81,10 +93,10 @@ def _plots(result: Mapping[str, Any]) -> list[str]:
 def _comparison(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:
     baseline = html.escape(comparison['baseline'])
     return [
-        _table(mean_rows(comparison, units)),
+        table_html(mean_rows(comparison, units)),
         f'<p>Differences to {baseline}, paired by seed, bootstrap 95 % intervals; '
         '~ marks an inconclusive one:</p>',
-        _table(difference_rows(comparison, units)),
+        table_html(difference_rows(comparison, units)),
     ]
 
 
@@ -96,7 +108,8 @@ def _gap_rows(gap: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
     return rows
 
 
-def _table(rows: list[list[str]]) -> str:
+def table_html(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of text, the head first, as a table."""
     head = ''.join(f'<th>{html.escape(cell)}</th>' for cell in rows[0])
     body = ''.join(
         '<tr>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>'

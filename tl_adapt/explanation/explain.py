@@ -52,7 +52,7 @@ def explain(
     """
     Explain the measurements of each environment.
 
-    A target's model is transferred from the source's measurements where there are any.
+    Models of other environments than the source are transferred from it where it was measured.
     `environments` are those to be explained (all, if empty). `run` is the beginning of a
     measurement's key, or 'worst'. `on_step` is told what has just been done.
 
@@ -69,7 +69,7 @@ def explain(
     source = next((data[n] for n in data if study.environment(n).role == 'source'), None)
     found: list[Explained] = []
     for place, name in enumerate(shown):
-        transferred = source if study.environment(name).role == 'target' else None
+        transferred = None if study.environment(name).role == 'source' else source
         like = next((one.effects for one in found if one.effects is not None), None)
         found.append(explain_environment(
             study, data[name], basis, log=log, source=transferred, like=like,

@@ -24,6 +24,7 @@ from tl_adapt.models.threads import single_thread
 from tl_adapt.statistics import Interval
 
 LEVEL = 0.9
+_ROUNDING = 1e-9
 _NEGLIGIBLE = 0.001  # share of the variance under which no effect is worth a claim
 _WRONG_SIGN = 0.05  # probability of the other sign up to which an effect is claimed
 
@@ -96,6 +97,9 @@ class Effects:
         parts = np.stack(
             [self.basis.variance(term, coefficients, rest) for term in self.basis.terms], axis=1
         ) if self.basis.terms else np.empty((len(values), 0))
+        # What a constant leaves is rounding.
+        real = parts.sum(axis=1) + rest > (_ROUNDING * np.abs(coefficients[:, 0])) ** 2
+        parts, rest = parts * real[:, None], rest * real
         total = parts.sum(axis=1) + rest
         scale = np.where(total > 0.0, total, 1.0)
         self.level = interval(coefficients[:, 0])

@@ -11,8 +11,9 @@ true improvement of every measured single change is known from the table, and me
 by which change they name first: hit rate of the best one (ties count), of the best among the first
 three, and the share of the best possible improvement (summed over rows). Where a table holds too
 few single changes, changes of up to two options count. Failed rows of DIR/raw are explained by the
-validity model: how often the change named first gives a valid run. The last table is the coverage
-of the 90 % intervals: of each option's mean effect over held-out measured pairs.
+validity model: how often the change named first gives a valid run. Remedies are the fewest changes
+to the typical value: how often the measured row keeps the promise. Coverage is that of the 90 %
+intervals of each option's mean effect over held-out measured pairs.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ import numpy as np  # noqa: E402
 from models import load, read  # noqa: E402
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor  # noqa: E402
 
+from tl_adapt.explanation.result import plain_json  # noqa: E402
+from tl_adapt.models.anomaly import chance_below, mend  # noqa: E402
 from tl_adapt.models.attribution import attribute  # noqa: E402
 from tl_adapt.models.basis import Basis, axes_of  # noqa: E402
 from tl_adapt.models.draws import belief, latent_draws  # noqa: E402
@@ -171,6 +174,21 @@ def judge(table, bad, seen, methods, rng):
     } if count else {}, count
 
 
+def remedies(table, bad, model, goal, seen):
+    """Return how many remedies could be looked up, how many of them hold, and were expected to."""
+    axes = axes_of(table.X, [str(j) for j in range(table.X.shape[1])])
+    chance = chance_below(model, goal)
+    found = held = expected = 0
+    for row in bad:
+        remedy = mend(chance, table.X[row], axes)
+        other = table.index.get(remedy.point.astype(bool).tobytes())
+        if remedy.reached and other is not None and other not in seen and other != row:
+            found += 1
+            held += table.y[other] <= goal
+            expected += remedy.chance
+    return found, held, expected
+
+
 def coverage(table, model, shape, noise, known, rng):
     """Return how many of the options' mean effects lie in their 90 % interval, and of how many."""
     inside = total = 0
@@ -227,7 +245,11 @@ def explain_pair(folder, pair, seeds, rows):
             inside, total = coverage(
                 table, model, None if given is None else alone, noise, set(known.tolist()), rng
             )
+            looked, held, expected = remedies(
+                table, bad, model, float(np.median(table.y[known])), set(known.tolist())
+            )
             found.append({
+                'remedies': looked, 'remedies_held': held, 'remedies_expected': expected,
                 'pair': pair['name'], 'environment': label, 'seed': seed, 'rows': count,
                 'sets': max(map(len, table.sets)), 'methods': result, 'inside': inside,
                 'effects': total, 'seconds': time.perf_counter() - begin,
@@ -310,6 +332,16 @@ def show(results, failures):
         print(f'{"rows judged":28s}' + ''.join(f'{count:11d}' for count in counts))
         sets = [max(r['sets'] for r in some if r['pair'] == name) for name in pairs]
         print(f'{"options changed, at most":28s}' + ''.join(f'{size:11d}' for size in sets))
+        for text, key in (
+            ('remedies that hold', 'remedies_held'), ('expected', 'remedies_expected')
+        ):
+            cells = [
+                sum(r[key] for r in some if r['pair'] == name)
+                / max(sum(r['remedies'] for r in some if r['pair'] == name), 1) for name in pairs
+            ]
+            print(f'{text:28s}' + ''.join(f'{cell:11.1%}' for cell in cells))
+        looked = [sum(r['remedies'] for r in some if r['pair'] == name) for name in pairs]
+        print(f'{"of remedies looked up":28s}' + ''.join(f'{count:11d}' for count in looked))
         cells = [
             sum(r['inside'] for r in some if r['pair'] == name)
             / max(sum(r['effects'] for r in some if r['pair'] == name), 1) for name in pairs
@@ -361,7 +393,7 @@ def main():
     show(results, failures)
     if arguments.json:
         found = {'bad_rows': results, 'failed_rows': failures}
-        arguments.json.write_text(json.dumps(found, indent=1) + '\n')
+        arguments.json.write_text(json.dumps(plain_json(found), indent=1) + '\n')
 
 
 if __name__ == '__main__':

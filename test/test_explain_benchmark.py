@@ -1,6 +1,7 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ def run(folder, *words):
     return subprocess.run(
         [sys.executable, str(ROOT / 'benchmarks' / 'explain.py'), '--data', str(folder), *words],
         capture_output=True, text=True, timeout=300, cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
 
 

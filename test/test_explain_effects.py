@@ -28,7 +28,7 @@ def binary(count):
 
 
 def by_name(effects):
-    return {effect.names: effect for effect in [*effects.mains, *effects.pairs]}
+    return {effect.names: effect for effect in effects.mains + effects.pairs}
 
 
 def test_effects_of_binary_options_are_exact():
@@ -51,7 +51,7 @@ def test_effects_of_binary_options_are_exact():
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=32, max_size=32), st.floats(-100, 100))
 def test_the_decomposition_is_that_of_all_subsets(values, shift):
-    table = {point: v for point, v in zip(itertools.product((0.0, 1.0), repeat=5), values)}
+    table = dict(zip(itertools.product((0.0, 1.0), repeat=5), values))
     basis = binary(5)
 
     def function(X):
@@ -60,12 +60,13 @@ def test_the_decomposition_is_that_of_all_subsets(values, shift):
     found = Effects(certain(function), basis)
     moved = Effects(certain(lambda X: function(X) + shift), basis)
     X, y = basis.points, function(basis.points)
-    for effect, other in zip(by_name(found).values(), by_name(moved).values()):
+    for names, effect in by_name(found).items():
         columns = [int(name[1]) for name in effect.names]
         sign = np.prod(2.0 * X[:, columns] - 1.0, axis=1)
         # An option's change is twice the mean product with its sign, a pair's four times.
         want = 2.0 ** len(columns) * np.mean(sign * y)
         assert effect.change.estimate == pytest.approx(want, abs=1e-6)
+        assert by_name(moved)[names].change.estimate == pytest.approx(want, abs=1e-6)
     assert found.spread.estimate == pytest.approx(y.std(), abs=1e-6)
     shares = sum(found.shares[0]) + found.rest.estimate
     assert shares == pytest.approx(1.0 if y.std() > 1e-9 else 0.0, abs=1e-6)

@@ -84,7 +84,7 @@ def explain_run(
     compared with.
     """
     data = explained.data
-    failed = not data.usable[row]
+    failed = not data.valid[row]
     canonical = canonical_points(study) or (lambda X: X)
     point = data.X[row]
     reference = _reference(study, number, explained, against)
@@ -96,7 +96,7 @@ def explain_run(
         sign, goal, measured, surprise = 1.0, _SURE_OF_FAILURE, 1.0, None
         predict = _after(canonical, lambda X: 1.0 - inner(X))
     else:
-        if explained.effects is None:
+        if explained.effects is None or not data.usable[row]:
             return None
         # By a model that has not seen the run: what chance did must not be put on the options.
         model = _without(study, explained, row, seed)

@@ -92,6 +92,9 @@ def explain(
             if bad is not None:
                 runs.append(bad)
         on_step(f'runs of {one.name}')
+    if run != WORST and not runs:
+        notes = '; '.join(one.note for one in found if one.note) or f'it has no {number.name}'
+        raise TlAdaptError(f'run {run} can not be explained: {notes}')
     return Explanation(study, number, found, changes, runs)
 
 

@@ -29,7 +29,7 @@ _HIGHEST = 4  # degree of an option's own polynomials
 _FACTORIAL = 1024  # spaces of up to so many points are taken whole
 _POINTS = 2048
 _TERMS_PER_POINT = 0.4
-_CATEGORIES = 12  # contrasts of an option without order; levels beyond share the rest
+_CATEGORIES = 8  # contrasts of an option without order that enter its interactions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Basis:
                 -1, len(sizes)
             )
         if len(self.active) > 40:
-            points *= 2
+            points += points // 2  # their pairs are many
         # A Latin hypercube over the levels. No Sobol' sequence: of a net's points the first bits
         # are sums of each other, so options of two values could not be told from interactions.
         rng = np.random.default_rng(seed)
@@ -154,9 +154,10 @@ class Basis:
         def degree(axis: Axis, i: int) -> int:
             return 1 if axis.categorical else i + 1
 
-        pairs = itertools.product(range(self.own[a].shape[1]), range(self.own[b].shape[1]))
+        sizes = [self.own[j].shape[1] for j in (a, b)]
         if self.exact:
-            return list(pairs)
+            return list(itertools.product(*map(range, sizes)))
+        pairs = itertools.product(*(range(min(size, _CATEGORIES)) for size in sizes))
         return [
             (i, k) for i, k in pairs
             if degree(self.axes[a], i) + degree(self.axes[b], k) <= most
@@ -243,7 +244,7 @@ def _orthonormal(axis: Axis) -> Array:
     if k == 1:
         return np.empty((1, 0))
     if axis.categorical:
-        raw = np.eye(k)[:, : min(k - 1, _CATEGORIES)]
+        raw = np.eye(k)[:, : k - 1]
     else:
         span = 2.0 * (axis.levels - axis.levels[0]) / (axis.levels[-1] - axis.levels[0]) - 1.0
         raw = np.polynomial.legendre.legvander(span, min(k - 1, _HIGHEST))[:, 1:]

@@ -107,9 +107,10 @@ class Effects:
         self.rest = interval(rest / scale)
         self.shares = parts / scale[:, None]
         self.log = log
-        self.ends = [self._extremes(term, coefficients) for term in self.basis.terms]
-        if like is not None:
-            self.ends = like.ends
+        middle = np.median(coefficients, axis=0)[None, :]
+        self.ends = like.ends if like is not None else [
+            self._extremes(term, middle) for term in self.basis.terms
+        ]
         self.changes = self._contrasts(coefficients, rest)
         self.logged: Array | None = None
         if log:
@@ -135,9 +136,12 @@ class Effects:
         """Return the names of the option or options of each term."""
         return [tuple(self.basis.axes[j].name for j in t.columns) for t in self.basis.terms]
 
-    def _extremes(self, term: Term, coefficients: Array) -> tuple[tuple[int, int], ...]:
-        """Return the indices of the low and the high level of each of a term's options."""
-        middle = np.median(coefficients, axis=0)[None, :]
+    def _extremes(self, term: Term, middle: Array) -> tuple[tuple[int, int], ...]:
+        """
+        Return the indices of the low and the high level of each of a term's options.
+
+        `middle` (1, terms of the basis) are the coefficients' medians.
+        """
         ends = [(0, len(self.basis.axes[j].levels) - 1) for j in term.columns]
         for place, j in enumerate(term.columns):
             if not self.basis.axes[j].categorical:

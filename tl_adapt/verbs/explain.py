@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.environment:
         study.environment(name)
     measurements = _measurements(study, args)
-    shown = len(args.environment) or len(measurements)
+    shown = len(set(args.environment)) or len(measurements)
     with Progress('explaining', 1 + 2 * shown) as progress:
         found = explain(
             study, number, measurements, environments=args.environment, run=args.run,

@@ -156,8 +156,9 @@ class Basis:
 
         sizes = [self.own[j].shape[1] for j in (a, b)]
         if self.exact:
-            return list(itertools.product(*map(range, sizes)))
-        pairs = itertools.product(*(range(min(size, _CATEGORIES)) for size in sizes))
+            return list(itertools.product(range(sizes[0]), range(sizes[1])))
+        few = [range(min(size, _CATEGORIES)) for size in sizes]
+        pairs = itertools.product(few[0], few[1])
         return [
             (i, k) for i, k in pairs
             if degree(self.axes[a], i) + degree(self.axes[b], k) <= most

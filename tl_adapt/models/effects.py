@@ -108,7 +108,7 @@ class Effects:
         self.shares = parts / scale[:, None]
         self.log = log
         middle = np.median(coefficients, axis=0)[None, :]
-        self.ends = like.ends if like is not None else [
+        self.ends: list[tuple[tuple[int, int], ...]] = like.ends if like is not None else [
             self._extremes(term, middle) for term in self.basis.terms
         ]
         self.changes = self._contrasts(coefficients, rest)

@@ -23,6 +23,9 @@ VERBS = {
     'similarity': (
         'tl_adapt.verbs.similarity', 'say how alike two environments are, and how to transfer'
     ),
+    'explain': (
+        'tl_adapt.verbs.explain', 'say which parameters matter, what changed, and why a run is bad'
+    ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 def configuration_lines(study: Study, configuration: Configuration) -> list[str]:
     """Return a configuration for the reader: one line `name = value unit` per parameter."""
     return [
-        f'{p.name} = {_shown(configuration[p.name])} {p.unit if p.unit != "1" else ""}'.rstrip()
+        f'{p.name} = {value_text(configuration[p.name])} '
+        f'{p.unit if p.unit != "1" else ""}'.rstrip()
         for p in study.space.parameters
     ]
 
 
-def _shown(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """Return a value of a parameter for the reader."""
     if isinstance(value, bool):
         return 'true' if value else 'false'
     return f'{value:.6g}' if isinstance(value, float) else str(value)

@@ -96,9 +96,9 @@ class ModelSet:
         Xt = space.encode([m.configuration for m in target]).reshape(-1, space.dim)
         models = {}
         for name, metric in self.study.metrics.items():
-            ys, yt = _values(source, name), _values(target, name)
+            ys, yt = metric_values(source, name), metric_values(target, name)
             if metric.scale == 'log':
-                ys, yt = _positive(ys, yt)
+                ys, yt = raise_to_positive(ys, yt)
             rows, cols = np.isfinite(ys), np.isfinite(yt)
             if not rows.any() and not cols.any():
                 continue
@@ -222,7 +222,7 @@ class ModelSet:
         return found
 
 
-def _values(measurements: Sequence[Measurement], metric: str) -> Array:
+def metric_values(measurements: Sequence[Measurement], metric: str) -> Array:
     """Return the metric (n,) of each measurement; nan where it is invalid or lacks it."""
     return np.array(
         [m.metrics.get(metric, math.nan) if m.valid else math.nan for m in measurements],
@@ -230,7 +230,7 @@ def _values(measurements: Sequence[Measurement], metric: str) -> Array:
     )
 
 
-def _positive(*samples: Array) -> list[Array]:
+def raise_to_positive(*samples: Array) -> list[Array]:
     """
     Return the samples with values <= 0 raised to half of the smallest positive one.
 

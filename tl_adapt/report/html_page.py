@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tl_adapt.errors import TlAdaptError
 from tl_adapt.parameter_file import write_text
 
 _STYLE = '''
@@ -31,15 +32,23 @@ def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
     return path
 
 
-def html_figures(figures: Sequence[Any]) -> list[str]:
-    """Return plotly's figures as parts; the first one brings plotly itself."""
+def html_figures(draw: Callable[[], Sequence[Any]]) -> list[str]:
+    """
+    Return the figures of plotly that `draw` makes as parts, or one that says why there are none.
+
+    The first figure brings plotly itself.
+    """
+    try:
+        figures = draw()
+    except TlAdaptError as error:
+        return [f'<p class="note">No plots: {html.escape(str(error))}</p>']
     return [
         figure.to_html(full_html=False, include_plotlyjs='inline' if index == 0 else False)
         for index, figure in enumerate(figures)
     ]
 
 
-def html_table(rows: list[list[str]]) -> str:
+def html_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text, the head first, as a table."""
     head = ''.join(f'<th>{html.escape(cell)}</th>' for cell in rows[0])
     body = ''.join(

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tl_adapt.errors import TlAdaptError
 from tl_adapt.report import plots
 from tl_adapt.report.html_page import html_figures, html_table, write_page
 from tl_adapt.report.tables import adaptation_rows, difference_rows, mean_rows
@@ -29,7 +28,7 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
     ]
     if 'saved' in result:
         parts.append(f'<p>{html.escape(result["saved"]["text"])}</p>')
-    parts += _plots(result)
+    parts += html_figures(lambda: _plots(result))
     if result.get('gap'):
         gap = html_table(_gap_rows(result['gap']))
         parts += ['<h2>Source and target: rank correlation</h2>', gap]
@@ -42,25 +41,21 @@ def write_report(result: Mapping[str, Any], path: Path) -> Path:
     return write_page(path, result['study'], parts)
 
 
-def _plots(result: Mapping[str, Any]) -> list[str]:
-    figures = []
-    try:
-        figures.append(plots.comparison_plot(result['comparison'], result.get('units', {})))
-        if result.get('pareto'):
-            pareto = result['pareto']
-            groups = {k: [(x, y) for x, y in v] for k, v in pareto['groups'].items() if v}
-            figures.append(plots.pareto_plot(groups, (pareto['axes'][0], pareto['axes'][1])))
-        if result.get('curves'):
-            curves = {
-                k: [float('nan') if x is None else x for x in v]
-                for k, v in result['curves'].items()
-            }
-            figures.append(plots.learning_plot(curves))
-        if result.get('influence'):
-            figures.append(plots.influence_plot(result['influence']))
-    except TlAdaptError as error:
-        return [f'<p class="note">No plots: {html.escape(str(error))}</p>']
-    return html_figures(figures)
+def _plots(result: Mapping[str, Any]) -> list[Any]:
+    figures = [plots.comparison_plot(result['comparison'], result.get('units', {}))]
+    if result.get('pareto'):
+        pareto = result['pareto']
+        groups = {k: [(x, y) for x, y in v] for k, v in pareto['groups'].items() if v}
+        figures.append(plots.pareto_plot(groups, (pareto['axes'][0], pareto['axes'][1])))
+    if result.get('curves'):
+        curves = {
+            k: [float('nan') if x is None else x for x in v]
+            for k, v in result['curves'].items()
+        }
+        figures.append(plots.learning_plot(curves))
+    if result.get('influence'):
+        figures.append(plots.influence_plot(result['influence']))
+    return figures
 
 
 def _comparison(comparison: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:

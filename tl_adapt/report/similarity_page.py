@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tl_adapt.errors import TlAdaptError, try_import
+from tl_adapt.errors import try_import
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.similarity.comparison import Similarity
 from tl_adapt.models.similarity.learning import Point
@@ -43,10 +43,7 @@ def write_similarity_page(
     parts += ['<h2>Similarity metrics</h2>', html_table(metric_rows(found))]
     if found.notes:
         parts.append(_list(found.notes))
-    try:
-        parts += html_figures(_figures(found, curve))
-    except TlAdaptError as error:
-        parts.append(f'<p class="note">No plots: {html.escape(str(error))}</p>')
+    parts += html_figures(lambda: _figures(found, curve))
     parts += [
         '<h2>Options</h2>',
         '<p class="note">Change from the low to the high end (standard error); * influential.</p>',

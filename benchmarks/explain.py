@@ -19,6 +19,7 @@ intervals of each option's mean effect over held-out measured pairs.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -30,9 +31,10 @@ for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
     os.environ.setdefault(_name, '1')
 
 import numpy as np  # noqa: E402
-from models import load, read  # noqa: E402
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor  # noqa: E402
+from transfer_data import descriptions, load, read_table  # noqa: E402
 
+from tl_adapt.errors import InputError  # noqa: E402
 from tl_adapt.explanation.result import plain_json  # noqa: E402
 from tl_adapt.models.anomaly import chance_below, mend  # noqa: E402
 from tl_adapt.models.attribution import attribute  # noqa: E402
@@ -222,7 +224,7 @@ def coverage(table, model, shape, noise, known, rng):
 
 def explain_pair(folder, pair, seeds, rows):
     """Return the results of one pair: rows of (environment, seed, method, figures)."""
-    (Xs, ys), (Xt, yt) = load(folder, pair)
+    Xs, ys, Xt, yt = dataclasses.astuple(load(folder, pair['name']))[1:]
     source, target = Table(Xs, ys), Table(Xt, yt)
     found = []
     for seed in range(seeds):
@@ -262,9 +264,8 @@ def explain_failures(folder, pair, seeds, rows):
     path = folder / 'raw' / f'{pair["name"]}.csv'
     if not path.is_file():
         return []
-    X, columns = read(path)
+    X, y = read_table(path, 'source')
     bound = pair.get('invalid_threshold') or np.inf
-    y = columns['source']
     valid = (y > 0.0) & (y < bound)
     table = Table(X, valid.astype(float))
     found = []
@@ -366,7 +367,7 @@ def binary(folder, pair):
     """Say whether all options of a pair have two values and both environments the same rows."""
     if not pair['same_configs']:
         return False
-    X, _ = read(folder / pair['files'][0])
+    X, _ = read_table(folder / pair['files'][0], 'source')
     return bool(np.isin(X, (0.0, 1.0)).all())
 
 
@@ -378,13 +379,13 @@ def main():
     parser.add_argument('--rows', type=int, default=150, help='bad rows per pair and seed')
     parser.add_argument('--json', type=Path, help='write everything measured to this file')
     arguments = parser.parse_args()
-    if not (arguments.data / 'pairs.json').is_file():
-        parser.error(f'no pairs.json in {arguments.data}')
-    wanted = set(filter(None, arguments.pairs.split(',')))
+    wanted = [name for name in arguments.pairs.split(',') if name]
     results, failures = [], []
-    for pair in json.loads((arguments.data / 'pairs.json').read_text()):
-        if wanted and pair['name'] not in wanted:
-            continue
+    try:
+        chosen = descriptions(arguments.data, wanted)
+    except InputError as error:
+        parser.error(str(error))
+    for pair in chosen:
         if not binary(arguments.data, pair):
             print(f'{pair["name"]}: no interventions in it (options are not binary)')
             continue

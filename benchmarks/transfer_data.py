@@ -52,7 +52,7 @@ def descriptions(folder: Path, wanted: list[str] | None = None) -> list[dict]:
     return [entry for entry in found if not wanted or entry['name'] in wanted]
 
 
-def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
+def read_table(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the options scaled to the unit cube (n, d) and one column (n,) of a CSV file."""
     try:
         with open(path, newline='') as file:
@@ -61,11 +61,17 @@ def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
         performance = values[:, head.index(column)]
     except (OSError, ValueError) as error:
         raise InputError(f'must be a table of numbers: {error}', file=path, key=column) from error
-    if not performance.min() > 0:
-        raise InputError('must be > 0', file=path, key=column, value=float(performance.min()))
     X = values[:, [i for i, name in enumerate(head) if name.startswith('opt_')]]
     low, high = X.min(axis=0), X.max(axis=0)
     return (X - low) / np.where(high > low, high - low, 1.0), performance
+
+
+def read(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `read_table` does; raises InputError for a performance that is not positive."""
+    X, performance = read_table(path, column)
+    if not performance.min() > 0:
+        raise InputError('must be > 0', file=path, key=column, value=float(performance.min()))
+    return X, performance
 
 
 @functools.lru_cache(maxsize=2)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _OUTLIERS = 0.03  # share of target measurements that may come from nowhere
 _BOOTSTRAPS = 100
+_TRUST = 0.5  # power of the evidence: leave-one-out errors of few points depend on each other
 _ENOUGH, _MOST = 0.98, 32  # weight and number of the hypotheses that variances come from
 _LOG_2PI = float(np.log(2.0 * np.pi))
 _SAMPLED = 4096  # points of one joint draw
@@ -302,7 +303,7 @@ class TransferModel(scale.OnOriginalScale):
         log_prior = np.concatenate([block.grid.log_prior for block in self.blocks])
         rng = np.random.default_rng(self.seed)
         shares = rng.dirichlet(np.ones(n), _BOOTSTRAPS) * n if n else np.zeros((1, 0))
-        score = shares @ np.vstack(evidence).T + log_prior  # (bootstraps, hypotheses)
+        score = _TRUST * shares @ np.vstack(evidence).T + log_prior  # (bootstraps, hypotheses)
         score -= score.max(axis=1, keepdims=True)
         weight = np.exp(score)
         weight = (weight / weight.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -19,6 +19,7 @@ from tl_adapt.models.relations import COPY, NAMES, SHIFT, Block
 
 _OUTLIERS = 0.03  # share of target measurements that may come from nowhere
 _BOOTSTRAPS = 100
+_TRUST = 0.5  # power of the evidence: leave-one-out errors of few points depend on each other
 _ENOUGH, _MOST = 0.98, 32  # weight and number of the hypotheses that variances come from
 _LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -47,7 +48,7 @@ def weigh(blocks: Sequence[Block], y: Array, spread: float, seed: int) -> list[A
     log_prior = np.concatenate([block.grid.log_prior for block in blocks])
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(n), _BOOTSTRAPS) * n if n else np.zeros((1, 0))
-    score = shares @ np.vstack(evidence).T + log_prior  # (bootstraps, hypotheses)
+    score = _TRUST * shares @ np.vstack(evidence).T + log_prior  # (bootstraps, hypotheses)
     score -= score.max(axis=1, keepdims=True)
     weight = np.exp(score)
     weight = (weight / weight.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -9,6 +9,7 @@ posterior, section 5.4.2 for leave-one-out in closed form.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -29,6 +30,10 @@ from tl_adapt.models.threads import single_thread
 
 TREND = 1.0  # prior variance of the constant, in units of the standardised targets
 CHUNK = 1024  # rows predicted at once: the matrices of one chunk stay in the cache
+_SUSPECT = 8.0  # robust deviations of the leave-one-out errors from which on a row is suspect
+_BELIEVED = 5.0  # standard deviations up to which a suspect is believed again
+_SUSPECTS = 0.03  # share of the rows that may be suspect
+_MISTAKE = 1e-3  # probability of a mistake, beforehand
 
 
 class GaussianProcess(scale.OnOriginalScale):
@@ -38,7 +43,8 @@ class GaussianProcess(scale.OnOriginalScale):
     `categorical` is a boolean mask (d,) or None for all numeric; `log` is True, False or 'auto'.
     Hyperparameters are learnt on at most `hyper_points` rows and the process itself stands on at
     most `max_points`, both drawn by `seed` when there are more rows: exact inference costs their
-    cube, and the hyperparameters of a stationary process gain little from more.
+    cube, and the hyperparameters of a stationary process gain little from more. Without `mistakes`
+    every row is believed: a label that no other row has is not wrong.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class GaussianProcess(scale.OnOriginalScale):
         *,
         hyper_points: int = 400,
         max_points: int = 2000,
+        mistakes: bool = True,
     ) -> None:
         """Keep the settings."""
         self.categorical = None if categorical is None else np.asarray(categorical, dtype=bool)
@@ -56,6 +63,7 @@ class GaussianProcess(scale.OnOriginalScale):
         self.seed = seed
         self.hyper_points = hyper_points
         self.max_points = max_points
+        self.mistakes = mistakes
         self.theta: Array | None = None
 
     @single_thread
@@ -76,7 +84,9 @@ class GaussianProcess(scale.OnOriginalScale):
             keep = rng.choice(len(values), self.max_points, replace=False)
             points, values = points[keep], values[keep]
         self.X = points
-        self.y = scale.tame(scale.forward(values, self.log_scale))
+        self.y = scale.forward(values, self.log_scale)
+        if self.mistakes:
+            self.y = scale.tame(self.y)
         self._standardise()
         self.prior = make_prior(self.dim)
         start = self.theta if warm and self.theta is not None else None
@@ -85,7 +95,47 @@ class GaussianProcess(scale.OnOriginalScale):
         starts = [start] if start is not None else starting_points(self.prior, 3, rng)
         self.theta = self._search(starts, rng)
         self._factorise()
+        if self.mistakes:
+            self._drop_mistakes(rng)
         return self
+
+    def _drop_mistakes(self, rng: np.random.Generator) -> None:
+        """
+        Leave out rows that are more likely mistakes than measurements, if there are some.
+
+        A far value alone proves nothing: heavy tails are real. Suspect is what all other rows do
+        not expect at all; it is dropped if the evidence of the rest, times the small probability
+        that so many values are mistakes from anywhere, is larger than that of all.
+        """
+        n = len(self.z)
+        error = np.abs(self.alpha / np.diag(inverse(self.L)))
+        limit = _SUSPECT * max(1.4826 * float(np.median(error)), 0.02)
+        suspects = np.argsort(-error)[: max(1, int(_SUSPECTS * n))]
+        suspects = suspects[error[suspects] > limit]
+        if len(suspects) == 0 or n < 12:
+            return
+        rest = np.setdiff1d(np.arange(n), suspects)
+        other = copy.copy(self)
+        other.X, other.y = self.X[rest], self.y[rest]
+        other._standardise()
+        other.theta = other._search(starting_points(other.prior, 3, rng), rng)
+        other._factorise()
+        mistake = np.log(_MISTAKE) - np.log(2.0 * np.ptp(self.y))
+        if other._evidence() + len(suspects) * mistake <= self._evidence():
+            return
+        mean, var = other.latent(self.X[suspects])
+        far = np.abs(self.y[suspects] - mean) > _BELIEVED * np.sqrt(var)
+        keep = np.setdiff1d(np.arange(n), suspects[far])
+        theta = other.hyperparameters
+        self.X, self.y = self.X[keep], self.y[keep]
+        self._standardise()
+        self.theta = theta
+        self._factorise()
+
+    def _evidence(self) -> float:
+        """Return the log posterior of theta, in units of y, up to a constant."""
+        n = len(self.z)
+        return self._posterior(np.arange(n))(self.hyperparameters)[0] - n * np.log(self.spread)
 
     def _standardise(self) -> None:
         """Set what follows from X and y alone."""

@@ -101,7 +101,7 @@ def make_grid(offset: float, variance: float, noise: float, *, known: bool = Tru
         name = COPY if trend is _COPY else SHIFT if related else RELEVANCE
         cost = 0.0 if related else 0.5
         rows.append((name, trend.slope, [*base, *([0.0] * len(SCALES))], trend.log_prior - cost))
-        for rank, part in enumerate(_DIFFERENCE, 1):
+        for part in _DIFFERENCE:
             if (trend is _COPY and part > 0.03) or (not related and part < 0.1):
                 continue
             for number, mix in enumerate(_MIXES):
@@ -109,7 +109,7 @@ def make_grid(offset: float, variance: float, noise: float, *, known: bool = Tru
                 if related and trend is not _COPY:
                     name = TASKS if number else INFLUENCES
                 weight = [*base, *(variance * part * share for share in mix)]
-                log_prior = trend.log_prior - 1.0 - 0.15 * rank - np.log(len(_MIXES))
+                log_prior = trend.log_prior - np.log(len(_MIXES))
                 rows.append((name, trend.slope, weight, float(log_prior)))
     count = len(levels)
     prior = np.repeat([row[3] for row in rows], count) + np.tile(likely, len(rows))

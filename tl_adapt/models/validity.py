@@ -77,7 +77,9 @@ class ValidityModel:
         self.curve = np.array([0.0, logit((good + 1.5) / (n + 2.0))])
         if min(good, n - good) < 2 or n < 8:
             return
-        self.process = GaussianProcess(self.categorical, log=False, seed=self.seed)
+        self.process = GaussianProcess(
+            self.categorical, log=False, seed=self.seed, mistakes=False
+        )
         self.process.fit(X, 2.0 * labels - 1.0)
         used = self.process.y > 0.0
         self.curve = _platt(self.process.loo()[0], used)

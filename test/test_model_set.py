@@ -26,7 +26,7 @@ def measure(environment, n, seed):
 
 @pytest.fixture(scope='module')
 def data():
-    return measure(SOURCE, 48, 1), measure(TARGET, 8, 2)
+    return measure(SOURCE, 96, 1), measure(TARGET, 8, 2)
 
 
 @pytest.fixture(scope='module')

@@ -63,6 +63,7 @@ class Pool:
         self.memory = memory
         self._kept: dict[int, _Kept] = {}
         self._stand: Any = None
+        self._latent = np.empty(0)
         self._refresh(progress)
 
     def __len__(self) -> int:

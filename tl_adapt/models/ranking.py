@@ -97,8 +97,8 @@ def rank_grid(
     `levels` are the places in the unit cube of each column, d arrays. The points are (top, d), the
     predictions medians (top,) on the original scale, the smallest first; where the model holds
     predictions in its bounds, the one that is farther out comes first. `allowed` says which (m,)
-    of some points (m, d) count; it is asked only about points that would be among the best, and by
-    several threads. Memory is bounded (about 0.3 GiB and 30 MiB for each of the `workers` threads).
+    of some points (m, d) count; it is asked only about points that would be among the best, and
+    by several threads. Memory is bounded (about 0.3 GiB, and 30 MiB for each of the `workers`).
     `progress` is called with the configurations done and their number; an exception that it
     raises, and a keyboard interrupt, end the work within a part of a second.
 
@@ -107,8 +107,8 @@ def rank_grid(
     """
     if top < 1 or workers < 1:
         raise InputError('top >= 1 and workers >= 1 must hold', value=[top, workers])
-    grid = _Grid(_checked(levels, model.X.shape[1] if model.weights else len(levels)))
     collapsed = collapse(model)
+    grid = _Grid(_checked(levels, model.X.shape[1]))
     parts = []
     for said in collapsed.sources:
         parts += [said.spelled_mean(), said.spelled_prior(), said.spelled_pull()]
@@ -141,14 +141,10 @@ def _checked(levels: Sequence[ArrayLike], dim: int) -> list[Array]:
 
 
 class _Grid:
-    """
-    Number the points of a full grid; the last column changes fastest.
-
-    The first `split` columns count in `highs` settings, the others in `lows`.
-    """
+    """Number the points of a full grid; the last column changes fastest."""
 
     def __init__(self, levels: list[Array]) -> None:
-        """Find where to split the columns."""
+        """Keep the levels (k_j,) of each column."""
         self.levels = levels
         self.shape = tuple(len(places) for places in levels)
         self.size = math.prod(self.shape)
@@ -170,7 +166,7 @@ class _Grid:
 
 
 class _Columns(NamedTuple):
-    """Hold squared distances `steps[j]` (k_j, m) of each column's levels, and what they share."""
+    """Hold squared distances `steps[j]` (k_j, m) of each column's levels, `common` (m,) to all."""
 
     steps: list[Array]
     common: Array
@@ -194,7 +190,7 @@ class _Columns(NamedTuple):
         nearest = [step.min(axis=0) for step in steps]
         return cls(
             [step - near for step, near in zip(steps, nearest)],
-            np.maximum(common + np.sum(nearest, axis=0), 0.0) if steps else common,
+            np.maximum(common + np.sum(nearest, axis=0), 0.0),
         )
 
 
@@ -258,19 +254,18 @@ class _Best:
 
     def offer(self, values: Array, first: int) -> None:
         """Look at values (m,) of the configurations from number `first` on."""
-        found = np.flatnonzero(values < self._limit)
-        if len(found) > self.count and self.allowed is None:
-            found = found[np.argpartition(values[found], self.count - 1)[: self.count]]
-        elif self.allowed is not None:
-            found = self._filtered(found[np.argsort(values[found])], first)
+        found = np.flatnonzero(values <= self._limit)
+        if len(found) > self.count or self.allowed is not None:
+            found = found[np.argsort(values[found], kind='stable')]
+        found = found[: self.count] if self.allowed is None else self._filtered(found, first)
         with self._lock:
-            self.values = np.concatenate([self.values, values[found]])
-            self.codes = np.concatenate([self.codes, first + found])
-            if len(self.values) > self.count:
-                kept = np.argpartition(self.values, self.count - 1)[: self.count]
-                self.values, self.codes = self.values[kept], self.codes[kept]
-            if len(self.values) == self.count:
-                self._limit = float(self.values.max())
+            values = np.concatenate([self.values, values[found]])
+            codes = np.concatenate([self.codes, first + found])
+            # By the number where values are equal, so that the threads' order does not matter.
+            kept = np.lexsort((codes, values))[: self.count]
+            self.values, self.codes = values[kept], codes[kept]
+            if len(kept) == self.count:
+                self._limit = float(self.values[-1])
 
     def _filtered(self, ranked: Codes, first: int) -> Codes:
         """Return the first `count` that are allowed, asking about few beyond those."""

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from tl_adapt.models.gaussian_process import TREND
-from tl_adapt.models.kernel import SCALES, Array, Features, components, squared_distance
+from tl_adapt.models.kernel import SCALES, Array, Features, components
 from tl_adapt.models.relations import CONSTANT, INHERITED, PARTS, SLOPE
 from tl_adapt.models.source import Columns, Seen, Source
 
@@ -61,13 +62,32 @@ class Kernels:
     centres: Array
     coefficient: Array
 
-    def at(self, features: Array) -> Array:
-        """Return the sum (n,) at points with features (n, D), not yet scaled."""
-        squared = squared_distance(features * self.view.scale, self.centres)
+    def at(self, features: Array, squares: Array | None = None) -> Array:
+        """
+        Return the sum (n,) at points with features (n, D), not yet scaled.
+
+        `squares` are those of the features, where they are known.
+        """
+        # As kernel.squared_distance, but what divides goes to the few centres, not the points.
+        scale = self.view.scale
+        squared = features @ (-2.0 * scale * self.centres).T
+        squares = features * features if squares is None else squares
+        squared += (squares @ (scale * scale))[:, None]
+        squared += (self.centres * self.centres).sum(axis=1)
         total = np.zeros(len(features))
+        np.maximum(squared, 0.0, out=squared)
         for part, coefficient in zip(components(squared), self.coefficient):
             total += part @ coefficient
         return total
+
+    def only(self, columns: NDArray[np.int_]) -> Kernels:
+        """Return the same sum for points whose features are 0 in all but some columns."""
+        left = np.ones(len(self.view.scale), dtype=bool)
+        left[columns] = False
+        rest = (self.centres[:, left] ** 2).sum(axis=1)
+        view = dataclasses.replace(self.view, scale=self.view.scale[columns])
+        coefficient = self.coefficient * np.array(components(rest))
+        return Kernels(view, self.centres[:, columns], coefficient)
 
 
 @dataclasses.dataclass

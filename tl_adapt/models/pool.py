@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tl_adapt.models import scale
-from tl_adapt.models.collapsed import View, collapse
+from tl_adapt.models.collapsed import Kernels, View, collapse
 from tl_adapt.models.gaussian_process import chunks
-from tl_adapt.models.kernel import Array, as_points
+from tl_adapt.models.kernel import LEVEL, Array, as_points
 from tl_adapt.models.source import Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.transfer import TransferModel
@@ -26,16 +26,51 @@ class _Kept(NamedTuple):
     """
     Hold what a source says of the candidates, which no target point changes.
 
-    `mean` (N,), `V` (r, N) as in `Seen` but less `middle` (r,), which all nearly share and single
-    precision would spoil, and the `features` (N, D) where the source has a cube of its own; None
-    where there is no room or no need. The source is held so that its id stays its own.
+    `mean` (N,) and `V` (r, N) as in `Seen`, but less `middle` (r,), which all nearly share and
+    single precision would spoil; None where there is no room. The source is held so that its id
+    stays its own.
     """
 
     source: Source
     mean: Array
     V: NDArray[np.float32] | None
     middle: Array
-    features: NDArray[np.float32] | None
+
+
+class _Look:
+    """
+    Hold the features of candidates X (N, d) that take long to find, without what is 0 for all.
+
+    Of categorical columns that is one byte for each level that a candidate has. Numeric columns
+    are kept only where they are in a source's own cube.
+    """
+
+    def __init__(self, view: View, X: Array) -> None:
+        """Look at all candidates."""
+        self.view = view
+        self.numeric = view.features.numeric
+        first, width = len(self.numeric), len(view.scale)
+        kept = first if view.columns is not None else 0
+        self.places = np.empty((len(X), kept), np.float32)
+        self.levels = np.empty((len(X), width - first), bool)
+        if kept or width > first:
+            for part in chunks(len(X)):
+                features = view.see(X[part])
+                self.places[part] = features[:, :kept]
+                self.levels[part] = features[:, first:] > 0.0
+        shown = np.flatnonzero(self.levels.any(axis=0))
+        self.levels = self.levels[:, shown]
+        self.used = np.concatenate([np.arange(first), first + shown])
+
+    def features(self, X: Array, part: slice) -> Array:
+        """Return the features (n, D') of some candidates."""
+        own = self.view.columns is None
+        places = X[part][:, self.numeric] - 0.5 if own else self.places[part]
+        return np.hstack([places, LEVEL * self.levels[part]])
+
+    def narrow(self, kernels: Kernels) -> Kernels:
+        """Return kernels for those features."""
+        return kernels.only(self.used) if len(self.used) < len(kernels.view.scale) else kernels
 
 
 class Pool:
@@ -62,6 +97,7 @@ class Pool:
         self.X = as_points(X)
         self.memory = memory
         self._kept: dict[int, _Kept] = {}
+        self._looks: dict[tuple[int, int], _Look] = {}
         self._stand: Any = None
         self._latent = np.empty(0)
         self._refresh(progress)
@@ -105,28 +141,35 @@ class Pool:
                 total -= pull @ kept.middle + pull.astype(np.float32) @ kept.V
         constant, kernels = collapsed.spelled(*parts)
         total += constant
-        features = {id(kept.source.columns): kept.features for kept in self._kept.values()}
+        self._look([one.view for one in kernels])
+        narrow: dict[tuple[int, int], list[Kernels]] = {}
+        for one in kernels:
+            key = one.view.key[:2]
+            narrow.setdefault(key, []).append(self._looks[key].narrow(one))
         for part in chunks(len(self.X)):
-            seen: dict[tuple[int, int], Array] = {}
-            for one in kernels:
-                key = one.view.key[:2]
-                if key not in seen:
-                    seen[key] = self._see(one.view, part, features)
-                total[part] += one.at(seen[key])
+            for key, same in narrow.items():
+                features = self._looks[key].features(self.X, part)
+                squares = features * features
+                for one in same:
+                    total[part] += one.at(features, squares)
         self._latent, self._stand = total, self.model.shares
         return total
 
-    def _see(self, view: View, part: slice, kept: dict[int, Any]) -> Array:
-        """Return the features of some candidates; those in another cube are kept."""
-        if view.columns is None:
-            return view.see(self.X[part])
-        return np.asarray(kept[id(view.columns)][part], dtype=np.float64)
+    def _look(self, views: list[View]) -> None:
+        """Look at the candidates in each view that is new; forget those of an earlier fit."""
+        present = {id(self.model.features)}
+        present |= {id(source.process.features) for source in self.model.sources}
+        self._looks = {key: look for key, look in self._looks.items() if key[0] in present}
+        for view in views:
+            if view.key[:2] not in self._looks:
+                self._looks[view.key[:2]] = _Look(view, self.X)
 
     def _keep(
         self, sources: list[Source], progress: Callable[[int, int], None] | None
     ) -> None:
-        """Ask each source that is new for what no target point changes; forget the others."""
-        present = {id(source) for source in sources}
+        """Ask each source that is new for what no target point changes; forget others' answers."""
+        # A source that has no say at present may have one again.
+        present = {id(source) for source in self.model.sources}
         self._kept = {key: kept for key, kept in self._kept.items() if key in present}
         room = self.memory * _MIB - sum(k.V.nbytes for k in self._kept.values() if k.V is not None)
         new = [source for source in sources if id(source) not in self._kept]
@@ -135,10 +178,7 @@ class Pool:
             size = len(source.A) * len(self.X) * np.dtype(np.float32).itemsize
             mean = np.empty(len(self.X))
             V = np.empty((len(source.A), len(self.X)), np.float32) if size <= room else None
-            middle, features = np.zeros(len(source.A)), None
-            if source.columns is not None:
-                width = source.process.A.shape[1]
-                features = np.empty((len(self.X), width), np.float32)
+            middle = np.zeros(len(source.A))
             for part in chunks(len(self.X), _ROWS):
                 seen = source.at(self.X[part])
                 mean[part] = seen.mean
@@ -146,10 +186,8 @@ class Pool:
                     middle = seen.V.mean(axis=1)
                 if V is not None:
                     V[:, part] = seen.V - middle[:, None]
-                if features is not None:
-                    features[part] = seen.features
                 done += len(seen.mean)
                 if progress is not None:
                     progress(done, total)
             room -= 0 if V is None else size
-            self._kept[id(source)] = _Kept(source, mean, V, middle, features)
+            self._kept[id(source)] = _Kept(source, mean, V, middle)

@@ -192,7 +192,10 @@ class Block:
         moved = np.einsum('hij,hj->hi', self.inverse, cross)
         left = np.maximum(own - (moved * cross).sum(axis=1), 1e-10 * own)
         inverse = np.empty((len(grid), n + 1, n + 1))
-        inverse[:, :n, :n] = self.inverse + moved[:, :, None] * (moved / left[:, None])[:, None, :]
+        # In place: with many hypotheses, what is in between is larger than all candidates' caches.
+        known = inverse[:, :n, :n]
+        np.multiply(moved[:, :, None], (moved / left[:, None])[:, None, :], out=known)
+        known += self.inverse
         inverse[:, :n, n] = inverse[:, n, :n] = -moved / left[:, None]
         inverse[:, n, n] = 1.0 / left
         other.inverse = inverse

@@ -11,11 +11,11 @@ prefers the simpler (see `evidence`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from tl_adapt.models import evidence, scale
@@ -265,6 +265,16 @@ class TransferModel(scale.OnOriginalScale):
             raise ValueError('fit must be called first')
         return as_points(as_cube(X, self.space), self.X.shape[1])
 
+    def counted(self) -> Iterator[tuple[Block, Array, tuple[NDArray[np.int_], Array]]]:
+        """Yield the blocks that have a say, their hypotheses' weights (H,), and their members."""
+        kept = [(block, share, members)
+                for block, share, members in zip(self.blocks, self.shares, self.members)
+                if len(members[0]) or float(share.sum()) >= 1e-6]
+        # Values far from zero would feel it if the weights did not sum to 1.
+        total = sum(float(share.sum()) for _, share, _ in kept)
+        for block, share, members in kept:
+            yield block, share / total, members
+
     @property
     def noise_variance(self) -> float:
         """Return the variance that one measurement adds to the function, on the model's scale."""
@@ -277,20 +287,17 @@ class TransferModel(scale.OnOriginalScale):
         """Return mean and variance of the weighted hypotheses at points X (n, d)."""
         A = self.features(X)
         seen = {id(source): source.at(X) for source in self.sources}
-        mean, total = np.zeros(len(X)), 0.0
+        mean = np.zeros(len(X))
         means, variances, weights = [], [], []
-        for block, share, (rows, part) in zip(self.blocks, self.shares, self.members):
-            if not len(rows) and float(share.sum()) < 1e-6:
-                continue
+        for block, share, (rows, part) in self.counted():
             place = block.place(A, seen.get(id(block.source)))
             parts = block.parts(block.known, place)
             mean += block.mean(place, share, parts)
-            total += float(share.sum())
             each, var = block.each(place, rows.tolist(), parts)
             means.append(each)
             variances.append(var)
             weights.append(part)
-        mean = np.clip(mean / total, self.low, self.high)
+        mean = np.clip(mean, self.low, self.high)
         each = np.clip(np.vstack(means), self.low, self.high)
         spread = np.vstack(variances) + (each - mean) ** 2
         return mean, np.maximum(np.concatenate(weights) @ spread, 1e-12)

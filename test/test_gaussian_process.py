@@ -4,12 +4,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm, t
 
 from tl_adapt.models import scale
 from tl_adapt.models.gaussian_process import TREND, GaussianProcess
-from tl_adapt.models.kernel import Features, correlation, matern
-from tl_adapt.models.likelihood import Posterior, factorise, make_prior, maximise
+from tl_adapt.models.kernel import SCALES, Features, components, correlation
+from tl_adapt.models.likelihood import FREEDOM, Posterior, factorise, make_prior, maximise
 
 MIXED = np.array([False, False, True, False, True])
 
@@ -23,12 +23,12 @@ def mixed_data(n, seed=0, noise=0.05):
     return X, np.exp(f + noise * rng.standard_normal(n))
 
 
-def brute_distance(x, z, lengths):
+def brute_squared_distance(x, z, lengths):
     off = np.where(MIXED, x != z, x - z) / lengths
-    return np.sqrt((off**2).sum())
+    return (off**2).sum()
 
 
-def test_the_kernel_is_matern_over_numeric_and_hamming_distances():
+def test_the_kernel_mixes_scales_of_numeric_and_hamming_distances():
     X, _ = mixed_data(12)
     X[3, 2] = 0.25  # a level that the others never show
     lengths = np.array([0.5, 1.0, 0.7, 2.0, 1.3])
@@ -36,9 +36,15 @@ def test_the_kernel_is_matern_over_numeric_and_hamming_distances():
     got = correlation(features(X), features(X), features.owner, np.log(lengths))
     for i in range(12):
         for j in range(12):
-            r = np.sqrt(5) * brute_distance(X[i], X[j], lengths)
-            assert_allclose(got[i, j], (1 + r + r**2 / 3) * np.exp(-r), atol=1e-7)
+            q = brute_squared_distance(X[i], X[j], lengths)
+            assert_allclose(got[i, j], np.mean([np.exp(-s * q / 2) for s in SCALES]), atol=1e-7)
     assert np.linalg.eigvalsh(got).min() > -1e-10
+
+
+def test_the_kernels_parts_are_exponentials():
+    q = np.concatenate([np.linspace(0.0, 5.0, 50), [1e3, 1e6, 1e12]])
+    for scale_, part in zip(SCALES, components(q)):
+        assert_allclose(part, np.exp(-scale_ * q / 2), rtol=1e-9, atol=1e-300)
 
 
 def test_unseen_levels_differ_from_the_seen_ones_and_from_each_other():
@@ -83,12 +89,22 @@ def test_the_likelihood_is_that_of_the_normal_distribution():
     assert_allclose(value, multivariate_normal(cov=K).logpdf(z) - penalty)
 
 
-def test_the_prior_is_a_normal_one_with_a_shared_part():
+def test_the_prior_is_students_around_a_shared_length():
     prior = make_prior(4, length=(0.0, 0.5, 0.8))
-    theta = prior.mean + np.array([0.3, -0.2, 0.5, 0.1, 0.0, 0.0])
-    cov = 0.25 * np.eye(4) + 0.64
-    off = theta[:4] - prior.mean[:4]
-    assert_allclose(prior.penalty(theta, slice(0, None))[0], 0.5 * off @ np.linalg.solve(cov, off))
+    off = np.array([0.3, -0.2, 0.5, 0.1, 0.7, -0.4])
+    own, common = off[:4] - off[:4].mean(), off[:4].mean()
+
+    def density(own, common, rest):
+        return (t(FREEDOM, scale=0.5).logpdf(own).sum() + norm(scale=0.8).logpdf(common)
+                + norm(scale=prior.std[-2:]).logpdf(rest).sum())
+
+    value, gradient = prior.penalty(prior.mean + off, slice(0, None))
+    wanted = density(np.zeros(4), 0.0, np.zeros(2)) - density(own, common, off[4:])
+    assert_allclose(value, wanted)
+    for k in range(6):
+        step = 1e-6 * (np.arange(6) == k)
+        ends = [prior.penalty(prior.mean + off + s, slice(0, None))[0] for s in (step, -step)]
+        assert_allclose(gradient[k], (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-8)
 
 
 def test_leave_one_out_is_that_of_brute_force():
@@ -146,6 +162,29 @@ def test_outliers_and_wide_extrapolation_stay_bounded():
     middle, wide = scale.median_and_std(np.array([500.0]), np.array([1e4]), True)
     assert np.isfinite(middle[0])
     assert np.isfinite(wide[0])
+
+
+def test_one_wild_row_is_left_out_and_a_heavy_tail_is_not():
+    Z, truth = mixed_data(300, seed=1, noise=0.0)
+    for seed in range(3):
+        X, y = mixed_data(100, seed=seed)
+        good = GaussianProcess(MIXED, log=True).fit(X, y)
+        wild = y.copy()
+        wild[7] *= 1e3
+        model = GaussianProcess(MIXED, log=True).fit(X, wild)
+        errors = [np.std(np.log(m.predict(Z)) - np.log(truth)) for m in (good, model)]
+        assert errors[1] < 1.3 * errors[0] + 0.01
+    rng = np.random.default_rng(0)
+    X = rng.random((100, 5))
+    tail = np.exp(4.0 * (X[:, 0] > 0.9) + 0.1 * X[:, 1])
+    assert 0.03 < np.mean(X[:, 0] > 0.9) < 0.2
+    assert len(GaussianProcess(log=True).fit(X, tail).y) == 100
+
+
+def test_rare_labels_are_no_mistakes_where_every_row_is_believed():
+    X, _ = mixed_data(60)
+    y = np.where(np.arange(60) == 5, -1.0, 1.0)
+    assert GaussianProcess(MIXED, log=False, mistakes=False).fit(X, y).y.min() == -1.0
 
 
 def test_the_log_scale_is_chosen_by_positivity_and_skew():
@@ -239,4 +278,3 @@ def test_the_prior_variance_is_signal_and_trend():
     model = GaussianProcess(MIXED).fit(X, y)
     _, var = model.latent(np.full((1, 5), 1e9), noise=False)
     assert var[0] <= model.spread**2 * (model.signal + TREND) + 1e-12
-    assert_allclose(matern(np.zeros(1)), 1.0)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from small_transfer import fitted, runs
 
+from tl_adapt.models.measured import Measured
 from tl_adapt.models.pool import Pool
-from tl_adapt.models.transfer import Measured, TransferModel
+from tl_adapt.models.transfer import TransferModel
 from tl_adapt.parameter import Parameter
 from tl_adapt.space import Space
 

@@ -14,7 +14,8 @@ from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
 from tl_adapt.models import ranking
 from tl_adapt.models.collapsed import collapse
-from tl_adapt.models.transfer import Measured, TransferModel
+from tl_adapt.models.measured import Measured
+from tl_adapt.models.transfer import TransferModel
 from tl_adapt.parameter import Parameter
 from tl_adapt.space import Space
 

@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from tl_adapt.models import evidence, scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
-from tl_adapt.models.likelihood import LENGTH, factorise
+from tl_adapt.models.likelihood import LENGTH, root
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.refined import KINDS, refine
 from tl_adapt.models.relations import ALONE, Block, make_grid
@@ -348,7 +348,7 @@ class TransferModel(scale.OnOriginalScale):
             cov = block.covariance(row, place, place)
             draws = np.flatnonzero(picked == number)
             normal = rng.standard_normal((m, len(draws)))
-            found[draws] = (mean[0][:, None] + factorise(cov) @ normal).T
+            found[draws] = (mean[0][:, None] + root(cov) @ normal).T
         found = np.clip(found, self.low, self.high)
         return np.exp(found) if self.log_scale else found
 
@@ -376,7 +376,7 @@ class TransferModel(scale.OnOriginalScale):
             'X': self.X, 'y': self.y, 'log_scale': np.array(float(self.log_scale)),
             'categorical': mask.astype(np.float64), 'seed': np.array(float(self.seed)),
             'sources': np.array(float(len(self.sources))),
-            'theta': np.array(self._thetas).reshape(len(self._thetas), -1),
+            'theta': np.array(self._thetas).reshape(len(self._thetas), self.X.shape[1] + 2),
             'units': np.array(self._units),
         }
         for i, source in enumerate(self.sources):

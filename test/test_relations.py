@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.kernel import SCALES, Features, correlation
+from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.relations import (
     CONSTANT,
     COPY,
@@ -108,8 +109,6 @@ def test_the_mean_of_all_is_that_of_each():
     each, var = block.each(where, range(count), block.parts(block.known, where))
     assert_allclose(block.mean(where, share), share @ each, rtol=1e-9)
     assert (var > 0).all()
-    for h in (0, count // 2, count - 1):
-        assert_allclose(np.diag(block.covariance(h, where, where)), var[h], rtol=1e-6, atol=1e-9)
 
 
 def test_the_slope_is_that_of_bayesian_regression():
@@ -157,7 +156,9 @@ def test_the_two_task_process_is_exact(n):
     mean, var = block.each(where, [0], block.parts(block.known, where))
     assert_allclose(mean[0], 0.4 + 2.0 * (solved.T @ z), rtol=1e-6)
     assert_allclose(var[0], 4.0 * np.diag(wanted), rtol=1e-5)
-    assert_allclose(block.covariance(0, where, where), 4.0 * wanted, atol=1e-7)
+    drawn = draw_functions(block, np.zeros(40_000, dtype=int), where, np.random.default_rng(0))
+    assert_allclose(drawn.mean(axis=0), mean[0], atol=0.03 * np.sqrt(var[0].max()))
+    assert_allclose(np.cov(drawn.T), 4.0 * wanted, atol=0.03 * var[0].max())
 
 
 def test_a_large_source_keeps_its_mean_and_bounds_its_variance():

@@ -252,7 +252,7 @@ class GaussianProcess(scale.OnOriginalScale):
         return model
 
 
-def chunks(n: int) -> Iterator[slice]:
-    """Yield slices that cover range(n)."""
-    for begin in range(0, n, CHUNK):
-        yield slice(begin, min(begin + CHUNK, n))
+def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover range(n)."""
+    for begin in range(0, n, size):
+        yield slice(begin, min(begin + size, n))

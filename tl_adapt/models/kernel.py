@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 SCALES = (0.03, 0.3, 3.0, 30.0)  # of the squared distance; each ten times the one before
+LEVEL = float(np.sqrt(0.5))  # of a level's feature: two levels are at distance 1 then
 _UNSEEN = 8  # buckets for unseen levels; the places i / (k - 1) of k <= 8 levels never share one
 
 
@@ -67,7 +68,7 @@ class Features:
             # Levels that the reference never shows share some buckets by their place.
             bucket = np.round((_UNSEEN - 1) * X[:, j]).astype(int) % _UNSEEN
             unseen = (bucket[:, None] == np.arange(_UNSEEN)) & ~hit.any(axis=1, keepdims=True)
-            blocks.append(np.hstack([hit, unseen]) * np.sqrt(0.5))
+            blocks.append(np.hstack([hit, unseen]) * LEVEL)
         return np.hstack(blocks)
 
 

@@ -54,10 +54,10 @@ class _Trend:
     log_prior: float
 
 
-_COPY = _Trend(1.0, 0.0, shifted=False, share=1.0, log_prior=-0.3)
+_COPY = _Trend(1.0, 0.0, shifted=False, share=1.0, log_prior=1.0)
 _TRENDS = (
     _COPY,
-    _Trend(1.0, 0.0, shifted=True, share=1.0, log_prior=-0.7),
+    _Trend(1.0, 0.0, shifted=True, share=1.0, log_prior=0.5),
     _Trend(1.0, 0.15, shifted=True, share=1.0, log_prior=-0.7),
     _Trend(0.0, 2.0, shifted=True, share=1.0, log_prior=-4.0),
     _Trend(0.0, 0.0, shifted=True, share=0.0, log_prior=-2.5),
@@ -192,7 +192,10 @@ class Block:
         moved = np.einsum('hij,hj->hi', self.inverse, cross)
         left = np.maximum(own - (moved * cross).sum(axis=1), 1e-10 * own)
         inverse = np.empty((len(grid), n + 1, n + 1))
-        inverse[:, :n, :n] = self.inverse + moved[:, :, None] * (moved / left[:, None])[:, None, :]
+        # In place: with many hypotheses, what is in between is larger than all candidates' caches.
+        known = inverse[:, :n, :n]
+        np.multiply(moved[:, :, None], (moved / left[:, None])[:, None, :], out=known)
+        known += self.inverse
         inverse[:, :n, n] = inverse[:, n, :n] = -moved / left[:, None]
         inverse[:, n, n] = 1.0 / left
         other.inverse = inverse

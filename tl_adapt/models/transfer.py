@@ -11,7 +11,7 @@ model averaging with the Bayesian bootstrap, Yao et al. 2018) and a prior that p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -374,6 +374,12 @@ class TransferModel(scale.OnOriginalScale):
             X = self._read((X, np.ones(len(X))))[0]
         return as_points(X, self.X.shape[1])
 
+    def counted(self) -> Iterator[tuple[Block, Array, tuple[NDArray[np.int_], Array]]]:
+        """Yield the blocks that have a say, their hypotheses' weights (H,), and their members."""
+        for block, share, members in zip(self.blocks, self.shares, self.members):
+            if len(members[0]) or float(share.sum()) >= 1e-6:
+                yield block, share, members
+
     @property
     def noise_variance(self) -> float:
         """Return the variance that one measurement adds to the function, on the model's scale."""
@@ -388,9 +394,7 @@ class TransferModel(scale.OnOriginalScale):
         seen = {id(source): source.at(X) for source in self.sources}
         mean = np.zeros(len(X))
         means, variances, weights = [], [], []
-        for block, share, (rows, part) in zip(self.blocks, self.shares, self.members):
-            if not len(rows) and float(share.sum()) < 1e-6:
-                continue
+        for block, share, (rows, part) in self.counted():
             place = block.place(A, seen.get(id(block.source)))
             parts = block.parts(block.known, place)
             mean += block.mean(place, share, parts)

@@ -191,7 +191,7 @@ def remedies(table, bad, model, goal, seen):
     return found, held, expected
 
 
-def coverage(table, model, shape, noise, known, rng):
+def coverage(table, model, noise, known, rng):
     """Return how many of the options' mean effects lie in their 90 % interval, and of how many."""
     inside = total = 0
     blocks, edges = [], [0]
@@ -209,7 +209,7 @@ def coverage(table, model, shape, noise, known, rng):
         return 0, 0
     low, high = np.array(blocks).T
     points = np.vstack([table.X[low], table.X[high]])
-    drawn = latent_draws(model, points, shape=shape)
+    drawn = latent_draws(model, points)
     step = drawn[:, len(low):] - drawn[:, :len(low)]
     y = np.log(table.y) if model.log_scale else table.y
     for begin, end in zip(edges, edges[1:]):
@@ -244,9 +244,7 @@ def explain_pair(folder, pair, seeds, rows):
             bad = rng.permutation(held)[:rows]
             result, count = judge(table, bad, set(known.tolist()), methods, rng)
             noise = model.spread**2 * model.noise if given is None else model.noise_variance
-            inside, total = coverage(
-                table, model, None if given is None else alone, noise, set(known.tolist()), rng
-            )
+            inside, total = coverage(table, model, noise, set(known.tolist()), rng)
             looked, held, expected = remedies(
                 table, bad, model, float(np.median(table.y[known])), set(known.tolist())
             )

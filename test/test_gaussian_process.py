@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal, norm, t
 from tl_adapt.models import scale
 from tl_adapt.models.gaussian_process import TREND, GaussianProcess
 from tl_adapt.models.kernel import SCALES, Features, components, correlation
-from tl_adapt.models.likelihood import FREEDOM, Posterior, factorise, make_prior, maximise
+from tl_adapt.models.likelihood import FREEDOM, Posterior, factorise, make_prior, maximise, root
 
 MIXED = np.array([False, False, True, False, True])
 
@@ -240,6 +240,9 @@ def test_jitter_mends_a_singular_covariance_and_nothing_mends_a_wrong_one():
     assert_allclose(L @ L.T, np.ones((5, 5)), atol=1e-5)
     with pytest.raises(ArithmeticError):
         factorise(-np.eye(3))
+    rounded = np.diag([1.0, 0.0, -1e-3])
+    assert_allclose(root(rounded) @ root(rounded).T, np.diag([1.0, 0.0, 0.0]), atol=1e-2)
+    assert_allclose(root(-np.eye(3)), np.zeros((3, 3)))
 
 
 def test_a_bad_start_is_no_error():

@@ -17,7 +17,6 @@ from tl_adapt.models.anomaly import held_out_residuals
 from tl_adapt.models.basis import Basis
 from tl_adapt.models.draws import Belief, belief, ensemble
 from tl_adapt.models.effects import Effects
-from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.validity import ValidityModel
 
@@ -34,17 +33,15 @@ class Explained:
     """
     Hold one environment's data, models and effects.
 
-    `shape` is a process that has learnt from the source. `effects` is None where nothing can be
-    said of the number; `note` then says why. `failures` are effects on the probability of failure,
-    None where no run or every run failed. `unexplained` are the rows whose value no configuration
-    explains, with their residuals.
+    `effects` is None where nothing can be said of the number; `note` then says why. `failures` are
+    effects on the probability of failure, None where no run or every run failed. `unexplained` are
+    the rows whose value no configuration explains, with their residuals.
     """
 
     data: Data
     source: Data | None
     log: bool
     model: Any = None
-    shape: GaussianProcess | None = None
     effects: Effects | None = None
     note: str = ''
     validity: ValidityModel | None = None
@@ -54,9 +51,7 @@ class Explained:
 
     def belief(self, study: Study, model: Any, seed: int = 0) -> Belief:
         """Return the belief in a model of this environment."""
-        return belief(
-            model, canonical=canonical_points(study), shape=self.shape, seed=seed
-        )
+        return belief(model, canonical=canonical_points(study), seed=seed)
 
     @property
     def name(self) -> str:
@@ -87,8 +82,6 @@ def explain_environment(
     found.note = _why_not(data, source)
     if not found.note:
         found.model = fit_model(study, data, log=log, source=source, seed=seed)
-        if source is not None:
-            found.shape = fit_model(study, source, log=log, seed=seed)
         found.effects = Effects(
             found.belief(study, found.model, seed), basis, log=log, like=like, seed=seed
         )

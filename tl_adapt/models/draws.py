@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.models.gaussian_process import GaussianProcess
-from tl_adapt.models.kernel import Array, as_points, correlation
-from tl_adapt.models.likelihood import LENGTH, factorise
+from tl_adapt.models.kernel import Array, as_points
+from tl_adapt.models.likelihood import factorise
 from tl_adapt.models.threads import single_thread
 
 DRAWS = 300  # enough for the ends of a 90 % interval
@@ -29,34 +29,18 @@ Belief = Callable[[Array], Array]
 
 
 @single_thread
-def latent_draws(
-    model: Any, X: Array, n: int = DRAWS, *, shape: GaussianProcess | None = None, seed: int = 0
-) -> Array:
+def latent_draws(model: Any, X: Array, n: int = DRAWS, *, seed: int = 0) -> Array:
     """
     Return `n` draws (n, m) of a model's function at points X (m, d), on the model's scale.
 
-    A `GaussianProcess` is drawn from exactly. A model with `sample(X, n, seed=...)` -> (n, m), on
-    the original scale and coherent between points, is asked for them. Of any other only `latent`
-    is used: its means and variances, correlated as the posterior of `shape` is (a process that has
-    learnt from like data, such as a transfer's source), or as a process that has learnt nothing.
+    A `GaussianProcess` is drawn from exactly; any other model has `sample(X, n, seed)`, coherent
+    between points and on the original scale.
     """
     points = as_points(X)
-    rng = np.random.default_rng(seed)
     if isinstance(model, GaussianProcess):
-        return _of_process(model, points, n, rng)
-    if _samples_functions(model, points):
-        drawn = np.asarray(model.sample(points, n, seed=seed), dtype=np.float64)
-        return np.log(np.maximum(drawn, np.finfo(float).tiny)) if model.log_scale else drawn
-    mean, var = model.latent(points, noise=False)
-    if shape is not None:
-        related = _posterior(shape, points)[1]
-        spread = np.sqrt(np.maximum(np.diag(related), 1e-12))
-        related = related / np.outer(spread, spread)
-    else:
-        lengths = np.full(points.shape[1], LENGTH[0] + 0.5 * np.log(points.shape[1]))
-        related = correlation(points, points, np.arange(points.shape[1]), lengths)
-    field = rng.standard_normal((n, len(points))) @ _root(related).T
-    return _bounded(mean + np.sqrt(var) * field, mean)
+        return _of_process(model, points, n, np.random.default_rng(seed))
+    drawn = np.asarray(model.sample(points, n, seed=seed), dtype=np.float64)
+    return np.log(np.maximum(drawn, np.finfo(float).tiny)) if model.log_scale else drawn
 
 
 def _of_process(
@@ -87,30 +71,19 @@ def _bounded(drawn: Array, mean: Array) -> Array:
     return np.clip(drawn, mean.min() - reach, mean.max() + reach)
 
 
-def _samples_functions(model: Any, X: Array) -> bool:
-    """Say whether a model's `sample` is coherent: the same point twice has the same value."""
-    if not callable(getattr(model, 'sample', None)) or not len(X):
-        return False
-    twice = np.asarray(model.sample(X[[0, 0]], 4, seed=0), dtype=np.float64)
-    if twice.shape != (4, 2):
-        return False
-    apart = np.abs(twice[:, 0] - twice[:, 1])
-    return bool((apart <= 1e-3 * np.abs(twice).max(axis=1) + 1e-300).all())
-
-
 def belief(
     model: Any, *, canonical: Callable[[Array], Array] | None = None, n: int = DRAWS,
-    shape: GaussianProcess | None = None, seed: int = 0,
+    seed: int = 0,
 ) -> Belief:
     """
     Return the belief in a fitted model: draws (n, m) at points, on the original scale.
 
     `canonical` maps points to those that stand for them (a parameter that is not active has its
-    default). `shape` as in `latent_draws`.
+    default).
     """
     def draw(X: Array) -> Array:
         points = X if canonical is None else canonical(X)
-        drawn = latent_draws(model, points, n, shape=shape, seed=seed)
+        drawn = latent_draws(model, points, n, seed=seed)
         return np.exp(np.clip(drawn, -80.0, 80.0)) if model.log_scale else drawn
 
     return draw

@@ -99,6 +99,15 @@ def factorise(K: Array) -> Array:
     raise ArithmeticError('the covariance is not positive definite')
 
 
+def root(K: Array) -> Array:
+    """Return R (n, n) with R R^T = K (n, n), but for what rounding made negative in K."""
+    try:
+        return factorise(K)
+    except ArithmeticError:
+        values, vectors = np.linalg.eigh(0.5 * (K + K.T))
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
 def inverse(L: Array) -> Array:
     """Return the symmetric inverse (n, n) of L L^T."""
     half, info = lapack.dpotri(L, lower=1)

@@ -17,6 +17,8 @@ from tl_adapt.models.source import Source
 if TYPE_CHECKING:
     from tl_adapt.space import Space
 
+_FAR = 10.0  # of the source's spreads; from there on an offset's prior is flat anyway
+
 
 class Measured(NamedTuple):
     """
@@ -107,5 +109,6 @@ def units(y: Array, log: bool, sources: Sequence[Source]) -> list[tuple[float, f
         mean = float(z.mean()) if n else 0.0
         # A target that varies as the source does counts like two measurements.
         variance = (float(((z - mean) ** 2).sum()) + 2.0) / (n + 1.0)
-        found.append((9.0 + 100.0 * mean**2, variance))
+        # A wider prior of the offset is no wider in effect, but costs digits.
+        found.append((9.0 + 100.0 * min(mean**2, _FAR**2), variance))
     return found

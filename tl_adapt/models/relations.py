@@ -199,7 +199,7 @@ class Block:
         inverse[:, :n, n] = inverse[:, n, :n] = -moved / left[:, None]
         inverse[:, n, n] = 1.0 / left
         other.inverse = inverse
-        other.known = _joined(self.known, place)
+        other.known = joined(self.known, place)
         value = (y - self.location) / self.spread
         other.z = np.append(self.z, value)
         last = value - grid.slope * place.mean[0]
@@ -257,18 +257,8 @@ class Block:
         variance = np.maximum(variance, 1e-10)
         return self.location + self.spread * mean, self.spread**2 * variance
 
-    def covariance(self, row: int, left: Place, right: Place) -> Array:
-        """Return the posterior covariance (m1, m2) of the function by one hypothesis."""
-        weight = self.grid.weight[row]
-        cov = np.tensordot(weight, self.parts(left, right), 1)
-        if len(self.z):
-            first = np.tensordot(weight, self.parts(self.known, left), 1)
-            second = np.tensordot(weight, self.parts(self.known, right), 1)
-            cov = cov - first.T @ self.inverse[row] @ second
-        return np.asarray(self.spread**2 * cov)
 
-
-def _joined(left: Place, right: Place) -> Place:
+def joined(left: Place, right: Place) -> Place:
     """Return the points of both."""
     seen = None
     if left.seen is not None and right.seen is not None:

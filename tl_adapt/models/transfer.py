@@ -21,8 +21,9 @@ from scipy.special import stdtrit
 from tl_adapt.models import evidence, scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
-from tl_adapt.models.likelihood import LENGTH, factorise
+from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
+from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, refine
 from tl_adapt.models.relations import ALONE, Block, make_grid
 from tl_adapt.models.source import Columns, Source
@@ -344,18 +345,14 @@ class TransferModel(scale.OnOriginalScale):
         found = np.empty((n, m))
         A = self.features(points)
         seen = {id(source): source.at(points) for source in self.sources}
-        pairs = [(i, row) for i, (rows, _) in enumerate(self.members) for row in rows.tolist()]
+        owner = np.repeat(np.arange(len(self.blocks)), [len(rows) for rows, _ in self.members])
+        hypothesis = np.concatenate([rows for rows, _ in self.members])
         weight = np.concatenate([part for _, part in self.members])
-        picked = rng.choice(len(pairs), size=n, p=weight / weight.sum())
-        for number in np.unique(picked):
-            index, row = pairs[number]
-            block = self.blocks[index]
+        picked = rng.choice(len(weight), size=n, p=weight / weight.sum())
+        for index in np.unique(owner[picked]):
+            block, draws = self.blocks[index], np.flatnonzero(owner[picked] == index)
             place = block.place(A, seen.get(id(block.source)))
-            mean, _ = block.each(place, [row], block.parts(block.known, place))
-            cov = block.covariance(row, place, place)
-            draws = np.flatnonzero(picked == number)
-            normal = rng.standard_normal((m, len(draws)))
-            found[draws] = (mean[0][:, None] + factorise(cov) @ normal).T
+            found[draws] = draw_functions(block, hypothesis[picked[draws]], place, rng)
         found = np.clip(found, self.low, self.high)
         return np.exp(found) if self.log_scale else found
 
@@ -383,7 +380,7 @@ class TransferModel(scale.OnOriginalScale):
             'X': self.X, 'y': self.y, 'log_scale': np.array(float(self.log_scale)),
             'categorical': mask.astype(np.float64), 'seed': np.array(float(self.seed)),
             'sources': np.array(float(len(self.sources))),
-            'theta': np.array(self._thetas).reshape(len(self._thetas), -1),
+            'theta': np.array(self._thetas).reshape(len(self._thetas), self.X.shape[1] + 2),
             'units': np.array(self._units),
         }
         for i, source in enumerate(self.sources):

@@ -145,8 +145,8 @@ def choose_for_transfer(
     as there are others. With `costs` (n,) > 0 what a candidate tells is divided by what it costs.
     Where runs have failed, it is multiplied by the probability that the candidate's does not.
     `categorical` (d,) and `log` are those of the transfer model; a `model` fitted to the source
-    before saves doing so again. The same seed gives the same rows. Raises ValueError for shapes that do not fit, costs that are not positive, and
-    if fewer than k candidates are left.
+    before saves doing so again. The same seed gives the same rows. Raises ValueError for shapes
+    that do not fit, costs that are not positive, and if fewer than k candidates are left.
     """
     points = as_points(candidates)
     n, dim = points.shape

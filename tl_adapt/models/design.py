@@ -32,7 +32,7 @@ _REMEMBERED = 500  # known points that count
 
 # Prior variances in units of the source's: of a constant, the slope, a smooth link, a difference
 # by its scales (from influences that add up to steps), noise. They need no care: a third or three
-# times of the difference and more noise gave designs as good within chance; a link of 0.03 did not.
+# times of the difference and more noise gave designs as good within chance; a link of 0.03 worse.
 _CONSTANT, _SLOPE, _LINK, _NOISE = 9.0, 0.25, 0.1, 0.02
 _DIFFERENCE = (0.08, 0.09, 0.08, 0.05)
 

@@ -6,7 +6,8 @@ import pytest
 from small_space import double, integer
 
 from tl_adapt.models.design import choose_for_transfer
-from tl_adapt.models.transfer import Measured, TransferModel
+from tl_adapt.models.measured import Measured
+from tl_adapt.models.transfer import TransferModel
 from tl_adapt.space import Space
 
 DIM = 5

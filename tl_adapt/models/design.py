@@ -31,8 +31,8 @@ _POPULATION = 300  # candidates that the variance is averaged over
 _REMEMBERED = 500  # known points that count
 
 # Prior variances in units of the source's: of a constant, the slope, a smooth link, a difference
-# by its scales (from influences that add up to steps), noise. They lie on a plateau: twice or half
-# of any gives designs as good.
+# by its scales (from influences that add up to steps), noise. They need no care: a third or three
+# times of the difference and more noise gave designs as good within chance; a link of 0.03 worse.
 _CONSTANT, _SLOPE, _LINK, _NOISE = 9.0, 0.25, 0.1, 0.02
 _DIFFERENCE = (0.08, 0.09, 0.08, 0.05)
 
@@ -140,13 +140,13 @@ def choose_for_transfer(
 
     `candidates` are points of the unit cube, as a study's space encodes them. `source` is (Xs, ys)
     or a list of such, as in `TransferModel.fit`. `known` are the target's points (m, d) measured
-    so far and their values (m,), nan for a run that failed; these are not chosen again, and one of
-    several equal candidates stands for all as long as there are others. With `costs` (n,) > 0 what
-    a candidate tells is divided by what it costs. Where runs have failed, it is multiplied by the
-    probability that the candidate's does not. `categorical` (d,) and `log` are those of the
-    transfer model; a `model` fitted to the source before saves doing so again. The same seed gives
-    the same rows. Raises ValueError for shapes that do not fit, costs that are not positive, and
-    if fewer than k candidates are left.
+    so far and their values (m,), nan for a run that failed; these are not chosen again, and what
+    they tell counts by their place alone. One of several equal candidates stands for all as long
+    as there are others. With `costs` (n,) > 0 what a candidate tells is divided by what it costs.
+    Where runs have failed, it is multiplied by the probability that the candidate's does not.
+    `categorical` (d,) and `log` are those of the transfer model; a `model` fitted to the source
+    before saves doing so again. The same seed gives the same rows. Raises ValueError for shapes
+    that do not fit, costs that are not positive, and if fewer than k candidates are left.
     """
     points = as_points(candidates)
     n, dim = points.shape

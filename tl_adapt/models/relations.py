@@ -54,10 +54,10 @@ class _Trend:
     log_prior: float
 
 
-_COPY = _Trend(1.0, 0.0, shifted=False, share=1.0, log_prior=1.0)
+_COPY = _Trend(1.0, 0.0, shifted=False, share=1.0, log_prior=2.0)
 _TRENDS = (
     _COPY,
-    _Trend(1.0, 0.0, shifted=True, share=1.0, log_prior=0.5),
+    _Trend(1.0, 0.0, shifted=True, share=1.0, log_prior=1.5),
     _Trend(1.0, 0.15, shifted=True, share=1.0, log_prior=-0.7),
     _Trend(0.0, 2.0, shifted=True, share=1.0, log_prior=-4.0),
     _Trend(0.0, 0.0, shifted=True, share=0.0, log_prior=-2.5),

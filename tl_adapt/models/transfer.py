@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from tl_adapt.models import evidence, scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
@@ -33,6 +33,7 @@ from tl_adapt.models.validity import ValidityModel
 if TYPE_CHECKING:
     from tl_adapt.space import Space
 
+_OPTIMISM = 1.05  # widens intervals: the weights are chosen by the points that judge them
 _SAMPLED = 4096  # points of one joint draw
 
 
@@ -314,11 +315,17 @@ class TransferModel(scale.OnOriginalScale):
         return np.where(values > 0, density, -np.inf)
 
     def interval(self, X: ArrayLike, level: float = 0.9) -> tuple[Array, Array]:
-        """Return the ends (n,) of intervals that hold one measurement with that probability."""
+        """
+        Return the ends (n,) of intervals that hold one measurement with that probability.
+
+        The variance itself is learnt from few points: the quantile is Student's, with as many
+        degrees of freedom as there are target points.
+        """
         if not 0.0 < level < 1.0:
             raise ValueError(f'0 < level < 1 must hold, got {level}')
         mean, var = self.latent(X)
-        reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(var)
+        quantile = float(stdtrit(max(len(self.y), 2), 0.5 + 0.5 * level))
+        reach = _OPTIMISM * quantile * np.sqrt(var)
         ends = (mean - reach, mean + reach)
         return (np.exp(ends[0]), np.exp(ends[1])) if self.log_scale else ends
 

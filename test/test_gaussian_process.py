@@ -281,3 +281,10 @@ def test_the_prior_variance_is_signal_and_trend():
     model = GaussianProcess(MIXED).fit(X, y)
     _, var = model.latent(np.full((1, 5), 1e9), noise=False)
     assert var[0] <= model.spread**2 * (model.signal + TREND) + 1e-12
+
+
+def test_a_rare_event_is_no_mistake():
+    X = np.random.default_rng(0).random((100, 3))
+    y = np.where(X[:, 0] > 0.98, 5.0, 0.0)
+    assert y.max() == 5.0
+    assert GaussianProcess(log=False).fit(X, y).y.max() == 5.0

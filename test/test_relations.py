@@ -20,6 +20,7 @@ from tl_adapt.models.relations import (
     make_grid,
 )
 from tl_adapt.models.source import ROWS, Source
+from tl_adapt.models.transfer import TransferModel
 
 MIXED = np.array([False, False, True, False])
 
@@ -216,3 +217,36 @@ def test_repeated_points_do_not_make_the_inverse_fail():
     assert np.isfinite(block.inverse).all()
     more = block.extended(place(block, X[:1]), Y[0])
     assert np.isfinite(more.loo()).all()
+
+
+def test_repeats_of_one_point_are_left_out_together():
+    rng = np.random.default_rng(4)
+    points = rng.random((7, 3))
+    points[4:] = points[1]
+    z = rng.standard_normal(7)
+    grid = make_grid(9.0, 1.0, 0.02)
+    block = Block(grid, None, np.zeros(3), np.arange(3), 0.0, 1.0)
+    block.fit(block.place(points, None), z)
+    mean, var = block.loo()
+    rest, same = np.array([0, 2, 3]), [1, 4, 5, 6]
+    for row in (0, len(grid) // 2, len(grid) - 1):
+        K = np.linalg.inv(block.inverse[row])
+        weights = np.linalg.solve(K[np.ix_(rest, rest)], K[np.ix_(rest, same)])
+        assert_allclose(mean[row, same], weights.T @ z[rest], rtol=1e-5, atol=1e-5)
+        left = K[np.ix_(same, same)] - weights.T @ K[np.ix_(rest, same)]
+        assert_allclose(var[row, same], np.diag(left), rtol=1e-4)
+
+
+def test_exact_repeats_do_not_mislead():
+    rng = np.random.default_rng(0)
+    Xs, Xt, X = rng.random((80, 4)), rng.random((20, 4)), rng.random((200, 4))
+
+    def truth(points):
+        return np.exp(2 * points[:, 0] + points[:, 1] * points[:, 2])
+
+    many = np.vstack([Xt, np.repeat(Xt[:1], 12, axis=0)])
+    source = (Xs, truth(Xs))
+    alone = TransferModel(log=True).fit(source, (Xt, 2 * truth(Xt)))
+    model = TransferModel(log=True).fit(source, (many, 2 * truth(many)))
+    errors = [np.std(np.log(m.predict(X) / (2 * truth(X)))) for m in (alone, model)]
+    assert errors[1] < 2.0 * errors[0] + 0.02

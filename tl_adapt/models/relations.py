@@ -211,9 +211,17 @@ class Block:
         self.alpha = np.einsum('hij,hj->hi', self.inverse, self.residual)
 
     def loo(self) -> tuple[Array, Array]:
-        """Return leave-one-out mean and variance (H, n) of the values on the model's scale."""
+        """
+        Return leave-one-out mean and variance (H, n) of the values on the model's scale.
+
+        All values at one point are left out together: the others there would give it away.
+        """
         variance = 1.0 / np.einsum('hii->hi', self.inverse)
         mean = self.z - self.alpha * variance
+        for same in _repeats(self.known.scaled):
+            left = np.linalg.inv(self.inverse[:, same[:, None], same])
+            mean[:, same] = self.z[same] - np.einsum('hij,hj->hi', left, self.alpha[:, same])
+            variance[:, same] = np.einsum('hii->hi', left)
         return self.location + self.spread * mean, self.spread**2 * variance
 
     def slopes(self) -> Array:
@@ -256,6 +264,14 @@ class Block:
                 variance[i] -= ((self.inverse[row] @ cross) * cross).sum(axis=0)
         variance = np.maximum(variance, 1e-10)
         return self.location + self.spread * mean, self.spread**2 * variance
+
+
+def _repeats(points: Array) -> list[NDArray[np.int_]]:
+    """Return the rows of each point (n, D) that comes more than once."""
+    if len(points) < 2:
+        return []
+    _, group, count = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    return [np.flatnonzero(group.reshape(-1) == i) for i in np.flatnonzero(count > 1)]
 
 
 def joined(left: Place, right: Place) -> Place:

@@ -82,7 +82,9 @@ def tame(y: Array) -> Array:
         width = ranked[len(y) - cut - 1 :] - ranked[: cut + 1]
         at = int(np.argmin(width))
         bottom, top = float(ranked[at]), float(ranked[at + len(y) - cut - 1])
-        reach = max(2.0 * (top - bottom), 1e-6 * max(1.0, abs(top)))
+        if top - bottom <= 1e-9 * max(1.0, abs(top)):
+            continue  # a rare event is no mistake because nothing happens otherwise
+        reach = 2.0 * (top - bottom)
         outside = y[(y < bottom) | (y > top)]
         if np.all((outside < bottom - reach) | (outside > top + reach)):
             low, high = bottom - 0.5 * reach, top + 0.5 * reach

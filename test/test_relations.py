@@ -20,7 +20,6 @@ from tl_adapt.models.relations import (
     make_grid,
 )
 from tl_adapt.models.source import ROWS, Source
-from tl_adapt.models.transfer import TransferModel
 
 MIXED = np.array([False, False, True, False])
 
@@ -235,18 +234,3 @@ def test_repeats_of_one_point_are_left_out_together():
         assert_allclose(mean[row, same], weights.T @ z[rest], rtol=1e-5, atol=1e-5)
         left = K[np.ix_(same, same)] - weights.T @ K[np.ix_(rest, same)]
         assert_allclose(var[row, same], np.diag(left), rtol=1e-4)
-
-
-def test_exact_repeats_do_not_mislead():
-    rng = np.random.default_rng(0)
-    Xs, Xt, X = rng.random((80, 4)), rng.random((20, 4)), rng.random((200, 4))
-
-    def truth(points):
-        return np.exp(2 * points[:, 0] + points[:, 1] * points[:, 2])
-
-    many = np.vstack([Xt, np.repeat(Xt[:1], 12, axis=0)])
-    source = (Xs, truth(Xs))
-    alone = TransferModel(log=True).fit(source, (Xt, 2 * truth(Xt)))
-    model = TransferModel(log=True).fit(source, (many, 2 * truth(many)))
-    errors = [np.std(np.log(m.predict(X) / (2 * truth(X)))) for m in (alone, model)]
-    assert errors[1] < 2.0 * errors[0] + 0.02

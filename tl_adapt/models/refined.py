@@ -51,8 +51,8 @@ class Kind:
 
 
 KINDS = (
-    Kind(RESIDUAL, related=True, near=True, signal=(-1.5, 1.2), log_prior=-2.0, starts=1),
-    Kind(RELEVANCE, related=False, near=True, signal=(-0.3, 1.0), log_prior=-3.0, starts=1),
+    Kind(RESIDUAL, related=True, near=True, signal=(-1.5, 1.2), log_prior=-1.5, starts=1),
+    Kind(RELEVANCE, related=False, near=True, signal=(-0.3, 1.0), log_prior=-3.5, starts=1),
     Kind(ALONE, related=False, near=False, signal=(-0.3, 1.0), log_prior=-3.0, starts=2),
 )
 _NOISE = (-5.0, 1.5)  # of the log of the noise's share of the target's variance

@@ -23,6 +23,7 @@ for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
     os.environ.setdefault(_name, '1')
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import similarity  # noqa: E402
 import transfer_peers  # noqa: E402
 import transfer_runs  # noqa: E402
 import transfer_speed  # noqa: E402
@@ -31,7 +32,7 @@ from transfer_data import descriptions  # noqa: E402
 
 from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
 
-PARTS = ('error', 'active', *transfer_speed.PARTS)
+PARTS = ('error', 'active', *transfer_speed.PARTS, 'similarity')
 
 
 def bar(text: str, value: float, limit: float, unit: str = '', *, least: bool = False) -> dict:
@@ -132,6 +133,19 @@ def active_tables(results: tables.Results, chosen: list[str], bars: list[dict]) 
     return {'active': found}
 
 
+def similarity_table(data: Path, names: list[str], bars: list[dict]) -> dict:
+    """Print and return the similarity metrics beside the published ones, and their bars."""
+    entries = [entry for entry in descriptions(data, names)
+               if entry['name'] in similarity.PUBLISHED]
+    found = similarity.published_table(data, entries) if entries else {}
+    for number, name in ((0, 'M1'), (2, 'M3')):
+        off = [abs(row['ours'][number] - row['published'][number]) for row in found.values()]
+        if off:
+            bars.append(bar(f'{name} off the published value, at most', max(off),
+                            similarity.BOUND))
+    return found
+
+
 def show_bars(bars: list[dict]) -> None:
     """Print what was reached for each bar."""
     if bars:
@@ -196,6 +210,8 @@ def main() -> int:
         except KeyboardInterrupt:
             print(f'\nstopped in part {part}', file=sys.stderr)
             found['stopped'] = True
+    if 'similarity' in parts and not found['stopped']:
+        found['similarity'] = similarity_table(arguments.data, names, found['bars'])
     show_bars(found['bars'])
     if arguments.json:
         arguments.json.write_text(json.dumps(plain(found), indent=1) + '\n')

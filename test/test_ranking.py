@@ -176,7 +176,7 @@ def test_progress_is_reported_and_an_exception_in_it_ends_the_work(monkeypatch):
         ranking.rank_binary(model, 8, 5, progress=stop)
 
 
-def test_what_can_not_be_ranked_is_named():
+def test_what_can_not_be_ranked_is_named(monkeypatch):
     model = fitted(8)
     with pytest.raises(ValueError, match='fit must be called first'):
         ranking.rank_binary(TransferModel(), 8)
@@ -194,6 +194,11 @@ def test_what_can_not_be_ranked_is_named():
     endless = TransferModel(space).fit(None, ([{'gain': 0.1}], [1.0]))
     with pytest.raises(InputError, match=r'parameters\.gain\.range'):
         ranking.rank_space(endless)
+    monkeypatch.setattr(ranking, 'every_value', None)  # must not list them to find that out
+    space = Space([Parameter('rows', 'int', low=0, high=10**9, default=0)])
+    wide = TransferModel(space).fit(None, ([{'rows': 1}], [1.0]))
+    with pytest.raises(InputError, match=r'parameters\.rows\.range.*1000000001'):
+        ranking.rank_space(wide)
 
 
 def test_collapsed_mean_is_the_models():

@@ -15,7 +15,12 @@ from tl_adapt.models.similarity.comparison import TITLES, compare
 from tl_adapt.models.similarity.influence import count_influences, discoveries, effects
 from tl_adapt.models.similarity.interactions import compare_interactions, stepwise
 from tl_adapt.models.similarity.pair import Pair, Side, repeats_joined
-from tl_adapt.models.similarity.response import divergence, response_metrics, shared_tail
+from tl_adapt.models.similarity.response import (
+    divergence,
+    response_metrics,
+    shared_tail,
+    tail_end,
+)
 from tl_adapt.models.similarity.terms import Coding
 from tl_adapt.models.similarity.validity import common_invalid
 
@@ -103,6 +108,12 @@ def test_ties_at_the_edge_of_the_tail_belong_to_it():
     a = np.array([0.0, 0.0, 0.0, *range(1, 18)], dtype=float)
     b = np.array([5.0, 0.0, 0.0, *range(1, 18)], dtype=float)
     assert shared_tail(a, b) == pytest.approx(2.0 / 3.0)
+
+
+@pytest.mark.parametrize('n', [1, 9, 10, 11, 30, 70, 200])
+def test_the_tail_ends_at_the_first_value_that_has_a_tenth_at_or_below_it(n):
+    y = np.random.default_rng(n).permutation(n).astype(float)
+    assert tail_end(y) == min(v for v in y if 10 * (y <= v).sum() >= n)
 
 
 def test_more_is_better_exchanges_best_and_worst():

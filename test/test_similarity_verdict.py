@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tl_adapt.models.similarity.comparison import compare
-from tl_adapt.models.similarity.learning import Point, learning_curve, plan, saved, steps
+from tl_adapt.models.similarity.learning import (
+    Point,
+    _squared,
+    learning_curve,
+    plan,
+    saved,
+    steps,
+)
 from tl_adapt.models.similarity.pair import Pair, Side
 from tl_adapt.models.similarity.verdict import judge, show
 
@@ -43,6 +50,12 @@ def verdict_of(pair):
 
 
 # --- how many to plan --------------------------------------------------------------------------
+
+
+def test_a_prediction_below_zero_is_no_infinite_error():
+    truth = np.array([1.0, 2.0, 4.0])
+    error = _squared(np.array([-1.0, 2.0, 4.0]), truth, log=True)
+    assert error == pytest.approx(np.log(2.0) ** 2 / 3)
 
 
 @pytest.mark.parametrize(

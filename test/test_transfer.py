@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tl_adapt.models import evidence
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.transfer import TransferModel
 
@@ -337,3 +338,25 @@ def test_the_same_data_give_the_same_model_and_arrays_bring_it_back():
             assert_array_equal(same, wanted)
             assert_allclose(got, wanted, rtol=1e-10)
         assert loaded.weights == pytest.approx(model.weights)
+
+
+def test_a_loaded_model_forgets_a_source_that_is_given_no_more():
+    target = sample(shifted_truth, 6, 1)
+    loaded = TransferModel.from_arrays(TransferModel().fit(SOURCE, target).to_arrays())
+    assert list(loaded.fit(None, target).weights) == ['target only']
+    assert loaded.source is None
+
+
+def test_many_target_points_thin_out_the_hypotheses(monkeypatch):
+    target = sample(shifted_truth, 60, 1)
+    X = np.random.default_rng(0).random((200, DIM))
+    whole = TransferModel(log=True).fit(SOURCE, target)
+    monkeypatch.setattr(evidence, 'MANY', 20)
+    model = TransferModel(log=True).fit(SOURCE, target)
+    assert len(model.blocks[0].grid) <= len(whole.blocks[0].grid) / 9 + len(whole.weights)
+    assert set(model.weights) == set(whole.weights)
+    assert_allclose(sum(model.weights.values()), 1.0)
+    off = np.log(model.predict(X) / whole.predict(X))
+    assert np.sqrt(np.mean(off**2)) < 0.05 * np.log(shifted_truth(X)).std()
+    loaded = TransferModel.from_arrays(model.to_arrays())
+    assert_allclose(loaded.latent(X), model.latent(X), rtol=1e-9)

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.relations import COPY, NAMES, SHIFT, Block
+from tl_adapt.models.relations import COPY, NAMES, SHIFT, Block, Grid
 
 _OUTLIERS = 0.03  # share of target measurements that may come from nowhere
 _BOOTSTRAPS = 100
 _TRUST = 0.5  # power of the evidence: leave-one-out errors of few points depend on each other
 _ENOUGH, _MOST = 0.98, 32  # weight and number of the hypotheses that variances come from
+MANY = 100  # target points from which on the grid of hypotheses is thinned out
+_FEWEST = 16  # hypotheses of a grid that are kept at least
 _LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -36,15 +38,7 @@ def weigh(blocks: Sequence[Block], y: Array, spread: float, seed: int) -> list[A
     `spread` is what the values usually deviate by, `seed` that of the bootstrap.
     """
     n = len(y)
-    middle = float(np.median(y)) if n else 0.0
-    reach = (3.0 * spread + (float(np.abs(y - middle).max()) if n else 0.0)) ** 2
-    broad = log_normal(y, np.full(n, middle), np.full(n, reach))
-    evidence = []
-    for block in blocks:
-        mean, var = block.loo()
-        evidence.append(np.logaddexp(
-            np.log1p(-_OUTLIERS) + log_normal(y, mean, var), np.log(_OUTLIERS) + broad
-        ))
+    evidence = [_densities(block, y, spread) for block in blocks]
     log_prior = np.concatenate([block.grid.log_prior for block in blocks])
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(n), _BOOTSTRAPS) * n if n else np.zeros((1, 0))
@@ -54,6 +48,35 @@ def weigh(blocks: Sequence[Block], y: Array, spread: float, seed: int) -> list[A
     weight = (weight / weight.sum(axis=1, keepdims=True)).mean(axis=0)
     ends = np.cumsum([len(block.grid) for block in blocks])
     return np.split(weight, ends[:-1])
+
+
+def _densities(block: Block, y: Array, spread: float) -> Array:
+    """Return the log leave-one-out densities (H, n) of y (n,), any of which may be an outlier."""
+    n = len(y)
+    middle = float(np.median(y)) if n else 0.0
+    reach = (3.0 * spread + (float(np.abs(y - middle).max()) if n else 0.0)) ** 2
+    broad = log_normal(y, np.full(n, middle), np.full(n, reach))
+    return np.logaddexp(
+        np.log1p(-_OUTLIERS) + log_normal(y, *block.loo()), np.log(_OUTLIERS) + broad
+    )
+
+
+def thinned(block: Block, A: Array, X: Array, y: Array, spread: float, seed: int) -> Grid:
+    """
+    Return those of a block's hypotheses that a sample of many target points speaks for.
+
+    `A` (n, D) are features of the points X (n, d). Each hypothesis costs the square of n in memory
+    and its cube in time, so their number falls with its square; the best of each kind is kept.
+    """
+    grid, n = block.grid, len(y)
+    some = np.random.default_rng(seed).permutation(n)[:MANY]
+    seen = None if block.source is None else block.source.at(X[some])
+    block.fit(block.place(A[some], seen), y[some])
+    told = _densities(block, y[some], spread).sum(axis=1)
+    order = np.argsort(-(_TRUST * n / len(some) * told + grid.log_prior), kind='stable')
+    count = max(int(len(grid) * (MANY / n) ** 2), _FEWEST)
+    best = {grid.names[row]: int(row) for row in order[::-1]}
+    return grid.only(np.union1d(order[:count], list(best.values())))
 
 
 def by_name(blocks: Sequence[Block], shares: Sequence[Array]) -> dict[str, float]:

@@ -74,6 +74,11 @@ def rank_space(
         if parameter.size is None:
             rule = 'only finite spaces can be ranked; this parameter has a range of doubles'
             raise InputError(rule, key=f'parameters.{parameter.name}.range')
+        if parameter.size > _LEVELS:
+            rule = f'a column needs 1 to {_LEVELS} places'
+            raise InputError(
+                rule, key=f'parameters.{parameter.name}.range', value=parameter.size
+            )
     levels = [p.encode(every_value(p).tolist()) for p in space.parameters]
 
     def allowed(points: Array) -> NDArray[np.bool_]:

@@ -83,6 +83,13 @@ class Grid:
         """Return H."""
         return len(self.names)
 
+    def only(self, rows: NDArray[np.int_]) -> Grid:
+        """Return some of the hypotheses, their priors as they are."""
+        return Grid(
+            tuple(self.names[int(row)] for row in rows), self.slope[rows], self.weight[rows],
+            self.noise[rows], self.log_prior[rows],
+        )
+
 
 def make_grid(offset: float, variance: float, noise: float, *, known: bool = True) -> Grid:
     """

@@ -162,7 +162,8 @@ class TransferModel(scale.OnOriginalScale):
     def _fit_sources(self, sources: Sequence[Runs], log: bool) -> bool:
         """Fit the sources' processes unless these have seen the same; say if any was fitted."""
         keys = [(log, X.tobytes(), y.tobytes(), id(space)) for X, y, space in sources]
-        if keys == self._keys:
+        # A model that was loaded has sources, but not what they have seen.
+        if keys == self._keys and len(keys) == len(self.sources):
             return False
         known = dict(zip(self._keys, self.sources))
         found = []
@@ -205,6 +206,10 @@ class TransferModel(scale.OnOriginalScale):
             grid = make_grid(offset, variance, noise, known=n > 0)
             grid.log_prior[:] += share
             block = Block(grid, source, lengths, owner, source.location, source.spread)
+            if n > evidence.MANY:
+                block.grid = evidence.thinned(
+                    block, A, self.X, self.y, self._units[0][1], self.seed
+                )
             self.blocks.append(block.fit(block.place(A, source.at(self.X)), self.y))
             for kind in KINDS if n else ():
                 if kind.name == ALONE:

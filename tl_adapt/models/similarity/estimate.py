@@ -31,6 +31,7 @@ from tl_adapt.models.similarity.response import (
     is_constant,
     pearson,
     spearman,
+    tail_end,
 )
 from tl_adapt.models.threads import single_thread
 from tl_adapt.statistics import wilson
@@ -74,7 +75,7 @@ def tail_range(
     itself a binomial number, of which the ends of its interval are taken.
     """
     sign, k = -1.0 if largest else 1.0, len(target)
-    inside = sign * source <= np.quantile(sign * population, TAIL, method='inverted_cdf')
+    inside = sign * source <= tail_end(sign * population)
     if not inside.any():
         return None
     ordered = np.sort(sign * target)

@@ -111,7 +111,9 @@ def learning_curve(
 def _squared(predicted: Array, truth: Array, log: bool) -> float:
     """Return the mean squared error on the model's scale."""
     if log:
-        predicted, truth = np.log(np.maximum(predicted, 1e-300)), np.log(truth)
+        # A model on a linear scale may predict less than nothing: that is wrong, not infinitely.
+        predicted = np.where(predicted > 0.0, predicted, 0.5 * truth.min())
+        predicted, truth = np.log(predicted), np.log(truth)
     return float(np.mean((predicted - truth) ** 2))
 
 

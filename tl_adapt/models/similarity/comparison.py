@@ -334,8 +334,9 @@ def _notes(pair: Pair) -> list[str]:
         notes.append(f'never varied among valid configurations: {", ".join(still)}')
     if not pair.complete:
         count = int(pair.target.valid.sum())
+        verb = ' is' if count == 1 else 's are'
         notes.append(
-            f'{count} valid target measurements are a sample: intervals (90 %) say what they '
+            f'{count} valid target measurement{verb} a sample: intervals (90 %) say what they '
             'leave open, as if they were drawn at random; a tuner looks where it promises most, '
             'so after tuning the best configurations count too much'
         )

@@ -144,7 +144,10 @@ def test_an_environment_without_measurements_says_what_to_do(study, capsys):
 def test_very_few_target_measurements_are_no_error(study, target, capsys):
     fill(study, target=target)
     assert main(['similarity', 'study.yaml', '--page', 'out.html', '--json', 'out.json']) == 0
-    assert 'Worth transferring: ' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'Worth transferring: ' in out
+    counted = '1 valid target measurement is' if target == 1 else f'{target} valid target mea'
+    assert f'note: {counted}' in out
 
 
 def table(path, y, d=4):
@@ -166,7 +169,9 @@ def test_a_target_without_information_gets_an_answer(kind, tmp_path, monkeypatch
     rule = ['--invalid', 'value <= 0'] if kind == 'failed' else []
     arguments = ['similarity', '--tables', 's.csv', 't.csv', '--page', 'p.html', *rule]
     assert main([*arguments, '--json', 'p.json']) == 0
-    assert 'Worth transferring: no.' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'Worth transferring: no.' in out
+    assert ' 0 valid target measurements are a sample' not in out
     json.loads(Path('p.json').read_text(), parse_constant=pytest.fail)
 
 

@@ -371,12 +371,17 @@ def binary(folder, pair):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    parser.add_argument(
+        '--data', type=Path, default=Path('../shared/data'), help='folder with pairs.json'
+    )
     parser.add_argument('--pairs', default='', help='names, separated by commas (default: all)')
-    parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--rows', type=int, default=150, help='bad rows per pair and seed')
+    parser.add_argument('--seeds', type=int, default=5, help='repetitions (5)')
+    parser.add_argument('--rows', type=int, default=150, help='bad rows per pair and seed (150)')
     parser.add_argument('--json', type=Path, help='write everything measured to this file')
     arguments = parser.parse_args()
+    for name in ('seeds', 'rows'):
+        if getattr(arguments, name) < 1:
+            parser.error(f'--{name}: must be at least 1, got {getattr(arguments, name)}')
     wanted = [name for name in arguments.pairs.split(',') if name]
     results, failures = [], []
     try:

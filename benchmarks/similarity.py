@@ -193,7 +193,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    parser.add_argument(
+        '--data', type=Path, default=Path('../shared/data'), help='folder with pairs.json'
+    )
     parser.add_argument('--pairs', default='', help='names, separated by commas (default: all)')
     parser.add_argument('--samples', type=int, default=20, help='samples per pair and size (20)')
     parser.add_argument('--json', type=Path, help='write everything to this file')
@@ -203,8 +205,15 @@ def main():
     wanted = set(filter(None, arguments.pairs.split(',')))
     entries = [
         entry for entry in json.loads((arguments.data / 'pairs.json').read_text())
-        if not entry.get('opt_only') and (not wanted or entry['name'] in wanted)
+        if not entry.get('opt_only')
     ]
+    known = [entry['name'] for entry in entries]
+    if wanted - set(known):
+        unknown = ', '.join(sorted(wanted - set(known)))
+        parser.error(f'--pairs: must be some of {", ".join(known)}, got {unknown}')
+    if arguments.samples < 0:
+        parser.error(f'--samples: must be at least 0, got {arguments.samples}')
+    entries = [entry for entry in entries if not wanted or entry['name'] in wanted]
     results = published_table(arguments.data, entries)
     cells = coverage(arguments.data, entries, arguments.samples) if arguments.samples else []
     if arguments.json:

@@ -171,3 +171,12 @@ def test_a_source_with_a_space_of_its_own():
 def test_wrong_input_is_refused(more, words):
     with pytest.raises(ValueError, match=words):
         choose(**more)
+
+
+def test_a_model_without_a_fit_and_infinite_known_values_are_refused():
+    X = np.eye(3)
+    with pytest.raises(ValueError, match='must be fitted first'):
+        choose_for_transfer(None, X, 1, model=TransferModel())
+    model = TransferModel().fit((X, [1.0, 2.0, 3.0]))
+    with pytest.raises(ValueError, match='known values must be finite'):
+        choose_for_transfer(None, X, 1, known=(X[:1], [np.inf]), model=model)

@@ -75,3 +75,25 @@ def test_causes_are_found_in_real_measurements():
         assert one['rows'] >= 15
         ours, ranked = (one['methods'][name] for name in (explain.OURS, explain.RANKED))
         assert ours[0] > ranked[0] and ours[2] > 0.9
+
+
+@pytest.mark.parametrize(
+    ('script', 'option', 'value', 'message'),
+    [
+        ('explain', '--seeds', '0', '--seeds: must be at least 1, got 0'),
+        ('explain', '--rows', '-1', '--rows: must be at least 1, got -1'),
+        ('similarity', '--samples', '-1', '--samples: must be at least 0, got -1'),
+        ('similarity', '--pairs', 'p,q', '--pairs: must be some of p, got q'),
+    ],
+)
+def test_a_number_or_a_name_that_means_nothing_is_refused(
+    tmp_path, script, option, value, message
+):
+    (tmp_path / 'pairs.json').write_text('[{"name": "p"}]')
+    done = subprocess.run(
+        [sys.executable, str(ROOT / f'benchmarks/{script}.py'), '--data', str(tmp_path),
+         option, value],
+        capture_output=True, text=True, timeout=60, env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(f'error: {message}\n')

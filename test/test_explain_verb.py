@@ -257,3 +257,28 @@ def test_zeros_on_a_log_scale_are_no_error(folder, keep, capsys):
         for i, c in enumerate(configurations())
     ])
     assert go('--metric', 'time') == 0
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--json', 's.sqlite'), '--json: must not be the input s.sqlite'),
+        (('--page', './study.yaml'), '--page: must not be the input study.yaml'),
+        (('--json', 'e', '--page', 'e'), '--page: must not be the file of --json, too'),
+        (('--json', ''), "--json: must be a file, no folder or device, got '.'"),
+        (('--page', 'study.yaml/e.html'), 'study.yaml is no folder that can be written to'),
+    ],
+)
+def test_output_that_can_not_be_is_refused_before_the_work(folder, keep, words, message, capsys):
+    keep([measured('lab', 1, next(configurations()))])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert go(*words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ''
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_stronger_means_is_said_on_a_log_scale(campaign, capsys):
+    assert go('--metric', 'time') == 0
+    assert 'Stronger or weaker is judged by the factors.' in capsys.readouterr().out

@@ -215,3 +215,16 @@ def test_runs_tell_failed_ones_apart():
     assert len(runs.y) == 6
     assert_array_equal(runs.valid().y, [1, 3, 4, 6])
     assert read(None, None).y.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        (([[0.0], [1e308]], [1.0, 2.0]), 'X must be at most 1e\\+100 in size, got 1e\\+308'),
+        (([[0.0], [1.0]], [1.0, -1e300]), 'y must be at most 1e\\+100 in size, got 1e\\+300'),
+        (([[0.0], [1.0]], [1.0, 2.0], [3.0]), 'must be a space, got list'),
+    ],
+)
+def test_what_the_model_can_not_compute_with_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        read(data, None)

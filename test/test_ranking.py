@@ -188,6 +188,10 @@ def test_what_can_not_be_ranked_is_named(monkeypatch):
         ranking.rank_grid(model, [np.linspace(0, 1, 100)] * 8)
     with pytest.raises(InputError, match='top >= 1'):
         ranking.rank_binary(model, 8, top=0)
+    with pytest.raises(InputError, match='whole numbers'):
+        ranking.rank_binary(model, 8, top=1.5)
+    with pytest.raises(ValueError, match=r'allowed must return shape \(\d+,\), got \(1,\)'):
+        ranking.rank_grid(model, [[0.0, 1.0]] * 8, allowed=lambda points: [True])
     with pytest.raises(InputError, match='no space'):
         ranking.rank_space(model)
     space = Space([Parameter('gain', 'double', low=0.0, high=1.0, default=0.5)])

@@ -140,3 +140,16 @@ def test_values_come_back_as_they_were_written(values):
         table = read_table(write(Path(folder), 't.csv', f'o,t\n{rows}'))
     expected = np.array([np.nan if v is None else v for v in values])
     np.testing.assert_array_equal(table.values('t'), expected)
+
+
+@pytest.mark.parametrize('limit', ['five', True, [5]])
+def test_a_threshold_that_is_no_number_is_refused(tmp_path, limit):
+    write(tmp_path, 'p.csv', 'opt_a,source,target\n0,1,2\n1,2,3\n')
+    with pytest.raises(InputError, match='p.invalid_threshold: must be a number or null, got '):
+        load_recorded(pairs(tmp_path, {**SAME, 'invalid_threshold': limit}), 'p')
+
+
+def test_a_list_of_pairs_that_is_nested_too_deeply_is_refused(tmp_path):
+    write(tmp_path, 'pairs.json', '[' * 100000)
+    with pytest.raises(InputError, match='can not be read'):
+        load_recorded(tmp_path, 'p')

@@ -112,6 +112,10 @@ def test_the_objective_and_other_metrics_can_be_compared(study, capsys):
         (['study.yaml', '--source', 'no'], 'unknown environment'),
         (['study.yaml', '--source', 'robot'], 'source and target must differ'),
         (['study.yaml', '--pair', 'p'], "--pair: has no meaning with STUDY, got 'p'"),
+        (['study.yaml', '--source', ''], 'unknown environment'),
+        (['study.yaml', '--json', 'study.yaml'], '--json: must not be the input study.yaml'),
+        (['study.yaml', '--page', 'output/recorded.sqlite'], '--page: must not be the input'),
+        (['--tables', 't.csv', 'u.csv', '--json', './t.csv'], '--json: must not be the input'),
         (['study.yaml', '--seed', '-1'], '--seed: must be at least 0'),
         (['--tables', 't.csv', 'gone.csv'], 'gone.csv: can not be read'),
         (['--tables', 't.csv', 't.csv', '--metric', 'no'], '--metric: has no column'),
@@ -140,7 +144,10 @@ def test_an_environment_without_measurements_says_what_to_do(study, capsys):
 def test_very_few_target_measurements_are_no_error(study, target, capsys):
     fill(study, target=target)
     assert main(['similarity', 'study.yaml', '--page', 'out.html', '--json', 'out.json']) == 0
-    assert 'Worth transferring: ' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'Worth transferring: ' in out
+    counted = '1 valid target measurement is' if target == 1 else f'{target} valid target mea'
+    assert f'note: {counted}' in out
 
 
 def table(path, y, d=4):
@@ -162,7 +169,9 @@ def test_a_target_without_information_gets_an_answer(kind, tmp_path, monkeypatch
     rule = ['--invalid', 'value <= 0'] if kind == 'failed' else []
     arguments = ['similarity', '--tables', 's.csv', 't.csv', '--page', 'p.html', *rule]
     assert main([*arguments, '--json', 'p.json']) == 0
-    assert 'Worth transferring: no.' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'Worth transferring: no.' in out
+    assert ' 0 valid target measurements are a sample' not in out
     json.loads(Path('p.json').read_text(), parse_constant=pytest.fail)
 
 
@@ -172,6 +181,32 @@ def test_values_that_can_not_be_squared_are_refused(tmp_path, monkeypatch, capsy
     table(Path('t.csv'), 1e200 * np.arange(30.0))
     assert main(['similarity', '--tables', 's.csv', 't.csv']) == 2
     assert 'the largest value must be 1e-100 to 1e+100' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('cell', 'value', 'message'),
+    [
+        ('1e308', '1', 's.csv, row 2: o: an option must be at most 1e+100 in size'),
+        ('nan', '1', 's.csv, row 2: o: an option must be finite'),
+        ('0', '2', '--invalid: can not be evaluated (float division by zero)'),
+    ],
+)
+def test_a_bad_cell_of_a_table_is_one_line(cell, value, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ('s.csv', 't.csv'):
+        Path(name).write_text(f'o,time\n{cell},{value}\n-1e99,3\n')
+    assert main(['similarity', '--tables', 's.csv', 't.csv', '--invalid', '1/(value-2) > 9']) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count('\n') == 1
+
+
+def test_tables_without_a_common_option_say_what_they_have(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path('s.csv').write_text('a;b;time\n1;2;3\n')
+    Path('t.csv').write_text('a,b,time\n1,2,3\n')
+    assert main(['similarity', '--tables', 's.csv', 't.csv']) == 2
+    assert "must have columns of options, got 'a;b;time; a, b, time'" in capsys.readouterr().err
 
 
 def test_results_repeat(study, tmp_path):

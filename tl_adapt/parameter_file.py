@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,31 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise InputError(f'can not be written ({error.strerror})', file=path) from error
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | str]) -> None:
+    """
+    Check before long work that the files of `outputs` (by option) can be written afterwards.
+
+    Nothing is written. Raises InputError for a folder, a place that can't be written, and a file
+    that is one of the `inputs` or of another option.
+    """
+    taken = {os.path.realpath(path): f'must not be the input {path}' for path in inputs}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError('must be a file, no folder or device', key=option, value=str(path))
+        real = os.path.realpath(path)
+        if real in taken:
+            raise InputError(taken[real], key=option, value=str(path))
+        taken[real] = f'must not be the file of {option}, too'
+        folder = path.parent
+        while not os.path.lexists(folder) and folder != folder.parent:
+            folder = folder.parent
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+            rule = f'can not be written, as {folder} is no folder that can be written to'
+            raise InputError(rule, key=option, value=str(path))
 
 
 def check_folder(folder: Path) -> None:

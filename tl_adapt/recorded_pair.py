@@ -29,6 +29,7 @@ from tl_adapt.models.similarity.pair import Pair, Side, repeats_joined
 
 Array = NDArray[np.float64]
 VALUE = 'value'  # what a rule of invalid rows calls the response
+_LARGEST = 1e100  # size of an option's value
 _TRUTH = {'true': 1.0, 'yes': 1.0, 'on': 1.0, 'false': 0.0, 'no': 0.0, 'off': 0.0}
 
 
@@ -117,6 +118,12 @@ def load_recorded(folder: Path, name: str, *, rule: Expression | None = None) ->
             'must name one or two files', file=folder / 'pairs.json', key=f'{name}.files',
             value=files,
         )
+    limit = entry.get('invalid_threshold')
+    if isinstance(limit, bool) or not isinstance(limit, int | float | None):
+        raise InputError(
+            'must be a number or null', file=folder / 'pairs.json',
+            key=f'{name}.invalid_threshold', value=limit,
+        )
     if len(files) == 2:
         tables = [read_table(folder / str(file)) for file in files]
         return _two_tables(name, tables, ('source', 'target'), rule, own_range=True)
@@ -187,7 +194,7 @@ def _entry(folder: Path, name: str) -> Mapping[str, Any]:
     path = folder / 'pairs.json'
     try:
         entries = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise InputError(f'can not be read ({reason})', file=path) from None
     known = {
@@ -208,7 +215,8 @@ def _options(tables: Sequence[Table], wanted: Any) -> list[str]:
     ]
     if not names:
         files = ' and '.join(str(table.path) for table in tables)
-        raise InputError('must have columns of options', file=files)
+        columns = '; '.join(', '.join(table.names) for table in tables)
+        raise InputError('must have columns of options', file=files, value=columns)
     return names
 
 
@@ -255,15 +263,19 @@ def _option(table: Table, name: str, row: int) -> float | str:
         number = float(cell)
     except ValueError:
         return cell
-    if not math.isfinite(number):
-        raise InputError('an option must be finite', file=where, key=name, value=cell)
+    if not abs(number) <= _LARGEST:
+        huge = f'at most {_LARGEST:g} in size' if math.isfinite(number) else 'finite'
+        raise InputError(f'an option must be {huge}', file=where, key=name, value=cell)
     return number
 
 
 def _kept(y: Array, rule: Expression) -> NDArray[np.bool_]:
     """Return which values (n,) are there and not invalid by a rule."""
     kept = np.isfinite(y)
-    bad = [bool(rule.evaluate({VALUE: float(v)})) for v in y[kept]]
+    try:
+        bad = [bool(rule.evaluate({VALUE: float(v)})) for v in y[kept]]
+    except InputError as error:
+        raise error.at(key='--invalid') from None
     kept[np.flatnonzero(kept)] = ~np.array(bad, dtype=bool)
     return kept
 
@@ -271,5 +283,5 @@ def _kept(y: Array, rule: Expression) -> NDArray[np.bool_]:
 def _plausible(y: Array, entry: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Return which values (n,) of a raw file are valid: positive, and below the threshold."""
     limit = entry.get('invalid_threshold')
-    limit = float(limit) if isinstance(limit, int | float) else math.inf
+    limit = math.inf if limit is None else float(limit)
     return np.isfinite(y) & (y > 0.0) & (np.nan_to_num(y, nan=math.inf) < limit)

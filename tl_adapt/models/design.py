@@ -163,6 +163,8 @@ def choose_for_transfer(
     if model is None:
         model = TransferModel(log=log, seed=seed, categorical=categorical)
         model.fit(source, (Xk, yk) if len(yk) else None)
+    if not model.weights:
+        raise ValueError('the model must be fitted first')
     if model.X.shape[1] != dim:
         raise ValueError(f'candidates must have {model.X.shape[1]} columns, got {dim}')
     worth = worth * np.maximum(model.probability_valid(points), 1e-3)
@@ -197,4 +199,6 @@ def _as_known(known: tuple[ArrayLike, ArrayLike] | None, dim: int) -> tuple[Arra
     X, y = as_points(known[0], dim), np.asarray(known[1], dtype=np.float64)
     if y.shape != (len(X),):
         raise ValueError(f'known values must have shape ({len(X)},), got {y.shape}')
+    if np.isinf(y).any():
+        raise ValueError('known values must be finite, or nan for runs that failed')
     return X, y

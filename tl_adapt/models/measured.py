@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FAR = 10.0  # of the source's spreads; from there on an offset's prior is flat anyway
 
+_LARGEST = 1e100  # size of what can be squared, and added up
+
 
 class Measured(NamedTuple):
     """
@@ -61,18 +63,22 @@ def read(data: Data | None, space: Space | None) -> Runs:
     """
     Return the runs of one environment whose space is `space` unless `data` brings its own.
 
-    Raises ValueError for shapes that do not fit and infinite values.
+    Raises ValueError for shapes that do not fit, and infinite or huge values.
     """
     if data is None:
         return Runs(np.empty((0, 0)), np.empty(0), None)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise ValueError(f'measurements must be a tuple (X, y), got {type(data).__name__}')
     own = data[2] if len(data) > 2 else None
+    if own is not None and not hasattr(own, 'encode'):
+        raise ValueError(f'the third of (X, y, space) must be a space, got {type(own).__name__}')
     other = None if own is space else own
     points = as_cube(data[0], space if own is None else own)
     values = np.array(data[1], dtype=np.float64)
     failed = np.isnan(values)
-    scale.as_values(np.where(failed, 1.0, values), len(points))
+    known = scale.as_values(np.where(failed, 1.0, values), len(points))
+    if (np.abs(known) > _LARGEST).any():
+        raise ValueError(f'y must be at most {_LARGEST:g} in size, got {np.abs(known).max():g}')
     return Runs(points, values, other)
 
 
@@ -87,7 +93,10 @@ def as_cube(X: Any, space: Space | None) -> Array:
     if len(points) == 0:
         width = points.shape[1] if points.ndim == 2 else dim or 0
         points = points.reshape(0, width)
-    return as_points(points, dim)
+    points = as_points(points, dim)
+    if (np.abs(points) > _LARGEST).any():
+        raise ValueError(f'X must be at most {_LARGEST:g} in size, got {np.abs(points).max():g}')
+    return points
 
 
 def units(y: Array, log: bool, sources: Sequence[Source]) -> list[tuple[float, float]]:

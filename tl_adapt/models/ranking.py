@@ -110,8 +110,9 @@ def rank_grid(
     Raises ValueError for a model without a fit and InputError for a grid that does not fit to it
     or is too large.
     """
-    if top < 1 or workers < 1:
-        raise InputError('top >= 1 and workers >= 1 must hold', value=[top, workers])
+    whole = isinstance(top, int | np.integer) and isinstance(workers, int | np.integer)
+    if not whole or top < 1 or workers < 1:
+        raise InputError('whole numbers top >= 1 and workers >= 1 must hold', value=[top, workers])
     collapsed = collapse(model)
     grid = _Grid(_checked(levels, model.X.shape[1]))
     parts = []
@@ -277,7 +278,10 @@ class _Best:
         kept, begin, size, known = [ranked[:0]], 0, 2 * self.count, 0
         while begin < len(ranked) and known < self.count and self.allowed is not None:
             some = ranked[begin : begin + size]
-            fine = some[np.asarray(self.allowed(self.grid.points(first + some)), dtype=bool)]
+            mask = np.asarray(self.allowed(self.grid.points(first + some)), dtype=bool)
+            if mask.shape != some.shape:
+                raise ValueError(f'allowed must return shape {some.shape}, got {mask.shape}')
+            fine = some[mask]
             kept.append(fine)
             known += len(fine)
             begin += size

@@ -104,7 +104,9 @@ def _of_change(change: Mapping[str, Any], number: Mapping[str, Any], top: int) -
             row.append('-' if one['ratio'] is None else f'x {_short(one["ratio"]["estimate"])}')
         table.append(row)
     more = len(sure) - top
-    return (title, table, f'{more} more are sure.' if more > 0 else '')
+    notes = ['Stronger or weaker is judged by the factors.'] if factors else []
+    notes += [f'{more} more are sure.'] if more > 0 else []
+    return (title, table, ' '.join(notes))
 
 
 def _of_run(run: Mapping[str, Any], number: Mapping[str, Any], top: int) -> list[Section]:

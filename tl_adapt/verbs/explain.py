@@ -15,7 +15,7 @@ from tl_adapt.explanation.bad_run import AGAINST
 from tl_adapt.explanation.explain import WORST, Explanation, explain
 from tl_adapt.explanation.number import find_number
 from tl_adapt.explanation.result import to_dict
-from tl_adapt.parameter_file import write_text
+from tl_adapt.parameter_file import check_outputs, write_text
 from tl_adapt.progress import Progress
 from tl_adapt.report.explain_page import write_explanation
 from tl_adapt.report.explain_tables import sections
@@ -29,14 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('study', help='study file, or the name of a shipped one')
     parser.add_argument('--store', default='', help='SQLite file or URL (output/<study>.sqlite)')
     parser.add_argument(
-        '--environment', nargs='+', default=[], metavar='ENV', help='(all that were measured)'
+        '--environment', nargs='+', default=[], metavar='ENV',
+        help='what to explain (all that were measured)',
     )
     parser.add_argument(
-        '--metric', default=OBJECTIVE, metavar='NAME', help=f'a metric, or ({OBJECTIVE})'
+        '--metric', default=OBJECTIVE, metavar='NAME',
+        help=f'number to explain: a metric, or ({OBJECTIVE})',
     )
     parser.add_argument(
         '--run', default=WORST, metavar='ID',
-        help=f"beginning of a measurement's key, or each environment's ({WORST})",
+        help=f"bad run to explain: the beginning of its key, or each environment's ({WORST})",
     )
     parser.add_argument(
         '--against', choices=AGAINST, default='default',
@@ -45,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--top', type=int, default=10, metavar='N', help='rows of each table (10)'
     )
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='(0)')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything found')
+    parser.add_argument(
+        '--seed', type=int, default=0, metavar='N', help='of what the models draw (0)'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything found as JSON')
     parser.add_argument('--page', type=Path, metavar='FILE', help='write a page with plots')
 
 
@@ -60,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     number = find_number(study, args.metric)
     for name in args.environment:
         study.environment(name)
-    measurements = _measurements(study, args)
+    path = args.store or str(Path('output') / f'{study.name}.sqlite')
+    inputs = (args.study, path.removeprefix('sqlite:///'))
+    check_outputs({'--json': args.json, '--page': args.page}, inputs)
+    measurements = _measurements(study, args, path)
     shown = len(set(args.environment)) or len(measurements)
     with Progress('explaining', 1 + 2 * shown) as progress:
         found = explain(
@@ -71,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measurements(study: Study, args: argparse.Namespace) -> dict[str, list[Measurement]]:
+def _measurements(
+    study: Study, args: argparse.Namespace, path: str
+) -> dict[str, list[Measurement]]:
     """Return the measurements of each environment that has any, the source's first."""
-    path = args.store or str(Path('output') / f'{study.name}.sqlite')
     try:
         with Store(path, study=study, create=False, write=False) as store:
             found = {name: store.get(environment=name) for name in study.environments}

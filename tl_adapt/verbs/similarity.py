@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tl_adapt.errors import InputError, TlAdaptError
@@ -13,7 +14,7 @@ from tl_adapt.models.similarity.comparison import compare
 from tl_adapt.models.similarity.learning import learning_curve, steps
 from tl_adapt.models.similarity.pair import Pair, check_enough
 from tl_adapt.models.similarity.verdict import judge
-from tl_adapt.parameter_file import write_text
+from tl_adapt.parameter_file import check_outputs, write_text
 from tl_adapt.progress import Progress
 from tl_adapt.recorded_pair import invalid_rule, load_recorded, load_tables
 from tl_adapt.report.similarity_page import write_similarity_page
@@ -50,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--store', default='', help='SQLite file or URL (output/<study>.sqlite)')
     parser.add_argument('--source', metavar='ENV', help="environment (the study's source)")
     parser.add_argument('--target', metavar='ENV', help="environment (the study's target)")
-    parser.add_argument('--tables', nargs=2, type=Path, metavar=('SOURCE', 'TARGET'))
+    parser.add_argument(
+        '--tables', nargs=2, type=Path, metavar=('SOURCE', 'TARGET'), help='two CSV files'
+    )
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder with pairs.json')
     parser.add_argument('--pair', metavar='NAME', help='a pair in it')
     parser.add_argument('--metric', metavar='NAME', help='metric, or column of both tables')
@@ -129,21 +132,29 @@ def _pair(args: argparse.Namespace) -> Pair:
             )
     rule = invalid_rule(args.invalid)
     if args.tables:
+        _check_outputs(args, args.tables)
         return load_tables(*args.tables, metric=args.metric, rule=rule)
     if args.data:
+        folders = (args.data, args.data / 'raw')
+        _check_outputs(args, [path for folder in folders for path in folder.glob('*')])
         return load_recorded(args.data, args.pair or '', rule=rule)
     return _stored(args)
+
+
+def _check_outputs(args: argparse.Namespace, inputs: Sequence[Path | str]) -> None:
+    check_outputs({'--json': args.json, '--page': args.page}, inputs)
 
 
 def _stored(args: argparse.Namespace) -> Pair:
     """Return the pair that a study's store holds."""
     study = load_study(args.study)
     metric = metric_of(study, args.metric)
-    source = study.environment(args.source) if args.source else study.source
-    target = study.environment(args.target) if args.target else study.target
+    source = study.source if args.source is None else study.environment(args.source)
+    target = study.target if args.target is None else study.environment(args.target)
     if source.name == target.name:
         raise InputError('source and target must differ', key='--target', value=target.name)
     path = args.store or f'output/{study.name}.sqlite'
+    _check_outputs(args, [args.study, path.removeprefix('sqlite:///')])
     try:
         with Store(path, study=study, create=False, write=False) as store:
             measured = [store.get(environment=name) for name in (source.name, target.name)]

@@ -332,14 +332,15 @@ def _notes(pair: Pair) -> list[str]:
     ]
     if still:
         notes.append(f'never varied among valid configurations: {", ".join(still)}')
-    if not pair.complete:
-        count = int(pair.target.valid.sum())
+    count = int(pair.target.valid.sum())
+    if not pair.complete and count:
+        verb = ' is' if count == 1 else 's are'
         notes.append(
-            f'{count} valid target measurements are a sample: intervals (90 %) say what they '
+            f'{count} valid target measurement{verb} a sample: intervals (90 %) say what they '
             'leave open, as if they were drawn at random; a tuner looks where it promises most, '
             'so after tuning the best configurations count too much'
         )
-    elif len(pair.target.y) < _MANY:
+    if pair.complete and len(pair.target.y) < _MANY:
         notes.append(
             'intervals (90 %) are those for all configurations like the ones that were compared'
         )

@@ -67,7 +67,7 @@ def study_content(w_mode='live', window='mission'):
         },
         'budget': {'source': 12, 'target': 4},
         'adaptation': {'environment': 'robot', 'window': window, 'band': 4.0, 'confirm': 2,
-                       'explore': 2, 'minimum_gain': 0.02, 'dwell': 0},
+                       'explore': 4, 'minimum_gain': 0.02, 'dwell': 0},
     }
 
 
@@ -226,7 +226,7 @@ def test_it_applies_watches_adapts_and_obeys(graph, prepared):
 
     # The environment changes: within a handful of missions the adapter has found a better v.
     graph.parameters.set('alpha', {'payload': 1.0})
-    for _ in range(6):
+    for _ in range(9):
         graph.drive()
         if graph.values['replans'] == '1' and graph.values['state'] == 'watching':
             break

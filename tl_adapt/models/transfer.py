@@ -25,7 +25,7 @@ from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, refine
-from tl_adapt.models.relations import ALONE, Block, make_grid
+from tl_adapt.models.relations import ALONE, Block, Place, make_grid
 from tl_adapt.models.source import Columns, Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
@@ -225,9 +225,9 @@ class TransferModel(scale.OnOriginalScale):
         if n:
             location, spread = self._units[0]
             lengths = np.full(dim, LENGTH[0] + 0.5 * np.log(max(dim, 1)))
-            alone = Block(make_grid(4.0, 1.0, 0.02), None, lengths, self.features.owner, 0.0, 1.0)
+            unknown = Place(A, np.zeros(n), np.zeros(n), None)
             one, theta = refine(
-                KINDS[-1], None, lengths, self.features.owner, A, alone.place(A, None), self.y,
+                KINDS[-1], None, lengths, self.features.owner, A, unknown, self.y,
                 location=location, spread=spread, offset=4.0, variance=1.0, seed=self.seed,
                 theta=given.pop(0) if given else None,
             )

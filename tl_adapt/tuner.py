@@ -22,7 +22,8 @@ from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.search import ANCHORS, Rank, Search
+from tl_adapt.tuning.climb import Rank
+from tl_adapt.tuning.search import ANCHORS, Search
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -283,7 +284,9 @@ class Tuner:
         """Return the model as if every pending run had given what is predicted of it."""
         if not self.pending:
             return self.model
-        predicted = self.model.predict([pending.configuration for pending in self.pending])
+        predicted = self.model.predict(
+            [pending.configuration for pending in self.pending], self.model.needed
+        )
         fantasies = [
             Measurement(
                 environment='', configuration=dict(pending.configuration), seed=0,

@@ -128,17 +128,14 @@ def volume_of(tuner):
     return hypervolume(values, [1.2, 0.2])
 
 
-def test_the_front_is_found_with_fewer_runs_than_by_chance_or_by_the_sum():
-    found = {}
-    for name, goal, options in (
-        ('front', 'front', {}), ('sum', 'sum', {}), ('random', 'sum', {'method': 'random'})
-    ):
-        one = study(goal)
+def test_the_front_is_found_with_fewer_runs_than_by_chance():
+    one, found = study(), {}
+    for method in ('model', 'random'):
         candidates = one.space.sample(300, seed=5)
         source = [measure('source', c, 0.1) for c in one.space.sample(30, seed=1)]
-        tuner = Tuner(one, source=source, seed=2, candidates=candidates, **options)
-        for _ in range(8):
+        tuner = Tuner(one, source=source, seed=2, method=method, candidates=candidates)
+        for _ in range(6):
             tuner.tell(measure('target', tuner.ask()[0].configuration))
-        found[name] = volume_of(tuner)
+        found[method] = volume_of(tuner)
         assert one.space.contains(tuner.best().configuration)
-    assert found['front'] > 1.02 * max(found['sum'], found['random'])
+    assert found['model'] > 1.1 * found['random']

@@ -40,7 +40,7 @@ def measured_front(tuner: Tuner) -> list[FrontPoint]:
     """
     Return the front of the valid target configurations, in the order of the first objective.
 
-    If none is likely to be feasible, those that are likeliest count.  Raises InputError where
+    If none is likely to be feasible, those that are likeliest count. Raises InputError where
     the models lack an objective's metric.
     """
     runs: dict[str, list[Configuration]] = {}

@@ -138,7 +138,7 @@ def _tuner(study: Study, args: argparse.Namespace) -> Tuner:
     try:
         with Store(path, study=study, create=False, write=False) as store:
             source = [run for name in sources for run in store.get(environment=name)]
-            measured = store.get(environment=target.name)
+            measured, place = store.get(environment=target.name), store.name
     except MissingStoreError as error:
         raise TlAdaptError(f'{error}: {first}') from None
     needed = {objective.metric for objective in study.objectives}
@@ -146,7 +146,7 @@ def _tuner(study: Study, args: argparse.Namespace) -> Tuner:
     if not usable:
         failed = f' ({len(measured)} failed or lack an objective)' if measured else ''
         raise TlAdaptError(
-            f'{path} has no measurements of {target.name} to choose from{failed}: {first}'
+            f'{place} has no measurements of {target.name} to choose from{failed}: {first}'
         )
     candidates = None
     if target.kind == 'table':  # its rows are all that there is

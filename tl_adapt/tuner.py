@@ -21,9 +21,9 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.search import ANCHORS, Search
 
 if TYPE_CHECKING:
@@ -239,10 +239,7 @@ class Tuner:
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
         reached = self._reached(model)
-
-        def worth_of(found: Assessment) -> Array:
-            return self.goal.worth(found, reached)
-
+        worth_of = self.goal.rank(reached)
         configurations, found = self._look(model, worth_of)
         worth = worth_of(found)
         seen = self._seen()

@@ -144,7 +144,8 @@ class ModelSet:
     @property
     def needed(self) -> list[str]:
         """Return the metrics that decide between configurations, as far as they have a model."""
-        named = {part.metric for part in (*self.study.objectives, *self.study.limits)}
+        named = {objective.metric for objective in self.study.objectives}
+        named |= {limit.metric for limit in self.study.limits}
         return sorted(named & set(self.models))
 
     def predict(

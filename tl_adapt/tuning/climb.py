@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tl_adapt.space import Configuration, Space
 
 STEPS = (0.25, 0.1, 0.04, 0.015)  # of the unit cube, one after the other
-ROUNDS = 14
-LIVE = (6, 6, 4, 3, 3, 2, 2, 1)  # climbers that go on in each round, the last number in all others
+ROUNDS = 12
+LIVE = (6, 4, 3, 2, 2, 1)  # climbers that go on in each round, the last number in all others
 EVERY = 9  # values of a discrete parameter up to which a round tries each
 _TOGETHER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # moves that are tried together, if so many paid
 _LITTLE = 0.02  # gain, of the worth, from which on the next step is the smaller one

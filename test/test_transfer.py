@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tl_adapt.models import evidence
+from tl_adapt.models import evidence, source
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.transfer import TransferModel
 
@@ -48,6 +48,18 @@ def test_any_number_of_target_points_works(n):
     assert (std > 0).all()
     assert_allclose(sum(model.weights.values()), 1.0)
     assert model.chosen in model.weights
+
+
+@pytest.mark.parametrize('room', [2**22, 0])
+def test_points_that_are_remembered_are_predicted_alike(monkeypatch, room):
+    monkeypatch.setattr(source, '_KEPT', room)
+    X = np.random.default_rng(0).random((1500, DIM))
+    model, plain = (TransferModel().fit(SOURCE, sample(shifted_truth, 5, 1)) for _ in range(2))
+    model.latent(X, keep=True)
+    for one in (model, plain):
+        one.update(*sample(shifted_truth, 1, 7))
+    assert_array_equal(model.latent(X, keep=True), plain.latent(X))
+    assert len(model.sources[0]._kept) == (2 if room else 0)
 
 
 def test_without_target_points_the_source_is_copied():

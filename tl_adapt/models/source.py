@@ -90,8 +90,9 @@ class Source:
         seen = self._kept.get(key)
         if seen is None:
             seen = self._look(X)
-            self._room -= seen.V.nbytes + seen.features.nbytes + len(key)
-            if self._room >= 0:
+            size = seen.V.nbytes + seen.features.nbytes + len(key)
+            if size <= self._room:
+                self._room -= size
                 self._kept[key] = seen
         return seen
 

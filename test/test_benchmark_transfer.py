@@ -37,10 +37,10 @@ def plan(folder, **more):
 
 
 def measure_all(what):
-    runs.prepare_results(what.results)
+    runs.FORMAT.prepare(what.results)
     for key, cells in runs.missing(what).items():
         runs.measure(what, *key, cells)
-    return runs.current(runs.read_results(what.results))
+    return runs.current(runs.FORMAT.read(what.results))
 
 
 def test_ours_is_measured_and_only_once(folder):
@@ -58,7 +58,7 @@ def test_a_torn_line_is_measured_again(folder):
     rows = measure_all(what)
     whole = what.results.read_bytes()
     what.results.write_bytes(whole[:-60])
-    assert len(runs.read_results(what.results)) == len(rows) - 1
+    assert len(runs.FORMAT.read(what.results)) == len(rows) - 1
     assert len(measure_all(what)) == len(rows)
 
 
@@ -67,7 +67,7 @@ def test_rows_of_other_code_are_measured_again(folder):
     rows = measure_all(what)
     text = what.results.read_text().replace(runs.code('random'), 'older')
     what.results.write_text(text)
-    assert runs.current(runs.read_results(what.results)) == []
+    assert runs.current(runs.FORMAT.read(what.results)) == []
     assert len(measure_all(what)) == len(rows)
 
 

@@ -5,7 +5,8 @@ Make a study of a pair of tables, and let an ask/tell optimiser of the package t
 
 Options are where they are in the unit cube; one with few, evenly spaced values has these for
 choices, so that a place and its value are the same number in all models. The tables have no noise
-that a second look could average out: the study allows no repeats.
+that a second look could average out: the study allows no repeats. No row is known to be the
+default: a random one is, the first that the peers measure that begin by chance.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from tl_adapt.study import Study, study_from_dict
 CHOICES = 12  # values up to which an option is discrete
 
 
-def parameter(values: np.ndarray) -> dict[str, Any]:
+def parameter(values: np.ndarray, default: float) -> dict[str, Any]:
     """Return an option's part of a study, from all its values (n,) in both environments."""
     levels = np.unique(values)
     even = len(levels) <= CHOICES and np.allclose(levels, np.linspace(0.0, 1.0, len(levels)))
     if even and len(levels) > 1:
-        return {'type': 'double', 'choices': levels.tolist(), 'default': float(levels[0])}
-    return {'type': 'double', 'range': [0.0, 1.0], 'default': 0.0}
+        return {'type': 'double', 'choices': levels.tolist(), 'default': default}
+    return {'type': 'double', 'range': [0.0, 1.0], 'default': default}
 
 
 class Problem:
@@ -41,11 +42,13 @@ class Problem:
 
     def __init__(
         self, source: tuple[np.ndarray, Mapping[str, np.ndarray]],
-        target: tuple[np.ndarray, Mapping[str, np.ndarray]], budget: int, **tuning: Any,
+        target: tuple[np.ndarray, Mapping[str, np.ndarray]], budget: int, seed: int,
+        **tuning: Any,
     ) -> None:
         """Make the study; `tuning` are settings of its section of that name."""
         (Xs, self._source), (Xt, self._target) = source, target
-        self.study = study_of(Xs, Xt, list(self._target), budget, tuning)
+        start = np.random.default_rng([seed, 7]).permutation(len(Xt))[0]
+        self.study = study_of(np.vstack([Xs, Xt]), Xt[start], list(self._target), budget, tuning)
         space = self.study.space
         self.configurations = space.decode(Xt)
         self._sources = space.decode(Xs)
@@ -83,14 +86,15 @@ class Problem:
 
 
 def study_of(
-    Xs: np.ndarray, Xt: np.ndarray, metrics: list[str], budget: int, tuning: dict[str, Any]
+    X: np.ndarray, default: np.ndarray, metrics: list[str], budget: int, tuning: dict[str, Any]
 ) -> Study:
-    """Return the study of two tables."""
-    both = np.vstack([Xs, Xt])
+    """Return the study of tables with all these options (n, d) and defaults (d,)."""
     nothing = {'kind': 'command', 'command': ['true']}  # the tables are asked, not it
     return study_from_dict({
         'version': 1, 'name': 'table',
-        'parameters': {f'o{j}': parameter(both[:, j]) for j in range(both.shape[1])},
+        'parameters': {
+            f'o{j}': parameter(X[:, j], float(default[j])) for j in range(X.shape[1])
+        },
         'metrics': {name: {'direction': 'minimize', 'scale': 'log'} for name in metrics},
         'objectives': [{'metric': name} for name in metrics],
         'environments': {

@@ -117,7 +117,7 @@ def measure(plan: Plan, name: str, seed: int, methods: tuple[str, ...]) -> None:
     pair = load(plan.folder, name)
     known = split(pair, seed)[0][:SOURCE_ROWS]
     harness = transfer_peers.load_harness(plan.harness) if plan.peers else None
-    problem = Problem((pair.Xs, {'y': pair.ys}), (pair.Xt, {'y': pair.yt}), BUDGET)
+    problem = Problem((pair.Xs, {'y': pair.ys}), (pair.Xt, {'y': pair.yt}), BUDGET, seed)
     for method in methods:
         own = method not in plan.peers
         row = {**dict(zip(FORMAT.key, (name, SOURCE_ROWS, seed, method))), 'rows': '',

@@ -21,6 +21,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 
@@ -146,7 +147,8 @@ class Tuner:
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
         if self.method == 'random':
-            return self._best_measured(valid)
+            return best_measured(self.study, valid) or \
+                self._unproven('nothing valid was measured')
         if not self.model.ready:
             return self._unproven('no valid measurement to learn from')
         if not valid and self.target:
@@ -174,24 +176,6 @@ class Tuner:
             f'feasible with probability {sure:.2f}'
         )
         return Choice(dict(configurations[index]), mean, std, why)
-
-    def _best_measured(self, valid: Sequence[Measurement]) -> Choice:
-        """Return the best by what was measured alone, runs of one configuration averaged."""
-        groups: dict[str, list[Measurement]] = {}
-        for measurement in valid:
-            groups.setdefault(fingerprint(measurement.configuration), []).append(measurement)
-        ranked = []
-        for runs in groups.values():
-            values = [self.study.objective(run.metrics) for run in runs]
-            broken = sum(bool(self.study.broken_limits(run.metrics)) for run in runs)
-            spread = float(np.std(values, ddof=1)) / math.sqrt(len(runs)) if values[1:] else 0.0
-            ranked.append((2 * broken > len(runs), float(np.mean(values)), spread, runs[0]))
-        if not ranked:
-            return self._unproven('nothing valid was measured')
-        broken, mean, std, run = min(ranked, key=lambda entry: entry[:2])
-        limits = 'it breaks a limit, as all do' if broken else 'it keeps the limits'
-        why = f'the lowest measured objective {mean:.4g} of {len(ranked)} measured; {limits}'
-        return Choice(dict(run.configuration), mean, std, why)
 
     def _unproven(self, reason: str) -> Choice:
         """Return the choice where nothing tells for any."""

@@ -24,28 +24,32 @@ import transfer_peers
 from transfer_data import Pair
 
 ALONE = ('random', 'gp_ei', 'optuna_tpe', 'optuna_gp', 'smac3', 'botorch_nei')
-SLOW = ('botorch_mt_nei',)
-NEEDS = {'optuna_tpe': 'optuna', 'optuna_gp': 'optuna', 'smac3': 'smac'}
+SLOW = ('botorch_mt_nei', 'botorch_mt_nehvi')
+NEEDS = {'optuna': 'optuna', 'smac': 'smac'}  # the begin of a name -> its package
 # Few enough that a run takes minutes; in between, the multi-task model keeps its hyperparameters.
 REFIT = (2, 3, 5, 7, 10, 14, 20, 28)
 CHUNK = 500
 
 
-def names(path: Path, wanted: Iterable[str] = ()) -> tuple[str, ...]:
+def names(path: Path) -> tuple[str, ...]:
     """Return the names of the peers that can be run here; say so if there are none."""
     try:
         harness = transfer_peers.load_harness(path)
     except ImportError as error:
         print(f'the peers can not be run: {error}', file=sys.stderr)
         return ()
+    return there([*harness.OPT, *EXTRA])
+
+
+def there(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names whose packages are there; say which are not."""
     found = []
-    for name in (*harness.OPT, *EXTRA):
-        if wanted and name not in wanted:
-            continue
-        if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
-            print(f'{name} can not be run: there is no {NEEDS[name]}', file=sys.stderr)
-            continue
-        found.append(name)
+    for name in names:
+        package = next((p for begin, p in NEEDS.items() if name.startswith(begin)), 'numpy')
+        if importlib.util.find_spec(package) is None:
+            print(f'{name} can not be run: there is no {package}', file=sys.stderr)
+        else:
+            found.append(name)
     return tuple(found)
 
 

@@ -36,7 +36,7 @@ SMALL = study_of({
     'n': {'type': 'int', 'range': [0, 4], 'default': 0},
     'on': {'type': 'bool', 'default': False},
 }, ['n >= 1 or not on'])
-SMOOTH = study_of({name: NUMBER for name in 'abc'})
+SMOOTH = study_of(dict.fromkeys('abc', NUMBER))
 every = pytest.mark.parametrize('name', BASELINES)
 
 

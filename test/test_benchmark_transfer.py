@@ -1,6 +1,5 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-import json
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_pairs import write_pairs
 
 from tl_adapt.errors import InputError
 
@@ -20,15 +20,7 @@ import transfer_tables as tables  # noqa: E402
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    X = rng.integers(0, 2, (260, 4))
-    source = np.exp(X @ [1.0, 0.5, 0.0, -0.5] + 0.05 * rng.standard_normal(260))
-    lines = [','.join(map(str, (*x, y, 3 * y))) for x, y in zip(X, source)]
-    head = 'opt_a,opt_b,opt_c,opt_d,source,target'
-    (tmp_path / 'made.csv').write_text('\n'.join([head, *lines]) + '\n')
-    entry = {'name': 'made', 'files': ['made.csv'], 'same_configs': True}
-    (tmp_path / 'pairs.json').write_text(json.dumps([entry]))
-    return tmp_path
+    return write_pairs(tmp_path)
 
 
 def plan(folder, **more):

@@ -1,12 +1,17 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Say of what was measured whether it is within a limit; print it, and write it as JSON."""
+"""Judge what was measured by limits, print and write it, and end a benchmark."""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+from tl_adapt.errors import TlAdaptError
 
 
 def bar(text: str, value: float, limit: float, unit: str = '', *, least: bool = False) -> dict:
@@ -43,3 +48,12 @@ def write_json(path: Path, found: dict) -> None:
 def split_names(text: str) -> list[str]:
     """Return the words between commas."""
     return [word.strip() for word in text.split(',') if word.strip()]
+
+
+def end(main: Callable[[], int]) -> NoReturn:
+    """Run a benchmark and exit; a known problem is one line, without a trace."""
+    try:
+        sys.exit(main())
+    except TlAdaptError as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(problem.exit_code)

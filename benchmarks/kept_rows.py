@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tl_adapt.progress import Progress
 
@@ -117,15 +118,16 @@ def one_line(error: Exception) -> str:
 
 # ------------------------------------------------------------------------------- processes
 def in_processes(
-    label: str, tasks: dict[tuple, int], measure: Callable[..., None], arguments: Callable,
-    workers: int,
+    label: str, form: Format, plan: Any, todo: dict[tuple, Any], steps: dict[tuple, int],
+    measure: Callable[..., None], workers: int,
 ) -> None:
     """
-    Call measure(*arguments(key)) for each key of `tasks` (key -> steps) in processes.
+    Call measure(plan, *key, todo[key]) for each key (name, seed), which is so many steps.
 
-    What is finished survives ctrl-C, as each task keeps its own rows.
+    Each adds its own rows to `plan.results`, so that what is finished survives ctrl-C.
     """
-    if not tasks:
+    form.prepare(plan.results)
+    if not todo:
         return
     # Not forked: the peers' libraries have threads that a fork would lose.
     pool = ProcessPoolExecutor(
@@ -133,11 +135,11 @@ def in_processes(
         initargs=(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        with Progress(label, sum(tasks.values())) as progress:
-            futures = {pool.submit(measure, *arguments(key)): key for key in tasks}
+        with Progress(label, sum(steps.values())) as progress:
+            futures = {pool.submit(measure, plan, *key, todo[key]): key for key in todo}
             for future in as_completed(futures):
                 future.result()
                 key = futures[future]
-                progress.advance(f'{key[0]}, seed {key[1]}', tasks[key])
+                progress.advance(f'{key[0]}, seed {key[1]}', steps[key])
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

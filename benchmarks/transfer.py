@@ -26,10 +26,10 @@ import transfer_peers  # noqa: E402
 import transfer_runs  # noqa: E402
 import transfer_speed  # noqa: E402
 import transfer_tables as tables  # noqa: E402
-from bars import bar, show_bars, split_names, write_json  # noqa: E402
+from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
 from transfer_data import descriptions  # noqa: E402
 
-from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
+from tl_adapt.errors import InputError  # noqa: E402
 
 PARTS = ('error', 'active', *transfer_speed.PARTS, 'similarity')
 
@@ -187,8 +187,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except TlAdaptError as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(problem.exit_code)
+    end(main)

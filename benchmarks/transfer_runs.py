@@ -181,9 +181,6 @@ def measure(plan: Plan, name: str, seed: int, cells: list) -> None:
 
 def run(plan: Plan, workers: int) -> None:
     """Measure what is missing in processes of their own; what is finished survives ctrl-C."""
-    FORMAT.prepare(plan.results)
     todo = missing(plan)
     steps = {key: sum(len(methods) for *_, methods in cells) for key, cells in todo.items()}
-    in_processes(
-        'predictions', steps, measure, lambda key: (plan, *key, todo[key]), workers
-    )
+    in_processes('predictions', FORMAT, plan, todo, steps, measure, workers)

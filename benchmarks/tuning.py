@@ -31,10 +31,10 @@ import tuning_peers as peers  # noqa: E402
 import tuning_runs as runs  # noqa: E402
 import tuning_speed  # noqa: E402
 import tuning_tables as tables  # noqa: E402
-from bars import bar, show_bars, split_names, write_json  # noqa: E402
+from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
 from transfer_data import descriptions, load  # noqa: E402
 
-from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
+from tl_adapt.errors import InputError  # noqa: E402
 
 PARTS = ('source', 'alone', 'front', 'speed')
 FRONT = 'husky_tb3_energy+husky_tb3_time'
@@ -190,8 +190,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except TlAdaptError as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(problem.exit_code)
+    end(main)

@@ -171,7 +171,6 @@ def measure(plan: Plan, name: str, seed: int, methods: tuple[str, ...]) -> None:
 
 def run(plan: Plan, workers: int) -> None:
     """Measure what is missing in processes of their own; what is finished survives ctrl-C."""
-    FORMAT.prepare(plan.results)
     todo = missing(plan)
     steps = {key: len(methods) for key, methods in todo.items()}
-    in_processes('tuning', steps, measure, lambda key: (plan, *key, todo[key]), workers)
+    in_processes('tuning', FORMAT, plan, todo, steps, measure, workers)

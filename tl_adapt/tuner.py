@@ -29,6 +29,7 @@ from tl_adapt.tuning.search import ANCHORS, Rank, Search
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
+INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
@@ -199,8 +200,8 @@ class Tuner:
         """
         if self.source:
             return 0
-        total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
-        return max(2, min(total // 2, self.space.dim + 1))
+        total = min(self.budget or 2 * INITIAL, self.study.budget.target)
+        return max(2, min(total // 2, INITIAL))
 
     def _next(self) -> Proposal:
         """Return the next run, computed once."""

@@ -92,7 +92,7 @@ def test_all_rows_and_then_an_end():
         tuner = Tuner(STUDY, budget=9, candidates=[*rows, *rows], **options)
         asked = []
         while tuner.should_stop() is None:
-            asked += tuner.ask()
+            asked += [proposal.configuration for proposal in tuner.ask()]
             tuner.tell(environment.measure(asked[-1], len(asked)))
         assert 'all 4 configurations' in tuner.should_stop() or 'improv' in tuner.should_stop()
         assert len({fingerprint(c) for c in asked}) == len(asked)
@@ -101,8 +101,9 @@ def test_all_rows_and_then_an_end():
 
 def test_the_default_comes_first_where_it_is_a_row():
     rows = STUDY.space.sample(5, seed=1)
-    assert Tuner(STUDY, candidates=rows).ask()[0] in rows
-    assert Tuner(STUDY, candidates=[*rows, STUDY.space.default()]).ask() == [STUDY.space.default()]
+    assert Tuner(STUDY, candidates=rows).ask()[0].configuration in rows
+    default = STUDY.space.default()
+    assert Tuner(STUDY, candidates=[*rows, default]).ask()[0].configuration == default
 
 
 def test_only_rows_are_chosen():
@@ -142,7 +143,7 @@ def test_what_is_no_candidate_is_refused():
 def test_only_environments_with_a_list_have_candidates(study):
     assert candidates_of(AnalyticEnvironment(STUDY, 'target')) is None
     assert len(candidates_of(make_environment(study, 'new'))) == 60
-    assert make_tuner(STUDY, 'transfer', (), 3, 1).candidates is None
+    assert make_tuner(STUDY, 'transfer', (), 3, 1).search.among is None
 
 
 def test_a_large_table_is_no_burden():
@@ -159,7 +160,7 @@ def test_a_large_table_is_no_burden():
     tuner = Tuner(study, candidates=rows, budget=8)
     for index in range(6):
         begin = time.process_time()
-        configuration = tuner.ask()[0]
+        configuration = tuner.ask()[0].configuration
         assert time.process_time() - begin < 1.0 or index < 2  # imports
         cost = float(np.sum(study.space.encode([configuration])))
         tuner.tell(Measurement('t', configuration, index, {'cost': cost}))

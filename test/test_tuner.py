@@ -7,7 +7,6 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from tl_adapt import acquisition
-from tl_adapt import tuner as tuner_module
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.command import CommandEnvironment
 from tl_adapt.errors import InputError
@@ -15,13 +14,14 @@ from tl_adapt.models.model_set import Assessment
 from tl_adapt.study import study_from_dict
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning import search
 
 STUDY = analytic_study()
 
 
 @pytest.fixture(autouse=True)
 def small_pool(monkeypatch):
-    monkeypatch.setattr(tuner_module, 'POOL', 1024)
+    monkeypatch.setattr(search, 'POOL', 1024)
 
 
 def source_runs(relation='shifted', variant=0, n=48):
@@ -36,7 +36,7 @@ def target_of(relation='shifted', variant=0):
 
 def tune(tuner, environment):
     while tuner.should_stop() is None:
-        tuner.tell(environment.measure(tuner.ask()[0], 1000 + len(tuner.target)))
+        tuner.tell(environment.measure(tuner.ask()[0].configuration, 1000 + len(tuner.target)))
     return tuner
 
 
@@ -94,7 +94,7 @@ def test_a_longer_run_begins_like_the_studys_own():
     environment = target_of()
     own, longer = (Tuner(STUDY, seed=4, budget=budget) for budget in (8, 24))
     for number in range(6):
-        asked, same = own.ask()[0], longer.ask()[0]
+        asked, same = own.ask()[0].configuration, longer.ask()[0].configuration
         assert asked == same
         for tuner in (own, longer):
             tuner.tell(environment.measure(asked, number))
@@ -106,19 +106,20 @@ def test_it_resumes_from_measurements_that_were_told(source):
     again = Tuner(STUDY, source=source, seed=4, budget=4)
     for measurement in first.target[:3]:
         again.tell(measurement)
-    assert again.ask()[0] == first.target[3].configuration
+    assert again.ask()[0].configuration == first.target[3].configuration
 
 
 def test_pending_configurations_are_not_asked_again(source):
     environment = target_of()
     tuner = Tuner(STUDY, source=source, seed=1)
-    asked = tuner.ask(4)
+    proposals = tuner.ask(4)
+    asked = [proposal.configuration for proposal in proposals]
     assert len({str(c) for c in asked}) == 4
-    assert tuner.pending == asked
+    assert tuner.pending == proposals
     for configuration in reversed(asked):
         tuner.tell(environment.measure(configuration, 1))
     assert tuner.pending == []
-    assert tuner.ask()[0] not in asked
+    assert tuner.ask()[0].configuration not in asked
     for configuration in asked:
         assert STUDY.space.contains(configuration)
 
@@ -126,7 +127,7 @@ def test_pending_configurations_are_not_asked_again(source):
 def test_without_transfer_it_starts_from_the_default():
     tuner = Tuner(STUDY, source=source_runs(), transfer=False, seed=1)
     assert tuner.source == []
-    asked = tuner.ask(3)
+    asked = [proposal.configuration for proposal in tuner.ask(3)]
     assert asked[0] == STUDY.space.default()
     assert len({str(c) for c in asked}) == 3
 
@@ -147,7 +148,7 @@ def test_only_failures_do_not_stop_it(source):
     for options in ({'source': source}, {'transfer': False}, {'method': 'random'}):
         tuner = Tuner(STUDY, seed=1, budget=5, **options)
         for _ in range(5):
-            measurement = environment.measure(tuner.ask()[0], 1)
+            measurement = environment.measure(tuner.ask()[0].configuration, 1)
             measurement.valid, measurement.reason = False, 'collision'
             tuner.tell(measurement)
         assert STUDY.space.contains(tuner.best().configuration)
@@ -191,12 +192,12 @@ def test_it_stops_and_says_why():
         reasons.append(tuner.should_stop())
         if reasons[-1]:
             break
-        configuration = tuner.ask()[0]
+        configuration = tuner.ask()[0].configuration
         cost = 1.0 + configuration['b'] + 2 * configuration['a']
         tuner.tell(Measurement('t', configuration, i, {'cost': cost}))
     assert 'expected improvement' in reasons[-1] or 'all 6 configurations' in reasons[-1]
     assert tuner.best().configuration == {'a': False, 'b': 0}
-    assert tuner.ask()[0] in small.space.enumerate()
+    assert tuner.ask()[0].configuration in small.space.enumerate()
 
 
 def test_bad_input_is_refused(source):

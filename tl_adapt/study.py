@@ -29,6 +29,7 @@ from tl_adapt.study_parts import (
     Pose,
     Seeds,
     ServiceCall,
+    Tuning,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     'Seeds',
     'ServiceCall',
     'Study',
+    'Tuning',
     'load_study',
     'shipped_file',
     'study_from_dict',
@@ -69,6 +71,7 @@ class Study:
     mission: Mission | None
     environments: Mapping[str, EnvironmentSpec]
     budget: Budget
+    tuning: Tuning
     seeds: Seeds
     adaptation: Mapping[str, Any]
     digest: str
@@ -162,6 +165,7 @@ def _build(own: Mapping[str, Any], path: Path) -> Study:
         mission = study_rules.build_mission(data)
         environments = study_rules.build_environments(data, space, metrics)
         adaptation = study_rules.build_adaptation(data, environments)
+        tuning = study_rules.build_tuning(data, objectives, environments)
         seeds = study_rules.build_seeds(data)
     except InputError as error:
         raise error.at(file=sources.named(error.key)) from None
@@ -175,6 +179,7 @@ def _build(own: Mapping[str, Any], path: Path) -> Study:
         mission=mission,
         environments=environments,
         budget=Budget(**data.get('budget', {})),
+        tuning=tuning,
         seeds=seeds,
         adaptation=adaptation,
         digest=_digest(data),

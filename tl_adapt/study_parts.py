@@ -154,11 +154,36 @@ class EnvironmentSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """Count the measurements that may be taken: configurations, and runs per final comparison."""
+    """
+    Count the measurements that may be taken: configurations, and runs per final comparison.
+
+    `cost`, in cost units, and `time`, wall time [s], bound what tuning may spend besides.
+    """
 
     source: int = 48
     target: int = 8
     evaluation: int = 20
+    cost: float | None = None
+    time: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """
+    Say how target measurements are chosen.
+
+    `goal` 'sum' is the weighted sum of the objectives, 'front' all that none other beats in each.
+    With `safe` no run is proposed on the target that breaks a limit or fails with a probability
+    above `risk`. `repeats` allows runs of what is measured already, `simulate` further runs of
+    the source. Tuning ends below `minimum_gain`, as a share of the objective.
+    """
+
+    goal: str = 'sum'
+    safe: bool = False
+    risk: float = 0.1
+    repeats: bool = True
+    simulate: bool = False
+    minimum_gain: float = 0.001
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import contextlib
 import keyword
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tl_adapt import study_parts as parts
@@ -337,6 +337,21 @@ def build_adaptation(
         targets = [e.name for e in environments.values() if e.role == 'target']
         result['environment'] = targets[0] if targets else None
     return result
+
+
+def build_tuning(
+    data: Mapping[str, Any], objectives: Sequence[parts.Objective],
+    environments: Mapping[str, parts.EnvironmentSpec],
+) -> parts.Tuning:
+    """Return how a study's content wants target measurements to be chosen."""
+    tuning = parts.Tuning(**data.get('tuning', {}))
+    if tuning.goal == 'front' and not 2 <= len(objectives) <= 3:
+        rule = 'front needs 2 or 3 objectives'
+        raise InputError(rule, key='tuning.goal', value=[one.metric for one in objectives])
+    if tuning.simulate and all(spec.role != 'source' for spec in environments.values()):
+        raise InputError('needs an environment with the role source', key='tuning.simulate',
+                         value=True)
+    return tuning
 
 
 def build_seeds(data: Mapping[str, Any]) -> parts.Seeds:

@@ -18,7 +18,8 @@ from tl_adapt.keeper import Keeper
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
-from tl_adapt.tuner import Choice, Tuner
+from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.proposal import Choice
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -157,7 +158,7 @@ def run_transfer(
             stopped = reason
             break
         index = len(measurements)
-        configuration = tuner.ask()[0]
+        configuration = tuner.ask()[0].configuration
         if confirm is not None and not confirm(index, configuration):
             stopped = 'the operator ended it'
             break

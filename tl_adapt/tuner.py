@@ -9,7 +9,6 @@ measurement is the transferred model's best guess; then constrained expected imp
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,33 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tl_adapt import acquisition
-from tl_adapt.designs import Candidates, fingerprint
+from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.proposal import Choice, Proposal
+from tl_adapt.tuning.search import ANCHORS, Rank, Search
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
-POOL = 4096  # configurations of the design that each choice considers
-ANCHORS = 6  # the best of them, whose neighbours are considered too
-NEIGHBOURS = 64  # around each anchor
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
-GAIN = 1e-3  # of the incumbent: expected improvement below which no more is measured
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """
-    Hold the configuration to use, the objective expected of it, and why it was chosen.
-
-    `std` is the uncertainty of `mean`; 0 where no model judges it.
-    """
-
-    configuration: Configuration
-    mean: float
-    std: float
-    why: str
 
 
 class Tuner:
@@ -84,13 +68,13 @@ class Tuner:
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.source = list(source) if transfer and method == 'model' else []
-        self.candidates = None if candidates is None else Candidates(self.space, candidates)
+        self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
-        self.pending: list[Configuration] = []
+        self.pending: list[Proposal] = []
+        self.spent = 0.0
         self._model = ModelSet(study, seed=seed)
         self._stale = True
-        self._pool: tuple[list[Configuration], np.ndarray] | None = None
-        self._proposal: tuple[Configuration, float | None] | None = None
+        self._proposal: Proposal | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -102,26 +86,34 @@ class Tuner:
 
     def tell(self, measurement: Measurement) -> None:
         """
-        Take note of a target measurement, asked for or not, in any order.
+        Take note of a measurement, asked for or not, in any order.
 
-        Raises InputError if its configuration is outside of the study's space.
+        It is one of the target, unless the study lets the tuner simulate (`tuning.simulate`) and
+        it comes from the source. Raises InputError if its configuration is outside of the study's
+        space.
         """
         configuration = self.space.validate(measurement.configuration)
+        simulated = self._simulated(measurement.environment)
         for pending in self.pending:
-            if pending == configuration:
+            if pending.configuration == configuration \
+                    and self._simulated(pending.environment) == simulated:
                 self.pending.remove(pending)
                 break
-        self.target.append(measurement)
+        (self.source if simulated else self.target).append(measurement)
+        self.spent += measurement.cost
         self._stale, self._proposal = True, None
 
-    def ask(self, n: int = 1) -> list[Configuration]:
-        """Return the n next configurations to measure; they count as pending until told."""
+    def _simulated(self, environment: str) -> bool:
+        return self.study.tuning.simulate and environment == self.study.source.name
+
+    def ask(self, n: int = 1) -> list[Proposal]:
+        """Return the n next runs to measure; they count as pending until told."""
         asked = []
         for _ in range(n):
-            configuration, _worth = self._next()
-            self.pending.append(configuration)
+            proposal = self._next()
+            self.pending.append(proposal)
             self._proposal = None
-            asked.append(dict(configuration))
+            asked.append(proposal)
         return asked
 
     def should_stop(self) -> str | None:
@@ -129,7 +121,7 @@ class Tuner:
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
-        size = self.space.size if self.candidates is None else len(self.candidates)
+        size = self.search.size
         if size is not None and n >= size and len(self._seen()) >= size:
             return f'all {size} configurations are measured'
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
@@ -137,11 +129,11 @@ class Tuner:
         if not self.model.ready:
             return None
         best = self._incumbent(self.model)
-        _configuration, worth = self._next()
-        if best is None or worth is None or worth >= GAIN * max(abs(best), 1e-9):
+        worth, gain = self._next().worth, self.study.tuning.minimum_gain
+        if best is None or worth is None or worth >= gain * max(abs(best), 1e-9):
             return None
         return (
-            f'the expected improvement {worth:.2g} is below {100 * GAIN:.2g} % of the '
+            f'the expected improvement {worth:.2g} is below {100 * gain:.2g} % of the '
             f'objective {best:.4g}'
         )
 
@@ -152,7 +144,7 @@ class Tuner:
         That is the measured one with the lowest posterior mean, where the risk of breaking a
         limit counts, unless the model is sure of a better one that was not measured.
         """
-        valid = [m for m in self.target if m.valid and self._possible(m.configuration)]
+        valid = [m for m in self.target if m.valid and m.configuration in self.search]
         if self.method == 'random':
             return self._best_measured(valid)
         if not self.model.ready:
@@ -201,25 +193,15 @@ class Tuner:
         why = f'the lowest measured objective {mean:.4g} of {len(ranked)} measured; {limits}'
         return Choice(dict(run.configuration), mean, std, why)
 
-    def _possible(self, configuration: Configuration) -> bool:
-        return self.candidates is None or self.space.validate(configuration) in self.candidates
-
-    def _start(self) -> Configuration:
-        """Return what to measure first where nothing is known: the default if it can be."""
-        default = self.space.default()
-        if self.candidates is None or default in self.candidates:
-            return default
-        return self.candidates.sample(1, seed=self.seed)[0]
-
     def _unproven(self, reason: str) -> Choice:
         """Return the choice where nothing tells for any."""
-        start = self._start()
+        start = self.search.start()
         name = 'the default configuration' if start == self.space.default() else 'a first guess'
         return Choice(start, math.nan, 0.0, f'{name}: {reason}')
 
     def _best_unmeasured(self) -> tuple[Choice, float]:
         """Return the model's best guess in the whole space, and its probability to be feasible."""
-        configurations, found = self._candidates(self.model, None)
+        configurations, found = self._look(self.model, _promise)
         index = acquisition.predicted_best(found.mean, found.feasible)
         mean, std = float(found.mean[index]), float(found.std[index])
         feasible = float(found.feasible[index])
@@ -241,108 +223,90 @@ class Tuner:
         total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
         return max(2, min(total // 2, self.space.dim + 1))
 
-    def _next(self) -> tuple[Configuration, float | None]:
-        """Return the next configuration and its expected improvement where one was computed."""
+    def _next(self) -> Proposal:
+        """Return the next run, computed once."""
         if self._proposal is None:
             self._proposal = self._propose()
         return self._proposal
 
-    def _propose(self) -> tuple[Configuration, float | None]:
+    def _propose(self) -> Proposal:
         index = len(self.target) + len(self.pending)
         if self.method == 'random':
-            return self._unseen('random', index), None
+            return self._by_design('random', index)
         if not self.source and index == 0:
-            return self._start(), None
+            return self._proposed(self.search.start(), None, 'where nothing is known')
         if index < self._initial() or not self.model.ready:
-            return self._unseen('sobol', index), None
+            return self._by_design('sobol', index)
         model = self._with_pending()
         if index == 0:
-            configurations, found = self._candidates(model, None)
+            configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
-            return dict(configurations[chosen]), None
+            return self._proposed(configurations[chosen], None, 'the predicted best')
         best = self._incumbent(model)
-        configurations, found = self._candidates(model, best, explore=True)
-        worth = acquisition.constrained_improvement(
-            found.terms, found.mean, found.feasible, best
-        )
+
+        def worth_of(found: Assessment) -> Array:
+            return acquisition.constrained_improvement(
+                found.terms, found.mean, found.feasible, best
+            )
+
+        configurations, found = self._look(model, worth_of)
+        worth = worth_of(found)
         seen = self._seen()
         order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
-        return dict(configurations[chosen]), None if best is None else float(worth[chosen])
+        if best is None:
+            return self._proposed(configurations[chosen], None, 'the most likely to be feasible')
+        return self._proposed(
+            configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
+        )
+
+    def _proposed(
+        self, configuration: Configuration, worth: float | None, why: str
+    ) -> Proposal:
+        target = self.study.target
+        return Proposal(dict(configuration), target.name, worth, target.cost, why)
+
+    def _by_design(self, method: str, index: int) -> Proposal:
+        """Return the first configuration of a design that is not yet measured or pending."""
+        why = 'by chance' if method == 'random' else 'to cover the space'
+        return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
 
     def _seen(self) -> set[str]:
         """Return the fingerprints of what is measured or pending."""
         told = [self.space.validate(m.configuration) for m in self.target]
-        return {fingerprint(c) for c in [*told, *self.pending]}
-
-    def _unseen(self, method: str, index: int) -> Configuration:
-        """Return the first configuration of a design that is not yet measured or pending."""
-        seen = self._seen()
-        among = self.space if self.candidates is None else self.candidates
-        design = among.sample(index + len(seen) + 8, seed=self.seed, method=method)
-        return next((c for c in design if fingerprint(c) not in seen), design[0])
+        return {fingerprint(c) for c in [*told, *(p.configuration for p in self.pending)]}
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
         if not self.pending:
             return self.model
-        predicted = self.model.predict(self.pending)
+        predicted = self.model.predict([pending.configuration for pending in self.pending])
         fantasies = [
             Measurement(
-                environment='', configuration=dict(configuration), seed=0,
+                environment='', configuration=dict(pending.configuration), seed=0,
                 metrics={name: float(mean[i]) for name, mean in predicted.mean.items()},
             )
-            for i, configuration in enumerate(self.pending)
+            for i, pending in enumerate(self.pending)
         ]
         return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
 
     def _incumbent(self, model: ModelSet) -> float | None:
         """Return the objective's posterior mean of the best feasible target configuration."""
-        runs = [*(m.configuration for m in self.target if m.valid), *self.pending]
+        runs = [m.configuration for m in self.target if m.valid]
+        runs += [pending.configuration for pending in self.pending]
         if not runs:
             return None
         found = model.assess(self.space.encode(runs))
         index = acquisition.incumbent(found.mean, found.feasible)
         return None if index is None else float(found.mean[index])
 
-    def _candidates(
-        self, model: ModelSet, best: float | None, *, explore: bool = False
-    ) -> tuple[list[Configuration], Assessment]:
-        """
-        Return configurations worth considering and what the model says of them.
-
-        A design over the whole space, then twice the neighbours of the best, by expected
-        improvement (`explore`) or by predicted objective. Where there are candidates: all.
-        """
-        if self.candidates is not None:
-            return self.candidates.configurations, model.assess(self.candidates.places)
-        if self._pool is None:
-            pool = self.space.sample(POOL, seed=self.seed, method='sobol')
-            pool = list({fingerprint(c): c for c in pool}.values())
-            self._pool = pool, self.space.encode(pool)
-        rng = np.random.default_rng([self.seed, len(self.target), len(self.pending)])
-        configurations, X = list(self._pool[0]), self._pool[1]
+    def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
+        """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        known.append(self.space.default())
-        X = np.vstack([X, self.space.encode(known)])
-        configurations += known
-        found = model.assess(X)
-        for step in (0.15, 0.05):
-            anchors = self._anchors(found, best, explore)
-            near = [
-                neighbour
-                for anchor in anchors
-                for neighbour in self.space.neighbours(
-                    configurations[anchor], rng, NEIGHBOURS, step
-                )
-            ]
-            if near:
-                configurations += near
-                found = found.joined(model.assess(self.space.encode(near)))
-        return configurations, found
+        return self.search.look(model, rank, known, (len(self.target), len(self.pending)))
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""
@@ -358,13 +322,8 @@ class Tuner:
             good += usable[:ANCHORS]
         return good
 
-    def _anchors(self, found: Assessment, best: float | None, explore: bool) -> np.ndarray:
-        """Return the indices of those whose neighbours are worth a look."""
-        if explore:
-            worth = acquisition.constrained_improvement(
-                found.terms, found.mean, found.feasible, best
-            )
-            return np.argsort(-worth, kind='stable')[:ANCHORS]
-        enough = found.feasible >= min(0.8, 0.95 * float(found.feasible.max()))
-        ranked = np.where(enough, found.mean, np.inf)
-        return np.argsort(ranked, kind='stable')[:ANCHORS]
+
+def _promise(found: Assessment) -> Array:
+    """Rank by the predicted objective those that are likely to be feasible."""
+    enough = found.feasible >= min(0.8, 0.95 * float(found.feasible.max()))
+    return np.where(enough, -found.mean, -np.inf)

@@ -81,7 +81,7 @@ class ModelPlanner:
         try:
             # What was asked for counts as pending, so that each turn gives another one.
             for _ in range(len(avoid) + 1):
-                candidate = tuner.ask()[0]
+                candidate = tuner.ask()[0].configuration
                 if candidate not in avoid:
                     return Choice(candidate, why='the largest expected improvement')
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:

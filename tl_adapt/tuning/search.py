@@ -1,0 +1,108 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for where a tuner looks: all of a small space, or a design and what is near the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from tl_adapt.designs import ENUMERABLE, Candidates, fingerprint
+from tl_adapt.models.kernel import Array
+from tl_adapt.models.model_set import Assessment, ModelSet
+from tl_adapt.space import Configuration, Space
+
+POOL = 4096  # configurations of the design that each choice considers
+ANCHORS = 6  # the best of them, whose neighbours are considered too
+NEIGHBOURS = 64  # around each anchor
+STEPS = (0.15, 0.05)  # standard deviations of the neighbours' steps, one round after the other
+
+#: Says of assessed configurations (n,) how much each is worth; more is better.
+Rank = Callable[[Assessment], Array]
+
+
+class Search:
+    """
+    Look for configurations that are worth measuring or using.
+
+    `candidates` are the only ones that can be measured (None: the whole space, which is listed if
+    it has no more than POOL configurations).
+    """
+
+    def __init__(
+        self, space: Space, seed: int, candidates: Sequence[Configuration] | None = None
+    ) -> None:
+        """
+        Keep where to look.
+
+        Raises ValueError for an empty list, InputError for a candidate outside of the space.
+        """
+        self.space = space
+        self.seed = seed
+        self.among: Candidates | None = None
+        if candidates is not None:
+            self.among = Candidates(space, candidates)
+        elif space.combinations is not None and space.combinations <= ENUMERABLE \
+                and (space.size or 0) <= POOL:
+            self.among = Candidates(space, space.enumerate())
+        self._pool: tuple[list[Configuration], Array] | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Return how many configurations there are, None if they are endless."""
+        return self.space.size if self.among is None else len(self.among)
+
+    def __contains__(self, configuration: Configuration) -> bool:
+        return self.among is None or self.space.validate(configuration) in self.among
+
+    def start(self) -> Configuration:
+        """Return what to measure first where nothing is known: the default if it can be."""
+        default = self.space.default()
+        if default in self:
+            return default
+        return self.design('sobol', 1)[0]
+
+    def design(self, method: str, n: int) -> list[Configuration]:
+        """Return up to n configurations of a design; a longer one begins with the shorter."""
+        among = self.space if self.among is None else self.among
+        return among.sample(n, seed=self.seed, method=method)
+
+    def unseen(self, method: str, index: int, seen: set[str]) -> Configuration:
+        """Return the first configuration of a design whose fingerprint is not in `seen`."""
+        design = self.design(method, index + len(seen) + 8)
+        return next((c for c in design if fingerprint(c) not in seen), design[0])
+
+    def look(
+        self, model: ModelSet, rank: Rank, known: Iterable[Configuration],
+        numbers: tuple[int, ...],
+    ) -> tuple[list[Configuration], Assessment]:
+        """
+        Return configurations worth considering and what the model says of them.
+
+        A design over the whole space with what is `known` to be good, then twice the neighbours
+        of those that rank highest. Where the configurations are listed: all. `numbers` seed
+        the neighbours' steps.
+        """
+        if self.among is not None:
+            return self.among.configurations, model.assess(self.among.places)
+        if self._pool is None:
+            pool = list({fingerprint(c): c for c in self.design('sobol', POOL)}.values())
+            self._pool = pool, self.space.encode(pool)
+        rng = np.random.default_rng([self.seed, *numbers])
+        known = [*known, self.space.default()]
+        configurations = [*self._pool[0], *known]
+        found = model.assess(np.vstack([self._pool[1], self.space.encode(known)]))
+        for step in STEPS:
+            anchors = np.argsort(-rank(found), kind='stable')[:ANCHORS]
+            near = [
+                neighbour
+                for anchor in anchors.tolist()
+                for neighbour in self.space.neighbours(
+                    configurations[anchor], rng, NEIGHBOURS, step
+                )
+            ]
+            if near:
+                configurations += near
+                found = found.joined(model.assess(self.space.encode(near)))
+        return configurations, found

@@ -23,7 +23,7 @@ from tl_adapt.study import load_study
 
 FILE = Path(__file__).parent / 'data' / 'replicated_missions.csv'
 DESIGN = 20260  # seed of the design
-REPEATS = {'source': 2, 'target': 10}
+REPEATS = {'source': 2, 'target': 8}
 
 
 def design(space, n):

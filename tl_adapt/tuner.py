@@ -18,9 +18,11 @@ import numpy as np
 from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning import repeats, safety
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 
@@ -56,10 +58,12 @@ class Tuner:
         Keep the settings.
 
         Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
-        a candidate outside of the study's space.
+        a candidate outside of the study's space, and for random choices in a study that is safe.
         """
         if method not in ('model', 'random'):
             raise ValueError(f"method must be 'model' or 'random', got {method!r}")
+        if method == 'random' and study.tuning.safe:
+            raise InputError('random choices are not safe', key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
         self.method = method
@@ -74,7 +78,7 @@ class Tuner:
         self.spent = 0.0
         self._model = ModelSet(study, seed=seed)
         self._stale = True
-        self._proposal: Proposal | None = None
+        self._proposal: Proposal | str | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -107,10 +111,16 @@ class Tuner:
         return self.study.tuning.simulate and environment == self.study.source.name
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Return the n next runs to measure; they count as pending until told."""
+        """
+        Return the n next runs to measure; they count as pending until told.
+
+        Raises InputError where the study wants safe runs and none is.
+        """
         asked = []
         for _ in range(n):
             proposal = self._next()
+            if isinstance(proposal, str):
+                raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
             self.pending.append(proposal)
             self._proposal = None
             asked.append(proposal)
@@ -124,12 +134,15 @@ class Tuner:
         size = self.search.size
         if size is not None and n >= size and len(self._seen()) >= size:
             return f'all {size} configurations are measured'
+        if self.study.tuning.safe and isinstance(refused := self._next(), str):
+            return refused
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
             return None
         if not self.model.ready:
             return None
         best = self._incumbent(self.model)
-        worth, gain = self._next().worth, self.study.tuning.minimum_gain
+        proposal, gain = self._next(), self.study.tuning.minimum_gain
+        worth = None if isinstance(proposal, str) else proposal.worth
         if best is None or worth is None or worth >= gain * max(abs(best), 1e-9):
             return None
         return (
@@ -158,6 +171,12 @@ class Tuner:
         configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
                               .values())
         found = self.model.assess(self.space.encode(configurations))
+        if self.study.tuning.safe:
+            # What was run safely is the only thing to rely on, and all of it where none was.
+            safe = np.flatnonzero(self._safe(found))
+            if len(safe):
+                found = found.at(safe)
+                configurations = [configurations[index] for index in safe]
         index = acquisition.lowest_loss(found.mean, found.feasible)
         reason = 'the lowest expected loss'
         if found.feasible.max() < acquisition.FEASIBLE:
@@ -166,7 +185,7 @@ class Tuner:
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
-        better = choice.mean + 2.0 * choice.std < mean - std
+        better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
         if feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
@@ -223,19 +242,24 @@ class Tuner:
         total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
         return max(2, min(total // 2, self.space.dim + 1))
 
-    def _next(self) -> Proposal:
-        """Return the next run, computed once."""
+    def _next(self) -> Proposal | str:
+        """Return the next run, or why none is safe, computed once."""
         if self._proposal is None:
             self._proposal = self._propose()
         return self._proposal
 
-    def _propose(self) -> Proposal:
+    def _propose(self) -> Proposal | str:
         index = len(self.target) + len(self.pending)
+        careful = self.study.tuning.safe
+        if careful and not self.target:
+            return self._proposed(self.search.start(), None, 'to begin with what is known')
         if self.method == 'random':
             return self._by_design('random', index)
         if not self.source and index == 0:
             return self._proposed(self.search.start(), None, 'where nothing is known')
-        if index < self._initial() or not self.model.ready:
+        if not self.model.ready and careful:
+            return 'nothing is known to be safe: no valid run to learn from'
+        if (index < self._initial() and not careful) or not self.model.ready:
             return self._by_design('sobol', index)
         model = self._with_pending()
         if index == 0:
@@ -245,9 +269,10 @@ class Tuner:
         best = self._incumbent(model)
 
         def worth_of(found: Assessment) -> Array:
-            return acquisition.constrained_improvement(
-                found.terms, found.mean, found.feasible, best
+            worth = acquisition.constrained_improvement(
+                repeats.told(found), found.mean, found.feasible, best
             )
+            return np.where(self._safe(found), worth, -np.inf) if careful else worth
 
         configurations, found = self._look(model, worth_of)
         worth = worth_of(found)
@@ -257,11 +282,61 @@ class Tuner:
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
+        if careful and not self._is_safe(configurations[chosen]):
+            return self._safest_again()
         if best is None:
             return self._proposed(configurations[chosen], None, 'the most likely to be feasible')
+        if self.study.tuning.repeats:
+            again = self._again(model)
+            if again is not None and (again.worth or 0.0) > worth[chosen]:
+                return again
         return self._proposed(
             configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
         )
+
+    def _measured(self, model: ModelSet) -> tuple[list[Configuration], list[int], Assessment]:
+        """Return what was run validly on the target, how often, and what the model says of it."""
+        runs: dict[str, list[Configuration]] = {}
+        for measurement in self.target:
+            configuration = self.space.validate(measurement.configuration)
+            if measurement.valid and configuration in self.search:
+                runs.setdefault(fingerprint(configuration), []).append(configuration)
+        configurations = [one[0] for one in runs.values()]
+        counts = [len(one) for one in runs.values()]
+        return configurations, counts, model.assess(self.space.encode(configurations))
+
+    def _again(self, model: ModelSet) -> Proposal | None:
+        """Return the repeat that is worth most, None for none."""
+        configurations, counts, found = self._measured(model)
+        worth = repeats.worth(found)
+        if self.study.tuning.safe:
+            worth = np.where(self._safe(found), worth, 0.0)
+        pending = [one.configuration for one in self.pending]
+        worth = np.where([one in pending for one in configurations], 0.0, worth)
+        index = int(np.argmax(worth))
+        why = f'to tell good from lucky: run {counts[index] + 1} of it'
+        return self._proposed(configurations[index], float(worth[index]), why)
+
+    def _safe(self, found: Assessment) -> Array:
+        return safety.within(found, len(self.target), self.study.tuning.risk)
+
+    def _is_safe(self, configuration: Configuration) -> bool:
+        """Say whether it is safe by what was measured alone, whatever is still pending."""
+        return bool(self._safe(self.model.assess(self.space.encode([configuration])))[0])
+
+    def _safest_again(self) -> Proposal | str:
+        """Return the safest measured configuration to run again, or why that is no use."""
+        risk = self.study.tuning.risk
+        configurations, counts, found = self._measured(self.model)
+        probability = safety.probability(found, len(self.target))
+        index = safety.fall_back(probability, np.array(counts))
+        if index is None:
+            return (
+                f'no further configuration is valid within all limits with probability '
+                f'{1.0 - risk:.2f}; the safest measured has {probability.max():.2f}'
+            )
+        why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
+        return self._proposed(configurations[index], None, why)
 
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str

@@ -4,7 +4,7 @@
 Module for choosing target measurements: ask for a configuration, tell what it gave.
 
 Roots: BO4CO (Jamshidi & Casale 2016) and its transfer (Jamshidi et al. 2017). The first target
-measurement is the transferred model's best guess; then constrained expected improvement.
+measurement is the transferred model's best guess; then what the goal takes for worth most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import repeats, safety
+from tl_adapt.tuning import safety
+from tl_adapt.tuning.goals import make_goal
+from tl_adapt.tuning.measured import look_back
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 
@@ -72,6 +74,7 @@ class Tuner:
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.source = list(source) if transfer and method == 'model' else []
+        self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
@@ -140,22 +143,19 @@ class Tuner:
             return None
         if not self.model.ready:
             return None
-        best = self._incumbent(self.model)
-        proposal, gain = self._next(), self.study.tuning.minimum_gain
+        reached, proposal = self._reached(self.model), self._next()
         worth = None if isinstance(proposal, str) else proposal.worth
-        if best is None or worth is None or worth >= gain * max(abs(best), 1e-9):
+        if reached is None or worth is None:
             return None
-        return (
-            f'the expected improvement {worth:.2g} is below {100 * gain:.2g} % of the '
-            f'objective {best:.4g}'
-        )
+        return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
 
     def best(self) -> Choice:
         """
         Return the configuration to use.
 
         That is the measured one with the lowest posterior mean, where the risk of breaking a
-        limit counts, unless the model is sure of a better one that was not measured.
+        limit counts, unless the model is sure of a better one that was not measured. A study
+        that goes for the front and has targets gets what comes nearest to them.
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
         if self.method == 'random':
@@ -168,25 +168,18 @@ class Tuner:
         guess = self._best_unmeasured()
         if not valid:
             return guess[0]
-        configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
-                              .values())
-        found = self.model.assess(self.space.encode(configurations))
+        measured = look_back(self.model, self.target, self.search)
         if self.study.tuning.safe:
-            # What was run safely is the only thing to rely on, and all of it where none was.
-            safe = np.flatnonzero(self._safe(found))
-            if len(safe):
-                found = found.at(safe)
-                configurations = [configurations[index] for index in safe]
-        index = acquisition.lowest_loss(found.mean, found.feasible)
-        reason = 'the lowest expected loss'
-        if found.feasible.max() < acquisition.FEASIBLE:
-            index = int(np.argmax(found.feasible))
-            reason = 'the most likely to keep the limits'
+            # What runs safely is the only thing to rely on, and all of it where nothing does.
+            safe = np.flatnonzero(self._safe(measured.found))
+            measured = measured.at(safe) if len(safe) else measured
+        configurations, found = measured.configurations, measured.found
+        index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
         better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
-        if feasible >= max(SURE, sure - 0.05) and better:
+        if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
             f'{reason} of {len(configurations)} measured: objective {mean:.4g} +- {std:.2g}, '
@@ -266,12 +259,10 @@ class Tuner:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        best = self._incumbent(model)
+        reached = self._reached(model)
 
         def worth_of(found: Assessment) -> Array:
-            worth = acquisition.constrained_improvement(
-                repeats.told(found), found.mean, found.feasible, best
-            )
+            worth = self.goal.worth(found, reached)
             return np.where(self._safe(found), worth, -np.inf) if careful else worth
 
         configurations, found = self._look(model, worth_of)
@@ -282,61 +273,50 @@ class Tuner:
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
-        if careful and not self._is_safe(configurations[chosen]):
-            return self._safest_again()
-        if best is None:
-            return self._proposed(configurations[chosen], None, 'the most likely to be feasible')
-        if self.study.tuning.repeats:
+        if reached is None:
+            why, gain = 'the most likely to be feasible', None
+        else:
+            why, gain = 'the largest expected improvement', float(worth[chosen])
+        proposal = self._proposed(configurations[chosen], gain, why)
+        if self.study.tuning.repeats and gain is not None:
             again = self._again(model)
-            if again is not None and (again.worth or 0.0) > worth[chosen]:
-                return again
-        return self._proposed(
-            configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
-        )
-
-    def _measured(self, model: ModelSet) -> tuple[list[Configuration], list[int], Assessment]:
-        """Return what was run validly on the target, how often, and what the model says of it."""
-        runs: dict[str, list[Configuration]] = {}
-        for measurement in self.target:
-            configuration = self.space.validate(measurement.configuration)
-            if measurement.valid and configuration in self.search:
-                runs.setdefault(fingerprint(configuration), []).append(configuration)
-        configurations = [one[0] for one in runs.values()]
-        counts = [len(one) for one in runs.values()]
-        return configurations, counts, model.assess(self.space.encode(configurations))
+            if again is not None and (again.worth or 0.0) > gain:
+                proposal = again
+        return self._if_safe(proposal) if careful else proposal
 
     def _again(self, model: ModelSet) -> Proposal | None:
         """Return the repeat that is worth most, None for none."""
-        configurations, counts, found = self._measured(model)
-        worth = repeats.worth(found)
-        if self.study.tuning.safe:
-            worth = np.where(self._safe(found), worth, 0.0)
+        measured = look_back(model, self.target, self.search)
+        worth = self.goal.worth_again(measured.found)
         pending = [one.configuration for one in self.pending]
-        worth = np.where([one in pending for one in configurations], 0.0, worth)
-        index = int(np.argmax(worth))
-        why = f'to tell good from lucky: run {counts[index] + 1} of it'
-        return self._proposed(configurations[index], float(worth[index]), why)
+        allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
+        if self.study.tuning.safe:
+            allowed &= self._safe(measured.found)
+        if not allowed.any():
+            return None
+        index = int(np.argmax(np.where(allowed, worth, -np.inf)))
+        why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
+        return self._proposed(measured.configurations[index], float(worth[index]), why)
 
     def _safe(self, found: Assessment) -> Array:
+        """Return which (n,) are safe to run."""
         return safety.within(found, len(self.target), self.study.tuning.risk)
 
-    def _is_safe(self, configuration: Configuration) -> bool:
-        """Say whether it is safe by what was measured alone, whatever is still pending."""
-        return bool(self._safe(self.model.assess(self.space.encode([configuration])))[0])
+    def _if_safe(self, proposal: Proposal) -> Proposal | str:
+        """
+        Return the proposal, or the safest run again, or why there is no safe one.
 
-    def _safest_again(self) -> Proposal | str:
-        """Return the safest measured configuration to run again, or why that is no use."""
-        risk = self.study.tuning.risk
-        configurations, counts, found = self._measured(self.model)
-        probability = safety.probability(found, len(self.target))
-        index = safety.fall_back(probability, np.array(counts))
+        What was measured decides, whatever is hoped of what is pending.
+        """
+        if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
+            return proposal
+        measured = look_back(self.model, self.target, self.search)
+        probability = safety.probability(measured.found, len(self.target))
+        index = safety.fall_back(probability, measured.runs)
         if index is None:
-            return (
-                f'no further configuration is valid within all limits with probability '
-                f'{1.0 - risk:.2f}; the safest measured has {probability.max():.2f}'
-            )
+            return safety.refusal(probability, self.study.tuning.risk)
         why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
-        return self._proposed(configurations[index], None, why)
+        return self._proposed(measured.configurations[index], None, why)
 
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str
@@ -368,15 +348,13 @@ class Tuner:
         ]
         return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
 
-    def _incumbent(self, model: ModelSet) -> float | None:
-        """Return the objective's posterior mean of the best feasible target configuration."""
+    def _reached(self, model: ModelSet) -> Array | None:
+        """Return what the goal makes of the target configurations that were measured."""
         runs = [m.configuration for m in self.target if m.valid]
         runs += [pending.configuration for pending in self.pending]
         if not runs:
             return None
-        found = model.assess(self.space.encode(runs))
-        index = acquisition.incumbent(found.mean, found.feasible)
-        return None if index is None else float(found.mean[index])
+        return self.goal.reached(model.assess(self.space.encode(runs)))
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""

@@ -49,3 +49,12 @@ def fall_back(safe: Array, runs: Array) -> int | None:
         return None
     index = int(np.argmax(safe))
     return index if safe[index] >= HOPE and runs[index] < TRIES else None
+
+
+def refusal(safe: Array, risk: float) -> str:
+    """Say why nothing is proposed, given the probabilities (k,) of the measured ones."""
+    best = f'; the safest measured has {safe.max():.2f}' if len(safe) else ''
+    return (
+        f'no further configuration is valid within all limits with probability '
+        f'{1.0 - risk:.2f}{best}'
+    )

@@ -3,25 +3,27 @@
 """
 Measure replicated missions of the demo: the same configurations again and again.
 
+    python benchmarks/replicated.py [--configurations N] [--folder DIR]
+
 Each configuration is driven with several seeds in the study's source and target environment, in
 the closed loop without ROS (the same filter, planner, controller and physics as the nodes). One
-row of the CSV file is one mission, written when it has ended: begun again, the program goes on
-where it was.
+row of a CSV file is one mission, written when it has ended: begun again, the program goes on
+where it was. data/replicated.yaml is the study of the files that come with the project.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import time
 from pathlib import Path
 
 import numpy as np
 from gap import METRICS, drive
 
+from tl_adapt.progress import Progress
 from tl_adapt.study import load_study
 
-FILE = Path(__file__).parent / 'data' / 'replicated_missions.csv'
+FOLDER = Path(__file__).resolve().parent / 'data'
 DESIGN = 20260  # seed of the design
 REPEATS = {'source': 2, 'target': 8}
 
@@ -36,47 +38,55 @@ def design(space, n):
     return [default, *near, *far, *rest]
 
 
-def header(space):
-    """Return the names of the file's columns."""
-    return ['environment', 'configuration', 'seed', *space.names, 'valid', *METRICS]
+def file_of(folder, name):
+    """Return the file of an environment."""
+    return folder / f'replicated_{name}.csv'
+
+
+def finished(path):
+    """Return the numbers and seeds of the missions that a file holds."""
+    if not path.exists():
+        return set()
+    with path.open(encoding='utf-8', newline='') as stream:
+        return {(int(row['number']), int(row['seed'])) for row in csv.DictReader(stream)}
+
+
+def write(path, row):
+    """Add a mission to a file, with a header if it is the first."""
+    new = not path.exists()
+    with path.open('a', encoding='utf-8', newline='') as stream:
+        writer = csv.DictWriter(stream, list(row), lineterminator='\n')
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--configurations', type=int, default=60)
-    parser.add_argument('--file', type=Path, default=FILE)
+    parser.add_argument('--folder', type=Path, default=FOLDER)
     args = parser.parse_args()
     study = load_study('demo')
-    columns = header(study.space)
-    done = set()
-    if args.file.exists():
-        with args.file.open(encoding='utf-8', newline='') as stream:
-            done = {(r['environment'], r['configuration'], r['seed'])
-                    for r in csv.DictReader(stream)}
     configurations = design(study.space, args.configurations)
+    names = {role: getattr(study, role).name for role in REPEATS}
+    done = {name: finished(file_of(args.folder, name)) for name in names.values()}
     jobs = [
-        (getattr(study, role).name, i, seed)
+        (names[role], number, seed)
         for seed in range(max(REPEATS.values()))
         for role, repeats in REPEATS.items() if seed < repeats
-        for i in range(len(configurations))
+        for number in range(len(configurations))
     ]
-    todo = [job for job in jobs if tuple(map(str, job)) not in done]
-    begin = time.monotonic()
-    with args.file.open('a', encoding='utf-8', newline='') as stream:
-        writer = csv.writer(stream, lineterminator='\n')
-        if not done:
-            writer.writerow(columns)
-        for count, (name, index, seed) in enumerate(todo, 1):
-            configuration = configurations[index]
-            run = drive(name, configuration, seed)
-            metrics = [f'{run["metrics"][metric]:.6g}' for metric in METRICS]
-            values = [configuration[parameter] for parameter in study.space.names]
-            values = [f'{v:.17g}' if isinstance(v, float) else v for v in values]
-            writer.writerow([name, index, seed, *values, int(run['valid']), *metrics])
-            stream.flush()
-            left = (time.monotonic() - begin) / count * (len(todo) - count)
-            print(f'\r{count}/{len(todo)} missions, {left:.0f} s left ', end='', flush=True)
-    print()
+    todo = [(name, number, seed) for name, number, seed in jobs
+            if (number, seed) not in done[name]]
+    progress = Progress('missions', len(jobs), start=len(jobs) - len(todo))
+    for name, number, seed in todo:
+        run = drive(name, configurations[number], seed)
+        row = {'number': number, 'seed': seed, **configurations[number],
+               'valid': int(run['valid'])}
+        row |= {metric: f'{run["metrics"][metric]:.6g}' for metric in METRICS}
+        write(file_of(args.folder, name), row)
+        progress.advance(name)
+    progress.finish()
 
 
 if __name__ == '__main__':

@@ -188,7 +188,7 @@ def test_it_stops_and_says_why():
 
     tuner = Tuner(small, transfer=False, budget=50)
     reasons = []
-    for i in range(7):
+    for i in range(9):
         reasons.append(tuner.should_stop())
         if reasons[-1]:
             break

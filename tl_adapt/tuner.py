@@ -22,9 +22,9 @@ from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import safety
+from tl_adapt.tuning import repeats, safety
 from tl_adapt.tuning.goals import make_goal
-from tl_adapt.tuning.measured import look_back
+from tl_adapt.tuning.known import look_back
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 
@@ -278,7 +278,8 @@ class Tuner:
         else:
             why, gain = 'the largest expected improvement', float(worth[chosen])
         proposal = self._proposed(configurations[chosen], gain, why)
-        if self.study.tuning.repeats and gain is not None:
+        if self.study.tuning.repeats and gain is not None \
+                and not repeats.exact(self.study, self.target):
             again = self._again(model)
             if again is not None and (again.worth or 0.0) > gain:
                 proposal = again

@@ -12,13 +12,21 @@ configuration, so that both compete.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr
 
 from tl_adapt.acquisition import Term
+from tl_adapt.designs import fingerprint
+from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
 
 _DOUBT = 4.0  # times the variance that the model states; see `worth`
 
@@ -53,6 +61,18 @@ def worth(found: Assessment) -> Array:
     gap[first] = loss[second] - loss[first]
     z = gap / deviation
     return np.asarray(deviation * _density(z) - gap * ndtr(-z))
+
+
+def exact(study: Study, target: Iterable[Measurement]) -> bool:
+    """Say whether repeats have shown that there is no noise: each gave the same numbers again."""
+    groups: dict[str, set[tuple[float, ...]]] = {}
+    count = 0
+    for run in target:
+        if run.valid:
+            values = tuple(run.metrics.get(o.metric, math.nan) for o in study.objectives)
+            groups.setdefault(fingerprint(run.configuration), set()).add(values)
+            count += 1
+    return count > len(groups) and all(len(values) == 1 for values in groups.values())
 
 
 def told(found: Assessment) -> tuple[Term, ...]:

@@ -18,20 +18,20 @@ from tl_adapt.tuning.search import Search
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class Known:
     """Hold k configurations, how often (k,) each was run, and what the models say of them."""
 
     configurations: list[Configuration]
     runs: NDArray[np.int_]
     found: Assessment
 
-    def at(self, rows: NDArray[np.int_]) -> Measured:
+    def at(self, rows: NDArray[np.int_]) -> Known:
         """Return some of them, by their indices."""
         configurations = [self.configurations[row] for row in rows.tolist()]
-        return Measured(configurations, self.runs[rows], self.found.at(rows))
+        return Known(configurations, self.runs[rows], self.found.at(rows))
 
 
-def look_back(model: ModelSet, target: Iterable[Measurement], search: Search) -> Measured:
+def look_back(model: ModelSet, target: Iterable[Measurement], search: Search) -> Known:
     """Return what ran validly and can be run again."""
     groups: dict[str, list[Configuration]] = {}
     for measurement in target:
@@ -40,4 +40,4 @@ def look_back(model: ModelSet, target: Iterable[Measurement], search: Search) ->
             groups.setdefault(fingerprint(configuration), []).append(configuration)
     configurations = [group[0] for group in groups.values()]
     runs = np.array([len(group) for group in groups.values()], dtype=int)
-    return Measured(configurations, runs, model.assess(search.space.encode(configurations)))
+    return Known(configurations, runs, model.assess(search.space.encode(configurations)))

@@ -19,7 +19,9 @@ def assessed(value):
 
     def assess(X):
         mean, nothing, sure = value(X), np.zeros(len(X)), np.ones(len(X))
-        return Assessment(mean, nothing, sure, sure, (Term(1.0, False, mean, nothing),))
+        return Assessment(
+            mean, nothing, sure, sure, (Term(1.0, False, mean, nothing),), nothing
+        )
 
     return assess
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tl_adapt.models import evidence, source
+from tl_adapt.models import evidence
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.transfer import TransferModel
 
@@ -52,7 +52,7 @@ def test_any_number_of_target_points_works(n):
 
 @pytest.mark.parametrize('room', [2**22, 0])
 def test_points_that_are_remembered_are_predicted_alike(monkeypatch, room):
-    monkeypatch.setattr(source, '_KEPT', room)
+    monkeypatch.setattr('tl_adapt.models.source._KEPT', room)
     X = np.random.default_rng(0).random((1500, DIM))
     model, plain = (TransferModel().fit(SOURCE, sample(shifted_truth, 5, 1)) for _ in range(2))
     model.latent(X, keep=True)

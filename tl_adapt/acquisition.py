@@ -44,10 +44,6 @@ class Term:
             variance=np.concatenate([self.variance, other.variance]),
         )
 
-    def part(self, rows: NDArray[np.int_]) -> Term:
-        """Return the term for some of the configurations."""
-        return dataclasses.replace(self, mean=self.mean[rows], variance=self.variance[rows])
-
 
 @functools.lru_cache(maxsize=8)
 def _normals(terms: int) -> Array:

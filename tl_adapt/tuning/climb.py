@@ -130,7 +130,7 @@ class Climb:
         if len(todo):
             self.found = self.found.joined(self._assess(todo))
         rows = np.concatenate([[climber.index for climber in live], *groups]).astype(int)
-        worth = self._rank(self.found.part(rows))
+        worth = self._rank(self.found.at(rows))
         for climber, value in zip(live, worth):
             climber.worth = float(value)
         ends = np.cumsum([len(live), *map(len, groups)])[:-1]

@@ -12,7 +12,7 @@ from tl_adapt import acquisition
 from tl_adapt.acquisition import Term
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
-from tl_adapt.tuning import pareto
+from tl_adapt.tuning import pareto, repeats
 from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.preferences import loss_by_targets, metric_moments, own_targets
 
@@ -36,6 +36,9 @@ class Goal(Protocol):
         It is asked of all first that is considered, and then of any part.
         """
 
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return how much another run of each measured configuration (k,) is worth."""
+
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Return why `worth` is too little to go on, as a share of what is reached, or None."""
 
@@ -57,8 +60,12 @@ class WeightedSum:
         """Return what gives the constrained expected improvement (n,)."""
         best = None if reached is None else float(reached[0])
         return lambda found: acquisition.constrained_improvement(
-            found.terms, found.mean, found.feasible, best
+            repeats.told(found), found.mean, found.feasible, best
         )
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return by how much a further run should better the choice (k,)."""
+        return repeats.worth(measured)
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with the objective that is reached."""
@@ -109,6 +116,10 @@ class Front(WeightedSum):
         if reached is None:
             return super().rank(None)
         return _ExpectedGrowth(reached)
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return 0 (k,): what a repeat tells of a front is not known."""
+        return np.zeros(len(measured.mean))
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with 1, the present hypervolume."""

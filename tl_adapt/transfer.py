@@ -8,26 +8,29 @@ import dataclasses
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
 from tl_adapt.baselines import BASELINES
 from tl_adapt.environments.base import Environment, Measurement
-from tl_adapt.errors import StoreError
+from tl_adapt.errors import ApparatusError, StoreError
 from tl_adapt.keeper import Keeper
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.operator import Answer
 from tl_adapt.tuning.optimiser import Optimiser
-from tl_adapt.tuning.proposal import Choice
+from tl_adapt.tuning.proposal import Choice, Proposal
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
 METHODS = ('transfer', 'target-only', *BASELINES)
+
+ENDED_BY_OPERATOR = 'the operator ended it'
 
 
 @dataclasses.dataclass
@@ -39,6 +42,7 @@ class TransferResult:
     choice: Choice | None
     stopped: str
     tuner: Optimiser
+    interrupted: bool = False
 
 
 def make_tuner(
@@ -117,19 +121,20 @@ def run_transfer(
     budget: int,
     seed: int,
     source: Sequence[Measurement] = (),
-    confirm: Callable[[int, Configuration], bool] | None = None,
+    confirm: Callable[[int, Proposal, Optimiser], Answer] | None = None,
     on_measurement: Callable[[int, Measurement, Optimiser], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
     reuse: bool = False,
+    refused: Iterable[Configuration] = (),
 ) -> TransferResult:
     """
     Measure on the target until the budget is spent or more is not worth it.
 
     Measurements that the store already holds for this method are told to the tuner first, so a
     run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
-    is asked before each run; False ends the tuning. `lock` guards the store if other threads
-    write to it too.
+    is asked before each run. What is `refused` is not proposed. A run that ends after `stop` is
+    set is not kept. `lock` guards the store if other threads write to it too.
 
     Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds
     measurements that this method took for another aim (seed, objectives or limits), unless
@@ -153,26 +158,39 @@ def run_transfer(
     )
     for measurement in [*others, *known]:
         tuner.tell(measurement)
+    for configuration in refused:
+        tuner.refuse(configuration)
     measurements = list(known)
-    stopped = ''
+    interrupted, stopped = False, ''
+    stop = threading.Event() if stop is None else stop
     while True:
-        if stop is not None and stop.is_set():
-            stopped = 'interrupted'
+        if stop.is_set():
+            interrupted, stopped = True, 'interrupted'
             break
         reason = tuner.should_stop()
         if reason is not None:
             stopped = reason
             break
         index = len(measurements)
-        configuration = tuner.ask()[0].configuration
-        if confirm is not None and not confirm(index, configuration):
-            stopped = 'the operator ended it'
+        proposal = tuner.ask()[0]
+        answer = Answer.RUN if confirm is None else confirm(index, proposal, tuner)
+        if answer is Answer.SKIP:
+            tuner.withdraw(proposal, again=False)
+            continue
+        if answer is not Answer.RUN:
+            interrupted = answer is Answer.LATE
+            stopped = 'the operator gave no answer' if interrupted else ENDED_BY_OPERATOR
             break
+        configuration = proposal.configuration
         number = run_seed(seed, 'tuning', index)
-        measurement = measure_with_retry(environment, configuration, number)
-        if stop is not None and stop.is_set():
+        try:
+            measurement = measure_with_retry(environment, configuration, number)
+        except ApparatusError:
+            if not stop.is_set():
+                raise
+        if stop.is_set():
             # Its processes may have been ended under it: not a result.
-            stopped = 'interrupted'
+            interrupted, stopped = True, 'interrupted'
             break
         measurement.provenance['aim'] = aim
         key = keeper.key(configuration, number, method)
@@ -183,4 +201,4 @@ def run_transfer(
         if on_measurement is not None:
             on_measurement(index, measurement, tuner)
     choice = tuner.best() if measurements else None
-    return TransferResult(method, measurements, choice, stopped, tuner)
+    return TransferResult(method, measurements, choice, stopped, tuner, interrupted)

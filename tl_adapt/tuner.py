@@ -28,6 +28,7 @@ from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.known import look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
+from tl_adapt.tuning.refusals import Refusals
 from tl_adapt.tuning.search import ANCHORS, Search
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
-class Tuner:
+class Tuner(Refusals):
     """
     Choose target measurements one by one, or several at once for workers that run side by side.
 
@@ -81,6 +82,7 @@ class Tuner:
         self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
+        self.refused: list[Configuration] = []
         self.spent = 0.0
         self._model = ModelSet(study, seed=seed)
         self._stale = True
@@ -113,6 +115,16 @@ class Tuner:
         self.spent += measurement.cost
         self._stale, self._proposal = True, None
 
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """Take back a proposal; see `Refusals`."""
+        super().withdraw(proposal, again=again)
+        self._proposal = None
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never again; see `Refusals`."""
+        super().refuse(configuration)
+        self._proposal = None
+
     def _simulated(self, environment: str) -> bool:
         return self.study.tuning.simulate and environment == self.study.source.name
 
@@ -138,8 +150,9 @@ class Tuner:
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
         size = self.search.size
-        if size is not None and n >= size and len(self._seen()) >= size:
-            return f'all {size} configurations are measured'
+        known = n + len(self.refused)
+        if size is not None and known >= size and len(self._seen()) >= size:
+            return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
@@ -230,12 +243,15 @@ class Tuner:
     def _propose(self) -> Proposal | str:
         index = len(self.target) + len(self.pending)
         careful = self.study.tuning.safe
+        start = self.search.start()
         if careful and not self.target:
-            return self._proposed(self.search.start(), None, 'to begin with what is known')
+            if start in self.refused:
+                return 'nothing is known to be safe: where to begin was refused'
+            return self._proposed(start, None, 'to begin with what is known')
         if self.method == 'random':
             return self._by_design('random', index)
-        if not self.source and index == 0:
-            return self._proposed(self.search.start(), None, 'where nothing is known')
+        if not self.source and index == 0 and start not in self.refused:
+            return self._proposed(start, None, 'where nothing is known')
         if not self.model.ready and careful:
             return 'nothing is known to be safe: no valid run to learn from'
         if (index < self._initial() and not careful) or not self.model.ready:
@@ -276,7 +292,8 @@ class Tuner:
         measured = look_back(model, self.target, self.search)
         worth = self.goal.worth_again(measured.found)
         pending = [one.configuration for one in self.pending]
-        allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
+        barred = [*pending, *self.refused]
+        allowed = np.array([one not in barred for one in measured.configurations], dtype=bool)
         if self.study.tuning.safe:
             allowed &= self._safe(measured.found)
         if not allowed.any():
@@ -300,7 +317,7 @@ class Tuner:
         measured = look_back(self.model, self.target, self.search)
         probability = safety.probability(measured.found, len(self.target))
         index = safety.fall_back(probability, measured.runs)
-        if index is None:
+        if index is None or measured.configurations[index] in self.refused:
             return safety.refusal(probability, self.study.tuning.risk)
         why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
         return self._proposed(measured.configurations[index], None, why)
@@ -317,9 +334,10 @@ class Tuner:
         return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
 
     def _seen(self) -> set[str]:
-        """Return the fingerprints of what is measured or pending."""
+        """Return the fingerprints of what is measured, pending or refused."""
         told = [self.space.validate(m.configuration) for m in self.target]
-        return {fingerprint(c) for c in [*told, *(p.configuration for p in self.pending)]}
+        pending = [proposal.configuration for proposal in self.pending]
+        return {fingerprint(c) for c in [*told, *pending, *self.refused]}
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
@@ -348,7 +366,13 @@ class Tuner:
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        return self.search.look(model, rank, known, (len(self.target), len(self.pending)))
+        numbers = len(self.target), len(self.pending)
+        configurations, found = self.search.look(model, rank, known, numbers)
+        rows = [i for i, one in enumerate(configurations) if one not in self.refused]
+        if rows and len(rows) < len(configurations):
+            configurations = [configurations[i] for i in rows]
+            found = found.at(np.array(rows))
+        return configurations, found
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""

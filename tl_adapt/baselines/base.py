@@ -17,6 +17,7 @@ from tl_adapt.models.model_set import ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.measured import Loss, best_measured, loss
 from tl_adapt.tuning.proposal import Choice, Proposal
+from tl_adapt.tuning.refusals import Refusals
 from tl_adapt.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ NEAR = 16  # neighbours that are looked at for one that is new
 WIDER = (1.0, 2.0, 4.0)  # by how much their steps grow if none is
 
 
-class Baseline(ABC):
+class Baseline(Refusals, ABC):
     """
     Choose target measurements as an Optimiser, without a model.
 
@@ -58,6 +59,7 @@ class Baseline(ABC):
         self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
+        self.refused: list[Configuration] = []
         self.spent = 0.0
         self.told: list[tuple[Configuration, Loss]] = []
 
@@ -106,7 +108,8 @@ class Baseline(ABC):
             return f'another run would exceed the budget of {cost:g} cost units'
         size = self.search.size
         if size is not None and len(self.seen) >= size:
-            return f'all {size} configurations are measured'
+            refused = ' or refused' if self.refused else ''
+            return f'all {size} configurations are measured{refused}'
         return None
 
     def best(self) -> Choice:
@@ -129,12 +132,13 @@ class Baseline(ABC):
 
     @property
     def seen(self) -> set[str]:
-        """Return the fingerprints of what is measured or pending."""
+        """Return the fingerprints of what is measured, pending or refused."""
         return {fingerprint(configuration) for configuration in self._known()}
 
     def _known(self) -> Iterable[Configuration]:
         yield from (configuration for configuration, _ in self.told)
         yield from (pending.configuration for pending in self.pending)
+        yield from self.refused
 
     def new(self) -> Configuration:
         """Return a random configuration that is neither measured nor pending."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.space import Configuration
 from tl_adapt.tuning.proposal import Choice, Proposal
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ class Optimiser(Protocol):
     """
     Choose what to measure on the target: ask, measure, tell.
 
-    `target` is what was told of the target, `pending` what was asked and is not told yet, `spent`
-    its cost in the study's cost units.
+    `target` is what was told of the target, `pending` what was asked and is not told yet,
+    `refused` what must not be asked, `spent` the cost so far in the study's cost units.
     """
 
     study: Study
     target: list[Measurement]
     pending: list[Proposal]
+    refused: list[Configuration]
     spent: float
 
     @property
@@ -36,6 +38,12 @@ class Optimiser(Protocol):
 
     def tell(self, measurement: Measurement) -> None:
         """Take note of a measurement, asked for or not, in any order."""
+
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """Take back a proposal that will not be measured; unless `again`, it is never made."""
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never again."""
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""

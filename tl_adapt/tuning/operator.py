@@ -71,9 +71,10 @@ class Question:
 
     def __str__(self) -> str:
         """Return it as one line."""
-        worth = self.proposal.worth
-        gain = '' if worth is None else f' {worth:.2g}'
-        return f'next {self.number}/{self.total}: {self.proposal.why}{gain}; left: {self.left}'
+        why, worth = self.proposal.why, self.proposal.worth
+        if worth is not None:
+            why = f'expected gain {worth:.2g} ({why})'
+        return f'next {self.number}/{self.total}: {why}; left: {self.left}'
 
 
 @dataclasses.dataclass(frozen=True)

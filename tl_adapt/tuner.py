@@ -18,10 +18,13 @@ import numpy as np
 from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning import repeats, safety
 from tl_adapt.tuning.goals import make_goal
+from tl_adapt.tuning.known import look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
@@ -29,6 +32,7 @@ from tl_adapt.tuning.search import ANCHORS, Rank, Search
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
+INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
@@ -58,10 +62,12 @@ class Tuner:
         Keep the settings.
 
         Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
-        a candidate outside of the study's space.
+        a candidate outside of the study's space, and for random choices in a study that is safe.
         """
         if method not in ('model', 'random'):
             raise ValueError(f"method must be 'model' or 'random', got {method!r}")
+        if method == 'random' and study.tuning.safe:
+            raise InputError('random choices are not safe', key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
         self.method = method
@@ -77,7 +83,7 @@ class Tuner:
         self.spent = 0.0
         self._model = ModelSet(study, seed=seed)
         self._stale = True
-        self._proposal: Proposal | None = None
+        self._proposal: Proposal | str | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -110,10 +116,16 @@ class Tuner:
         return self.study.tuning.simulate and environment == self.study.source.name
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Return the n next runs to measure; they count as pending until told."""
+        """
+        Return the n next runs to measure; they count as pending until told.
+
+        Raises InputError where the study wants safe runs and none is.
+        """
         asked = []
         for _ in range(n):
             proposal = self._next()
+            if isinstance(proposal, str):
+                raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
             self.pending.append(proposal)
             self._proposal = None
             asked.append(proposal)
@@ -127,11 +139,14 @@ class Tuner:
         size = self.search.size
         if size is not None and n >= size and len(self._seen()) >= size:
             return f'all {size} configurations are measured'
+        if self.study.tuning.safe and isinstance(refused := self._next(), str):
+            return refused
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
             return None
         if not self.model.ready:
             return None
-        reached, worth = self._reached(self.model), self._next().worth
+        reached, proposal = self._reached(self.model), self._next()
+        worth = None if isinstance(proposal, str) else proposal.worth
         if reached is None or worth is None:
             return None
         return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
@@ -156,14 +171,17 @@ class Tuner:
         guess = self._best_unmeasured()
         if not valid:
             return guess[0]
-        configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
-                              .values())
-        found = self.model.assess(self.space.encode(configurations))
+        measured = look_back(self.model, self.target, self.search)
+        if self.study.tuning.safe:
+            # What runs safely is the only thing to rely on, and all of it where nothing does.
+            safe = np.flatnonzero(self._safe(measured.found))
+            measured = measured.at(safe) if len(safe) else measured
+        configurations, found = measured.configurations, measured.found
         index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
-        better = choice.mean + 2.0 * choice.std < mean - std
+        better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
         if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
@@ -199,22 +217,27 @@ class Tuner:
         """
         if self.source:
             return 0
-        total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
-        return max(2, min(total // 2, self.space.dim + 1))
+        total = min(self.budget or 2 * INITIAL, self.study.budget.target)
+        return max(2, min(total // 2, INITIAL))
 
-    def _next(self) -> Proposal:
-        """Return the next run, computed once."""
+    def _next(self) -> Proposal | str:
+        """Return the next run, or why none is safe, computed once."""
         if self._proposal is None:
             self._proposal = self._propose()
         return self._proposal
 
-    def _propose(self) -> Proposal:
+    def _propose(self) -> Proposal | str:
         index = len(self.target) + len(self.pending)
+        careful = self.study.tuning.safe
+        if careful and not self.target:
+            return self._proposed(self.search.start(), None, 'to begin with what is known')
         if self.method == 'random':
             return self._by_design('random', index)
         if not self.source and index == 0:
             return self._proposed(self.search.start(), None, 'where nothing is known')
-        if index < self._initial() or not self.model.ready:
+        if not self.model.ready and careful:
+            return 'nothing is known to be safe: no valid run to learn from'
+        if (index < self._initial() and not careful) or not self.model.ready:
             return self._by_design('sobol', index)
         model = self._with_pending()
         if index == 0:
@@ -224,7 +247,8 @@ class Tuner:
         reached = self._reached(model)
 
         def worth_of(found: Assessment) -> Array:
-            return self.goal.worth(found, reached)
+            worth = self.goal.worth(found, reached)
+            return np.where(self._safe(found), worth, -np.inf) if careful else worth
 
         configurations, found = self._look(model, worth_of)
         worth = worth_of(found)
@@ -235,10 +259,50 @@ class Tuner:
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
         if reached is None:
-            return self._proposed(configurations[chosen], None, 'the most likely to be feasible')
-        return self._proposed(
-            configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
-        )
+            why, gain = 'the most likely to be feasible', None
+        else:
+            why, gain = 'the largest expected improvement', float(worth[chosen])
+        proposal = self._proposed(configurations[chosen], gain, why)
+        if self.study.tuning.repeats and gain is not None \
+                and not repeats.exact(self.study, self.target):
+            again = self._again(model)
+            if again is not None and (again.worth or 0.0) > gain:
+                proposal = again
+        return self._if_safe(proposal) if careful else proposal
+
+    def _again(self, model: ModelSet) -> Proposal | None:
+        """Return the repeat that is worth most, None for none."""
+        measured = look_back(model, self.target, self.search)
+        worth = self.goal.worth_again(measured.found)
+        pending = [one.configuration for one in self.pending]
+        allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
+        if self.study.tuning.safe:
+            allowed &= self._safe(measured.found)
+        if not allowed.any():
+            return None
+        index = int(np.argmax(np.where(allowed, worth, -np.inf)))
+        why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
+        return self._proposed(measured.configurations[index], float(worth[index]), why)
+
+    def _safe(self, found: Assessment) -> Array:
+        """Return which (n,) are safe to run."""
+        return safety.within(found, len(self.target), self.study.tuning.risk)
+
+    def _if_safe(self, proposal: Proposal) -> Proposal | str:
+        """
+        Return the proposal, or the safest run again, or why there is no safe one.
+
+        What was measured decides, whatever is hoped of what is pending.
+        """
+        if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
+            return proposal
+        measured = look_back(self.model, self.target, self.search)
+        probability = safety.probability(measured.found, len(self.target))
+        index = safety.fall_back(probability, measured.runs)
+        if index is None:
+            return safety.refusal(probability, self.study.tuning.risk)
+        why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
+        return self._proposed(measured.configurations[index], None, why)
 
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from tl_adapt.acquisition import Term
@@ -41,13 +42,40 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slack:
+    """
+    Hold how far a limit is from its metric: it is kept where the slack is positive.
+
+    `mean` and `variance` (n,) are those of the function behind the noise, `noise` is the variance
+    that one run adds; all on the scale of the metric's model.
+    """
+
+    mean: Array
+    variance: Array
+    noise: float
+
+    @property
+    def margin(self) -> Array:
+        """Return the slack (n,) in standard deviations of what one run is predicted to give."""
+        return np.asarray(self.mean / np.sqrt(self.variance + self.noise))
+
+    def joined(self, other: Slack) -> Slack:
+        """Return the slack of the configurations of both."""
+        return dataclasses.replace(
+            self, mean=np.concatenate([self.mean, other.mean]),
+            variance=np.concatenate([self.variance, other.variance]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Assessment:
     """
     Hold what decides between configurations, each of shape (n,).
 
     `mean` and `std` of the objective (the function behind the noise, to be minimised), `valid`
     the probability of a valid run, `feasible` that of one which also keeps all limits; `terms`
-    are the objective's addends.
+    are the objective's addends, `slacks` how far each limit is (None: no measurement tells of its
+    metric). `noise` is the standard deviation that one run adds to the objective.
     """
 
     mean: Array
@@ -55,15 +83,38 @@ class Assessment:
     valid: Array
     feasible: Array
     terms: tuple[Term, ...]
+    noise: Array
+    slacks: tuple[Slack | None, ...] = ()
+
+    def at(self, rows: NDArray[np.int_]) -> Assessment:
+        """Return the assessment of some of the configurations, by their indices (m,)."""
+        arrays = {
+            name: getattr(self, name)[rows]
+            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
+        }
+        terms = tuple(
+            dataclasses.replace(term, mean=term.mean[rows], variance=term.variance[rows])
+            for term in self.terms
+        )
+        slacks = tuple(
+            None if slack is None else
+            dataclasses.replace(slack, mean=slack.mean[rows], variance=slack.variance[rows])
+            for slack in self.slacks
+        )
+        return Assessment(terms=terms, slacks=slacks, **arrays)
 
     def joined(self, other: Assessment) -> Assessment:
         """Return the assessment of the configurations of both."""
         arrays = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ('mean', 'std', 'valid', 'feasible')
+            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
         }
         terms = tuple(a.joined(b) for a, b in zip(self.terms, other.terms))
-        return Assessment(terms=terms, **arrays)
+        slacks = tuple(
+            None if a is None or b is None else a.joined(b)
+            for a, b in zip(self.slacks, other.slacks)
+        )
+        return Assessment(terms=terms, slacks=slacks, **arrays)
 
 
 class ModelSet:
@@ -156,7 +207,7 @@ class ModelSet:
         needed = {o.metric for o in self.study.objectives}
         needed |= {limit.metric for limit in self.study.limits} & set(self.models)
         latent = {name: self.models[name].latent(X, noise=False) for name in sorted(needed)}
-        mean, var = np.zeros(len(X)), np.zeros(len(X))
+        mean, var, noise = np.zeros((3, len(X)))
         terms = []
         for objective in self.study.objectives:
             name = objective.metric
@@ -166,12 +217,19 @@ class ModelSet:
             terms.append(Term(self.study.metrics[name].sign * factor, log, *latent[name]))
             mean += self.study.metrics[name].sign * factor * middle
             var += (factor * std) ** 2
+            noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2
         valid = self.validity.probability(X)
+        slacks = tuple(
+            _slack(limit, self.models[limit.metric], *latent[limit.metric])
+            if limit.metric in latent else None
+            for limit in self.study.limits
+        )
         feasible = valid.copy()
-        for limit in self.study.limits:
-            if limit.metric in latent:
-                feasible *= _kept(limit, self.models[limit.metric], *latent[limit.metric])
-        return Assessment(mean, np.sqrt(var), valid, feasible, tuple(terms))
+        for slack in slacks:
+            feasible *= 1.0 if slack is None else ndtr(slack.margin)
+        return Assessment(
+            mean, np.sqrt(var), valid, feasible, tuple(terms), np.sqrt(noise), slacks
+        )
 
     def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
         """Return mean and standard deviation (n,) of the objective, without noise."""
@@ -242,13 +300,13 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def _kept(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Array:
-    """Return the probability (n,) that one run keeps the limit."""
+def _slack(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
+    """Return how far the limit is, on the model's scale."""
     value = float(limit.value)
     if model.log_scale:
         value = math.log(value) if value > 0 else -math.inf
-    below = ndtr((value - mean) / np.sqrt(var + model.noise_variance))
-    return np.asarray(below if limit.op == '<=' else 1.0 - below)
+    sign = 1.0 if limit.op == '<=' else -1.0
+    return Slack(sign * (value - mean), var, model.noise_variance)
 
 
 def _inside(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from tl_adapt import acquisition
 from tl_adapt.acquisition import Term
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
-from tl_adapt.tuning import pareto
+from tl_adapt.tuning import pareto, repeats
 from tl_adapt.tuning.preferences import loss_by_targets, metric_moments, own_targets
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class Goal(Protocol):
 
     def worth(self, found: Assessment, reached: Array | None) -> Array:
         """Return how much each configuration (n,) should improve on what is reached."""
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return how much another run of each measured configuration (k,) is worth."""
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Return why `worth` is too little to go on, as a share of what is reached, or None."""
@@ -51,7 +54,13 @@ class WeightedSum:
     def worth(self, found: Assessment, reached: Array | None) -> Array:
         """Return the constrained expected improvement (n,)."""
         best = None if reached is None else float(reached[0])
-        return acquisition.constrained_improvement(found.terms, found.mean, found.feasible, best)
+        return acquisition.constrained_improvement(
+            repeats.told(found), found.mean, found.feasible, best
+        )
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return by how much a further run should better the choice (k,)."""
+        return repeats.worth(measured)
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with the objective that is reached."""
@@ -107,6 +116,10 @@ class Front(WeightedSum):
         terms = [Term(t.factor, False, t.mean, t.variance) for t in found.terms]
         gain = pareto.expected_improvement(terms, pareto.undominated_boxes(reached, reference))
         return np.asarray(found.feasible * gain / pareto.hypervolume(reached, reference))
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return 0 (k,): what a repeat tells of a front is not known."""
+        return np.zeros(len(measured.mean))
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with 1, the present hypervolume."""

@@ -165,6 +165,12 @@ def test_bad_input_is_refused():
 
 
 @every
+def test_none_is_safe(name):
+    with pytest.raises(InputError, match=r'tuning.safe: a search without a model'):
+        BASELINES[name](study_of({'a': NUMBER}, tuning={'safe': True}))
+
+
+@every
 def test_they_are_methods_of_the_transfer(name):
     assert name in METHODS
     optimiser = make_tuner(SMOOTH, name, (), 5, 1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.measured import Loss, best_measured, loss
@@ -47,8 +48,11 @@ class Baseline(ABC):
         Keep the settings; `budget` is a number of measurements (the study's if None).
 
         Raises ValueError for a budget below 0 or no candidate, InputError for a candidate outside
-        of the study's space.
+        of the study's space and in a study that is safe, which takes a model.
         """
+        if study.tuning.safe:
+            rule = 'a search without a model can not tell what is safe'
+            raise InputError(rule, key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
         self.seed = seed

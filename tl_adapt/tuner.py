@@ -21,8 +21,11 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.account import Account
+from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
+from tl_adapt.tuning.source_runs import SourceRuns, View
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -71,8 +74,12 @@ class Tuner:
         self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
-        self.spent = 0.0
-        self._model = ModelSet(study, seed=seed)
+        self.account = Account(study.budget)
+        self.simulations: SourceRuns | None = None
+        if study.tuning.simulate and transfer and method == 'model':
+            self.simulations = SourceRuns(study, self.search, seed, len(self.source))
+        self._refused: set[tuple[bool, str]] = set()
+        self._model = ModelSet(study, seed=seed, growing=self.simulations is not None)
         self._stale = True
         self._proposal: Proposal | None = None
 
@@ -80,17 +87,28 @@ class Tuner:
     def model(self) -> ModelSet:
         """Return the models, fitted to all that was told."""
         if self._stale:
-            self._model.fit(self.source, self.target)
+            self._model.fit(self._settled(), self.target)
             self._stale = False
         return self._model
 
-    def tell(self, measurement: Measurement) -> None:
+    @property
+    def spent(self) -> float:
+        """Return the cost so far, in cost units."""
+        return self.account.cost
+
+    def _settled(self) -> list[Measurement]:
+        """Return the source's runs that are learnt from: those of complete rounds."""
+        if self.simulations is None or self.account.lack(self.study.source):
+            return self.source
+        return self.source[:self.simulations.settled(len(self.source))]
+
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """
         Take note of a measurement, asked for or not, in any order.
 
         It is one of the target, unless the study lets the tuner simulate (`tuning.simulate`) and
-        it comes from the source. Raises InputError if its configuration is outside of the study's
-        space.
+        it comes from the source. Its cost and time are `charged` to the budget. Raises InputError
+        if its configuration is outside of the study's space.
         """
         configuration = self.space.validate(measurement.configuration)
         simulated = self._simulated(measurement.environment)
@@ -100,17 +118,41 @@ class Tuner:
                 self.pending.remove(pending)
                 break
         (self.source if simulated else self.target).append(measurement)
-        self.spent += measurement.cost
+        if charged:
+            self.account.charge(
+                measurement, self.study.source if simulated else self.study.target
+            )
         self._stale, self._proposal = True, None
 
     def _simulated(self, environment: str) -> bool:
-        return self.study.tuning.simulate and environment == self.study.source.name
+        return self.simulations is not None and environment == self.study.source.name
+
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """
+        Take back a proposal that will not be measured; unless `again`, it is never made again.
+
+        Raises ValueError if it is not pending.
+        """
+        if proposal not in self.pending:
+            raise ValueError(f'only a pending proposal can be withdrawn, got {proposal}')
+        self.pending.remove(proposal)
+        if not again:
+            self._refused.add(
+                (self._simulated(proposal.environment), fingerprint(proposal.configuration))
+            )
+        self._proposal = None
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Return the n next runs to measure; they count as pending until told."""
-        asked = []
+        """
+        Return the n next runs to measure; they count as pending until told or withdrawn.
+
+        They are fewer where the budget in cost units or time does not pay for n.
+        """
+        asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
+            if self._lack(proposal.environment):
+                break
             self.pending.append(proposal)
             self._proposal = None
             asked.append(proposal)
@@ -121,6 +163,9 @@ class Tuner:
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
+        lack = self._lack(self.study.target.name)
+        if lack and self._next().environment == self.study.target.name:
+            return lack
         size = self.search.size
         if size is not None and n >= size and len(self._seen()) >= size:
             return f'all {size} configurations are measured'
@@ -223,6 +268,10 @@ class Tuner:
         total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
         return max(2, min(total // 2, self.space.dim + 1))
 
+    def _lack(self, environment: str, runs: int = 1) -> str:
+        """Return what the budget lacks for runs of an environment besides the pending ones."""
+        return self.account.lack(self.study.environment(environment), self.pending, runs)
+
     def _next(self) -> Proposal:
         """Return the next run, computed once."""
         if self._proposal is None:
@@ -230,7 +279,10 @@ class Tuner:
         return self._proposal
 
     def _propose(self) -> Proposal:
-        index = len(self.target) + len(self.pending)
+        index = len(self.target) + len(self._pending(False))
+        going_on = self._simulate_on()
+        if going_on is not None:
+            return going_on
         if self.method == 'random':
             return self._by_design('random', index)
         if not self.source and index == 0:
@@ -258,9 +310,44 @@ class Tuner:
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
         if best is None:
-            return self._proposed(configurations[chosen], None, 'the most likely to be feasible')
-        return self._proposed(
-            configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
+            proposal = self._proposed(
+                configurations[chosen], None, 'the most likely to be feasible'
+            )
+        else:
+            proposal = self._proposed(
+                configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
+            )
+        return self._or_simulate(proposal, model, configurations, found, worth)
+
+    def _pending(self, simulated: bool) -> list[Proposal]:
+        """Return what is pending in one of the environments."""
+        return [one for one in self.pending if self._simulated(one.environment) == simulated]
+
+    def _simulate_on(self) -> Proposal | None:
+        """Return the next run of the source if a round of them is under way."""
+        if self.simulations is None or self._lack(self.study.source.name):
+            return None
+        return self.simulations.under_way(*self._progress(), self._seen(simulated=True))
+
+    def _progress(self) -> tuple[int, tuple[int, int]]:
+        """Return how many runs of the source there are, pending ones too, and of the target."""
+        n = len(self.source) + len(self._pending(True))
+        return n, (len(self.target), len(self._pending(False)))
+
+    def _or_simulate(
+        self, proposal: Proposal, model: ModelSet, configurations: Sequence[Configuration],
+        found: Assessment, worth: Array,
+    ) -> Proposal:
+        """Return the proposal, or a run of the source that is worth more per cost unit."""
+        if self.simulations is None:
+            return proposal
+        fits = [k for k in range(self.simulations.size, 0, -1)
+                if not self._lack(self.study.source.name, k)]
+        measured = [self.space.validate(m.configuration) for m in self.target if m.valid]
+        view = View(model, configurations, found, worth, measured, self._seen(simulated=True))
+        return self.simulations.instead(
+            proposal, view, *self._progress(), fits[0] if fits else 0,
+            target=not self._lack(proposal.environment),
         )
 
     def _proposed(
@@ -274,29 +361,28 @@ class Tuner:
         why = 'by chance' if method == 'random' else 'to cover the space'
         return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
 
-    def _seen(self) -> set[str]:
-        """Return the fingerprints of what is measured or pending."""
-        told = [self.space.validate(m.configuration) for m in self.target]
-        return {fingerprint(c) for c in [*told, *(p.configuration for p in self.pending)]}
+    def _seen(self, *, simulated: bool = False) -> set[str]:
+        """Return the fingerprints of what is measured, pending or refused."""
+        runs = self.source if simulated else self.target
+        told = [self.space.validate(m.configuration) for m in runs]
+        pending = [one.configuration for one in self._pending(simulated)]
+        refused = {key for where, key in self._refused if where == simulated}
+        return {fingerprint(c) for c in [*told, *pending]} | refused
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
+        source = self.source if self._pending(True) else self._settled()
         if not self.pending:
             return self.model
-        predicted = self.model.predict([pending.configuration for pending in self.pending])
-        fantasies = [
-            Measurement(
-                environment='', configuration=dict(pending.configuration), seed=0,
-                metrics={name: float(mean[i]) for name, mean in predicted.mean.items()},
-            )
-            for i, pending in enumerate(self.pending)
-        ]
-        return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
+        return self.model.branch().fit(
+            [*source, *fantasies(self.model, self._pending(True), simulated=True)],
+            [*self.target, *fantasies(self.model, self._pending(False))], quick=True,
+        )
 
     def _incumbent(self, model: ModelSet) -> float | None:
         """Return the objective's posterior mean of the best feasible target configuration."""
         runs = [m.configuration for m in self.target if m.valid]
-        runs += [pending.configuration for pending in self.pending]
+        runs += [pending.configuration for pending in self._pending(False)]
         if not runs:
             return None
         found = model.assess(self.space.encode(runs))
@@ -306,7 +392,7 @@ class Tuner:
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        return self.search.look(model, rank, known, (len(self.target), len(self.pending)))
+        return self.search.look(model, rank, known, self._progress()[1])
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""

@@ -75,10 +75,11 @@ class ModelSet:
     no valid measurement has is left out.
     """
 
-    def __init__(self, study: Study, seed: int = 0) -> None:
-        """Keep the study."""
+    def __init__(self, study: Study, seed: int = 0, *, growing: bool = False) -> None:
+        """Keep the study; `growing` says that the source gets further runs now and then."""
         self.study = study
         self.seed = seed
+        self.growing = growing
         self.models: dict[str, TransferModel] = {}
         self.validity = ValidityModel(study.space.categorical, seed=seed)
 
@@ -104,7 +105,9 @@ class ModelSet:
                 continue
             model = self.models.get(name)
             if model is None:
-                model = TransferModel(space, metric.scale == 'log', self.seed)
+                model = TransferModel(
+                    space, metric.scale == 'log', self.seed, growing=self.growing
+                )
             model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
             models[name] = model
         self.models = models
@@ -170,7 +173,7 @@ class ModelSet:
         feasible = valid.copy()
         for limit in self.study.limits:
             if limit.metric in latent:
-                feasible *= _kept(limit, self.models[limit.metric], *latent[limit.metric])
+                feasible *= kept(limit, self.models[limit.metric], *latent[limit.metric])
         return Assessment(mean, np.sqrt(var), valid, feasible, tuple(terms))
 
     def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
@@ -242,7 +245,7 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def _kept(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Array:
+def kept(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Array:
     """Return the probability (n,) that one run keeps the limit."""
     value = float(limit.value)
     if model.log_scale:

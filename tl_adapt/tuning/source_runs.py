@@ -88,7 +88,7 @@ class SourceRuns:
         self.first = 0
         if given == 0 and self.size > 2:
             affordable = int(study.target.cost / self.spec.cost) if self.spec.cost else 2**20
-            self.first = min(2 * study.space.dim, affordable)
+            self.first = min(study.budget.source, 2 * affordable)
         self._plan: tuple[tuple[int, ...], list[Configuration], float] | None = None
 
     def settled(self, n: int) -> int:

@@ -20,6 +20,7 @@ VERBS = {
     'transfer': (
         'tl_adapt.verbs.transfer', 'spend target measurements and choose a configuration'
     ),
+    'choose': ('tl_adapt.verbs.choose', 'pick a configuration from the measured Pareto front'),
     'similarity': (
         'tl_adapt.verbs.similarity', 'say how alike two environments are, and how to transfer'
     ),

@@ -65,11 +65,16 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Weigh one metric, in units of `reference`, in what tuning minimises."""
+    """
+    Weigh one metric, in units of `reference`, in what tuning minimises.
+
+    `target`, in the metric's unit, is what a choice from the Pareto front aims at.
+    """
 
     metric: str
     weight: float = 1.0
     reference: float = 1.0
+    target: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,11 @@ def build_objectives(
         if any(entry['metric'] == objective.metric for objective in result):
             raise InputError('has an objective already', key=key, value=entry['metric'])
         weight, reference = float(entry.get('weight', 1)), float(entry.get('reference', 1))
-        result.append(parts.Objective(entry['metric'], weight, reference))
+        target = None if 'target' not in entry else float(entry['target'])
+        if target is not None and len(data['objectives']) == 1:
+            raise InputError('means nothing where there is one objective',
+                             key=f'objectives[{number}].target', value=target)
+        result.append(parts.Objective(entry['metric'], weight, reference, target))
     return tuple(result)
 
 

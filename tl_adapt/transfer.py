@@ -95,10 +95,13 @@ def floored(study: Study, measurements: Sequence[Measurement]) -> list[str]:
 
 def aim_digest(study: Study, seed: int) -> str:
     """Return a digest of what a tuning run aims at, to tell a resumed run from another one."""
+    # A target is for the choice from what was measured; it does not change what is measured.
     parts = [
-        seed, [dataclasses.astuple(one) for one in study.objectives],
+        seed, [(one.metric, one.weight, one.reference) for one in study.objectives],
         [limit.text for limit in study.limits],
     ]
+    if study.tuning.goal != 'sum':
+        parts.append(study.tuning.goal)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@
 Module for choosing target measurements: ask for a configuration, tell what it gave.
 
 Roots: BO4CO (Jamshidi & Casale 2016) and its transfer (Jamshidi et al. 2017). The first target
-measurement is the transferred model's best guess; then constrained expected improvement.
+measurement is the transferred model's best guess; then what the goal takes for worth most.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.account import Account
 from tl_adapt.tuning.fantasies import fantasies
+from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 from tl_adapt.tuning.source_runs import SourceRuns, View
@@ -71,6 +72,7 @@ class Tuner:
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.source = list(source) if transfer and method == 'model' else []
+        self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
@@ -173,21 +175,18 @@ class Tuner:
             return None
         if not self.model.ready:
             return None
-        best = self._incumbent(self.model)
-        worth, gain = self._next().worth, self.study.tuning.minimum_gain
-        if best is None or worth is None or worth >= gain * max(abs(best), 1e-9):
+        reached, worth = self._reached(self.model), self._next().worth
+        if reached is None or worth is None:
             return None
-        return (
-            f'the expected improvement {worth:.2g} is below {100 * gain:.2g} % of the '
-            f'objective {best:.4g}'
-        )
+        return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
 
     def best(self) -> Choice:
         """
         Return the configuration to use.
 
         That is the measured one with the lowest posterior mean, where the risk of breaking a
-        limit counts, unless the model is sure of a better one that was not measured.
+        limit counts, unless the model is sure of a better one that was not measured. A study
+        that goes for the front and has targets gets what comes nearest to them.
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
         if self.method == 'random':
@@ -203,16 +202,12 @@ class Tuner:
         configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
                               .values())
         found = self.model.assess(self.space.encode(configurations))
-        index = acquisition.lowest_loss(found.mean, found.feasible)
-        reason = 'the lowest expected loss'
-        if found.feasible.max() < acquisition.FEASIBLE:
-            index = int(np.argmax(found.feasible))
-            reason = 'the most likely to keep the limits'
+        index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
         better = choice.mean + 2.0 * choice.std < mean - std
-        if feasible >= max(SURE, sure - 0.05) and better:
+        if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
             f'{reason} of {len(configurations)} measured: objective {mean:.4g} +- {std:.2g}, '
@@ -294,12 +289,10 @@ class Tuner:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        best = self._incumbent(model)
+        reached = self._reached(model)
 
         def worth_of(found: Assessment) -> Array:
-            return acquisition.constrained_improvement(
-                found.terms, found.mean, found.feasible, best
-            )
+            return self.goal.worth(found, reached)
 
         configurations, found = self._look(model, worth_of)
         worth = worth_of(found)
@@ -309,7 +302,7 @@ class Tuner:
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
-        if best is None:
+        if reached is None:
             proposal = self._proposed(
                 configurations[chosen], None, 'the most likely to be feasible'
             )
@@ -379,15 +372,13 @@ class Tuner:
             [*self.target, *fantasies(self.model, self._pending(False))], quick=True,
         )
 
-    def _incumbent(self, model: ModelSet) -> float | None:
-        """Return the objective's posterior mean of the best feasible target configuration."""
+    def _reached(self, model: ModelSet) -> Array | None:
+        """Return what the goal makes of the target configurations that were measured."""
         runs = [m.configuration for m in self.target if m.valid]
         runs += [pending.configuration for pending in self._pending(False)]
         if not runs:
             return None
-        found = model.assess(self.space.encode(runs))
-        index = acquisition.incumbent(found.mean, found.feasible)
-        return None if index is None else float(found.mean[index])
+        return self.goal.reached(model.assess(self.space.encode(runs)))
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""

@@ -57,6 +57,7 @@ def summary(study: Study) -> list[str]:
         [
             f'{study.metrics[o.metric].direction} {o.metric}, weight {o.weight:g}, '
             f'in units of {o.reference:g} {study.metrics[o.metric].unit}'.rstrip()
+            + ('' if o.target is None else f', target {o.target:g}')
             for o in study.objectives
         ],
     )

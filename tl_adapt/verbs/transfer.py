@@ -6,23 +6,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.errors import InputError, TlAdaptError
-from tl_adapt.parameter_file import (
-    check_folder,
-    configuration_lines,
-    parameter_tree,
-    write_parameter_file,
-    write_text,
-)
+from tl_adapt.parameter_file import configuration_lines
 from tl_adapt.space import Configuration
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
@@ -67,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     target = study.target.name
     with _open(study, args) as store:
         source = _source(study, args, store)
-        _check_output(args.output)
+        check_chosen(args.output)
         try:
             with _terminable():
                 result = _spend(study, store, source, args)
@@ -119,13 +113,6 @@ def _campaign_first(args: argparse.Namespace) -> str:
     return f'run `tl_adapt campaign {args.study}{where}` first'
 
 
-def _check_output(output: Path) -> None:
-    """Raise InputError if results can't be written: before the budget is spent."""
-    check_folder(output)
-    if (output / 'model').exists():
-        check_folder(output / 'model')
-
-
 def _spend(
     study: Study, store: Store, source: list[Measurement], args: argparse.Namespace
 ) -> TransferResult:
@@ -162,32 +149,10 @@ def _terminable() -> Iterator[None]:
 
 
 def write_result(study: Study, result: TransferResult, output: Path) -> None:
-    """
-    Show the choice; write it, the model, and a ROS 2 parameter file if the study has targets.
-
-    Raises TlAdaptError without a choice.
-    """
+    """Show the choice and write its files; raises TlAdaptError without a choice."""
     if result.choice is None:
         raise TlAdaptError('no target measurement was taken, so nothing can be chosen')
-    folder = output / 'model'
-    result.tuner.model.save(folder)
-    choice = {
-        'study': study.name, 'digest': study.digest,
-        'configuration': result.choice.configuration, 'why': result.choice.why,
-    }
-    write_text(folder / 'choice.json', json.dumps(choice, indent=2) + '\n')
-    print(f'chosen: {result.choice.why}')
-    for line in configuration_lines(study, result.choice.configuration):
-        print(f'  {line}')
-    if parameter_tree(study, result.choice.configuration):
-        path = output / 'tuned_parameters.yaml'
-        write_parameter_file(study, result.choice.configuration, path)
-        print(f'written: {folder}, {path}')
-    else:
-        print(
-            f'written: {folder} (no tuned_parameters.yaml: no parameter has a target in ROS 2 '
-            'that such a file can hold)'
-        )
+    write_chosen(study, result.choice, result.tuner.model, output)
 
 
 def _show(study: Study, index: int, budget: int, measurement: Measurement, tuner: Tuner) -> None:

@@ -1,0 +1,136 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what a tuner is after: the least weighted sum, or the whole Pareto front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tl_adapt import acquisition
+from tl_adapt.acquisition import Term
+from tl_adapt.models.kernel import Array
+from tl_adapt.models.model_set import Assessment
+from tl_adapt.tuning import pareto
+from tl_adapt.tuning.preferences import loss_by_targets, metric_moments, own_targets
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+
+class Goal(Protocol):
+    """Judge what is reached, what a further run is worth, and which configuration to use."""
+
+    #: Whether less of the objective is all that counts for the choice.
+    by_objective: bool
+
+    def reached(self, measured: Assessment) -> Array | None:
+        """Return what the measured configurations reach by posterior mean, None if none does."""
+
+    def worth(self, found: Assessment, reached: Array | None) -> Array:
+        """Return how much each configuration (n,) should improve on what is reached."""
+
+    def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
+        """Return why `worth` is too little to go on, as a share of what is reached, or None."""
+
+    def choose(self, measured: Assessment) -> tuple[int, str]:
+        """Return the index of the measured configuration to use, and why."""
+
+
+class WeightedSum:
+    """Go for the least objective: the worth is the expected improvement in its unit."""
+
+    by_objective = True
+
+    def reached(self, measured: Assessment) -> Array | None:
+        """Return the lowest posterior mean (1,) of the feasible."""
+        index = acquisition.incumbent(measured.mean, measured.feasible)
+        return None if index is None else measured.mean[[index]]
+
+    def worth(self, found: Assessment, reached: Array | None) -> Array:
+        """Return the constrained expected improvement (n,)."""
+        best = None if reached is None else float(reached[0])
+        return acquisition.constrained_improvement(found.terms, found.mean, found.feasible, best)
+
+    def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
+        """Compare with the objective that is reached."""
+        best = float(reached[0])
+        if worth >= minimum * max(abs(best), 1e-9):
+            return None
+        return (
+            f'the expected improvement {worth:.2g} is below {100 * minimum:.2g} % of the '
+            f'objective {best:.4g}'
+        )
+
+    def choose(self, measured: Assessment) -> tuple[int, str]:
+        """Return the lowest expected loss, or what is likeliest to be feasible if nothing is."""
+        if measured.feasible.max() < acquisition.FEASIBLE:
+            return int(np.argmax(measured.feasible)), 'the most likely to keep the limits'
+        index = acquisition.lowest_loss(measured.mean, measured.feasible)
+        return index, 'the lowest expected loss'
+
+
+class Front(WeightedSum):
+    """
+    Go for the Pareto front: the worth is a share of the present hypervolume.
+
+    It is the expected hypervolume improvement times the probability of being feasible. Volumes
+    are on the scale of the models, where errors are normal and a heavy tail does not outweigh
+    what can still be gained at its other end. The choice is by the study's targets, if it has
+    any, or by its weights.
+    """
+
+    def __init__(self, study: Study) -> None:
+        """Keep the study's targets."""
+        self.study = study
+        self.targets = own_targets(study)
+        self.by_objective = not self.targets
+
+    def reached(self, measured: Assessment) -> Array | None:
+        """Return the front (k, m) of the feasible, on the scale of the models."""
+        values = _on_models_scale(measured)[measured.feasible >= acquisition.FEASIBLE]
+        return values[pareto.nondominated(values)] if len(values) else None
+
+    def worth(self, found: Assessment, reached: Array | None) -> Array:
+        """
+        Return the expected share (n,) by which the hypervolume grows.
+
+        The reference point lies beyond the front that is predicted of all that was found: the
+        measured one alone is too short at first to say how far the ends are apart.
+        """
+        if reached is None:
+            return super().worth(found, None)
+        predicted = _on_models_scale(found)[found.feasible >= acquisition.FEASIBLE]
+        predicted = predicted[pareto.nondominated(predicted)]
+        reference = pareto.reference_point(np.vstack([reached, predicted]))
+        terms = [Term(t.factor, False, t.mean, t.variance) for t in found.terms]
+        gain = pareto.expected_improvement(terms, pareto.undominated_boxes(reached, reference))
+        return np.asarray(found.feasible * gain / pareto.hypervolume(reached, reference))
+
+    def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
+        """Compare with 1, the present hypervolume."""
+        if worth >= minimum:
+            return None
+        return (
+            f'the expected gain of {100 * worth:.2g} % of the hypervolume is below '
+            f'{100 * minimum:.2g} %'
+        )
+
+    def choose(self, measured: Assessment) -> tuple[int, str]:
+        """Return what comes nearest to the targets, or has the lowest expected loss."""
+        feasible = np.flatnonzero(measured.feasible >= acquisition.FEASIBLE)
+        if self.by_objective or not len(feasible):
+            return super().choose(measured)
+        loss = loss_by_targets(self.study, metric_moments(measured)[0][feasible], self.targets)
+        return int(feasible[np.argmin(loss)]), 'the nearest to the targets'
+
+
+def make_goal(study: Study) -> Goal:
+    """Return the goal that the study names."""
+    return Front(study) if study.tuning.goal == 'front' else WeightedSum()
+
+
+def _on_models_scale(found: Assessment) -> Array:
+    """Return the objectives (n, m), each to be minimised, as the models see them."""
+    return np.column_stack([term.factor * term.mean for term in found.terms])

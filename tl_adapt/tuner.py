@@ -21,12 +21,14 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning.account import Account
+from tl_adapt.tuning.book import Book
 from tl_adapt.tuning.fantasies import fantasies
+from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
-from tl_adapt.tuning.source_runs import SourceRuns, View
+from tl_adapt.tuning.source_runs import SourceRuns
+from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -71,17 +73,15 @@ class Tuner:
         self.budget = study.budget.target if budget is None else budget
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
-        self.source = list(source) if transfer and method == 'model' else []
+        known = source if transfer and method == 'model' else ()
+        simulate = study.tuning.simulate and transfer and method == 'model'
+        self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
-        self.target: list[Measurement] = []
-        self.pending: list[Proposal] = []
-        self.account = Account(study.budget)
         self.simulations: SourceRuns | None = None
-        if study.tuning.simulate and transfer and method == 'model':
-            self.simulations = SourceRuns(study, self.search, seed, len(self.source))
-        self._refused: set[tuple[bool, str]] = set()
-        self._model = ModelSet(study, seed=seed, growing=self.simulations is not None)
+        if simulate:
+            self.simulations = SourceRuns(study, self.search, seed, len(known))
+        self._model = ModelSet(study, seed=seed, growing=simulate)
         self._stale = True
         self._proposal: Proposal | None = None
 
@@ -94,13 +94,28 @@ class Tuner:
         return self._model
 
     @property
+    def source(self) -> list[Measurement]:
+        """Return the measurements of the source."""
+        return self.book.source
+
+    @property
+    def target(self) -> list[Measurement]:
+        """Return the measurements of the target."""
+        return self.book.target
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """Return what was asked for, and neither told nor withdrawn."""
+        return self.book.pending
+
+    @property
     def spent(self) -> float:
         """Return the cost so far, in cost units."""
-        return self.account.cost
+        return self.book.account.cost
 
     def _settled(self) -> list[Measurement]:
         """Return the source's runs that are learnt from: those of complete rounds."""
-        if self.simulations is None or self.account.lack(self.study.source):
+        if self.simulations is None or self.book.account.lack(self.study.source):
             return self.source
         return self.source[:self.simulations.settled(len(self.source))]
 
@@ -112,22 +127,8 @@ class Tuner:
         it comes from the source. Its cost and time are `charged` to the budget. Raises InputError
         if its configuration is outside of the study's space.
         """
-        configuration = self.space.validate(measurement.configuration)
-        simulated = self._simulated(measurement.environment)
-        for pending in self.pending:
-            if pending.configuration == configuration \
-                    and self._simulated(pending.environment) == simulated:
-                self.pending.remove(pending)
-                break
-        (self.source if simulated else self.target).append(measurement)
-        if charged:
-            self.account.charge(
-                measurement, self.study.source if simulated else self.study.target
-            )
+        self.book.tell(measurement, charged=charged)
         self._stale, self._proposal = True, None
-
-    def _simulated(self, environment: str) -> bool:
-        return self.simulations is not None and environment == self.study.source.name
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
         """
@@ -135,13 +136,7 @@ class Tuner:
 
         Raises ValueError if it is not pending.
         """
-        if proposal not in self.pending:
-            raise ValueError(f'only a pending proposal can be withdrawn, got {proposal}')
-        self.pending.remove(proposal)
-        if not again:
-            self._refused.add(
-                (self._simulated(proposal.environment), fingerprint(proposal.configuration))
-            )
+        self.book.withdraw(proposal, again=again)
         self._proposal = None
 
     def ask(self, n: int = 1) -> list[Proposal]:
@@ -153,7 +148,7 @@ class Tuner:
         asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
-            if self._lack(proposal.environment):
+            if self.book.lack(proposal.environment):
                 break
             self.pending.append(proposal)
             self._proposal = None
@@ -165,11 +160,11 @@ class Tuner:
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
-        lack = self._lack(self.study.target.name)
+        lack = self.book.lack(self.study.target.name)
         if lack and self._next().environment == self.study.target.name:
             return lack
         size = self.search.size
-        if size is not None and n >= size and len(self._seen()) >= size:
+        if size is not None and n >= size and len(self.book.seen()) >= size:
             return f'all {size} configurations are measured'
         if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
             return None
@@ -179,6 +174,20 @@ class Tuner:
         if reached is None or worth is None:
             return None
         return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
+
+    def forecast(self, n: int | None = None) -> Forecast:
+        """
+        Return what n further runs of the target should bring (None: all that the budget pays).
+
+        It is the model's forecast of the objective, see `Forecast`. Raises InputError while no
+        valid measurement was told.
+        """
+        if n is None:
+            n = self.book.affordable(self.study.target.name)
+            if self.budget is not None:
+                n = min(n, max(self.budget - len(self.target), 0))
+        _, view = self._consider(self.model)
+        return forecast(self.model, *view.points(), n, self.seed)
 
     def best(self) -> Choice:
         """
@@ -263,10 +272,6 @@ class Tuner:
         total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
         return max(2, min(total // 2, self.space.dim + 1))
 
-    def _lack(self, environment: str, runs: int = 1) -> str:
-        """Return what the budget lacks for runs of an environment besides the pending ones."""
-        return self.account.lack(self.study.environment(environment), self.pending, runs)
-
     def _next(self) -> Proposal:
         """Return the next run, computed once."""
         if self._proposal is None:
@@ -274,9 +279,9 @@ class Tuner:
         return self._proposal
 
     def _propose(self) -> Proposal:
-        index = len(self.target) + len(self._pending(False))
-        going_on = self._simulate_on()
-        if going_on is not None:
+        index = sum(self.book.numbers)
+        going_on = self.simulations and self.simulations.under_way(self.book)
+        if going_on:
             return going_on
         if self.method == 'random':
             return self._by_design('random', index)
@@ -289,14 +294,9 @@ class Tuner:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        reached = self._reached(model)
-
-        def worth_of(found: Assessment) -> Array:
-            return self.goal.worth(found, reached)
-
-        configurations, found = self._look(model, worth_of)
-        worth = worth_of(found)
-        seen = self._seen()
+        reached, view = self._consider(model)
+        configurations, worth = view.configurations, view.worth
+        seen = self.book.seen()
         order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
         chosen = next(
@@ -310,38 +310,17 @@ class Tuner:
             proposal = self._proposed(
                 configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
             )
-        return self._or_simulate(proposal, model, configurations, found, worth)
+        return self.simulations.instead(proposal, view) if self.simulations else proposal
 
-    def _pending(self, simulated: bool) -> list[Proposal]:
-        """Return what is pending in one of the environments."""
-        return [one for one in self.pending if self._simulated(one.environment) == simulated]
+    def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
+        """Return what is reached, and where a further run could be worth most."""
+        reached = self._reached(model)
 
-    def _simulate_on(self) -> Proposal | None:
-        """Return the next run of the source if a round of them is under way."""
-        if self.simulations is None or self._lack(self.study.source.name):
-            return None
-        return self.simulations.under_way(*self._progress(), self._seen(simulated=True))
+        def worth_of(found: Assessment) -> Array:
+            return self.goal.worth(found, reached)
 
-    def _progress(self) -> tuple[int, tuple[int, int]]:
-        """Return how many runs of the source there are, pending ones too, and of the target."""
-        n = len(self.source) + len(self._pending(True))
-        return n, (len(self.target), len(self._pending(False)))
-
-    def _or_simulate(
-        self, proposal: Proposal, model: ModelSet, configurations: Sequence[Configuration],
-        found: Assessment, worth: Array,
-    ) -> Proposal:
-        """Return the proposal, or a run of the source that is worth more per cost unit."""
-        if self.simulations is None:
-            return proposal
-        fits = [k for k in range(self.simulations.size, 0, -1)
-                if not self._lack(self.study.source.name, k)]
-        measured = [self.space.validate(m.configuration) for m in self.target if m.valid]
-        view = View(model, configurations, found, worth, measured, self._seen(simulated=True))
-        return self.simulations.instead(
-            proposal, view, *self._progress(), fits[0] if fits else 0,
-            target=not self._lack(proposal.environment),
-        )
+        configurations, found = self._look(model, worth_of)
+        return reached, View(model, configurations, found, worth_of(found), self.book)
 
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str
@@ -352,30 +331,22 @@ class Tuner:
     def _by_design(self, method: str, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
         why = 'by chance' if method == 'random' else 'to cover the space'
-        return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
-
-    def _seen(self, *, simulated: bool = False) -> set[str]:
-        """Return the fingerprints of what is measured, pending or refused."""
-        runs = self.source if simulated else self.target
-        told = [self.space.validate(m.configuration) for m in runs]
-        pending = [one.configuration for one in self._pending(simulated)]
-        refused = {key for where, key in self._refused if where == simulated}
-        return {fingerprint(c) for c in [*told, *pending]} | refused
+        return self._proposed(self.search.unseen(method, index, self.book.seen()), None, why)
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
-        source = self.source if self._pending(True) else self._settled()
         if not self.pending:
             return self.model
+        source = self.source if self.book.of(True) else self._settled()
         return self.model.branch().fit(
-            [*source, *fantasies(self.model, self._pending(True), simulated=True)],
-            [*self.target, *fantasies(self.model, self._pending(False))], quick=True,
+            [*source, *fantasies(self.model, self.book.of(True), simulated=True)],
+            [*self.target, *fantasies(self.model, self.book.of(False))], quick=True,
         )
 
     def _reached(self, model: ModelSet) -> Array | None:
         """Return what the goal makes of the target configurations that were measured."""
         runs = [m.configuration for m in self.target if m.valid]
-        runs += [pending.configuration for pending in self._pending(False)]
+        runs += [pending.configuration for pending in self.book.of(False)]
         if not runs:
             return None
         return self.goal.reached(model.assess(self.space.encode(runs)))
@@ -383,7 +354,7 @@ class Tuner:
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        return self.search.look(model, rank, known, self._progress()[1])
+        return self.search.look(model, rank, known, self.book.numbers)
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""

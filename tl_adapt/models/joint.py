@@ -15,10 +15,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.relations import INHERITED, Block, Place
-from tl_adapt.models.source import Seen
+from tl_adapt.models.relations import INHERITED, Block
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.transfer import TransferModel
 
@@ -56,69 +56,60 @@ def joint_moments(model: TransferModel, X: Array, S: Array) -> Joint:
     """
     Return what is known of the target at X (m, d) and of the first source at S (k, d).
 
-    Without a source all that concerns it is zero.
+    Without a source there is nothing of it: k is 0.
     """
-    A, B = model.features(X), model.features(S)
-    sources = {id(one): (one.at(X), one.at(S)) for one in model.sources}
     first = model.sources[0] if model.sources else None
-    m, k = len(X), len(S)
-    covariance, cross, own = np.zeros((m, m)), np.zeros((m, k)), np.zeros((k, k))
-    centres, weights = [], []
-    if first is not None:
-        at, there = sources[id(first)]
-        prior = first.spread**2 * first.covariance(there, there)
-        expected = first.location + first.spread * there.mean
-    for block, _, (rows, part) in model.counted():
+    S = S if first is not None else S[:0]
+    m, size = len(X), len(X) + len(S)
+    features = model.features(X)
+    at = {id(source): source.at(X) for source in model.sources}
+    there = None if first is None else first.at(S)
+    total = np.zeros((size, size))
+    centres, shares = [], []
+    for block, _, (rows, share) in model.counted():
         if len(rows) == 0:
             continue
-        seen = sources.get(id(block.source), (None, None))
-        place = block.place(A, seen[0])
-        parts = block.parts(block.known, place)
-        means, _ = block.each(place, rows.tolist(), parts)
-        weight = block.grid.weight[rows]
-        own_part = np.tensordot(part @ weight, block.parts(place, place), 1)
-        linked = np.zeros((k, len(block.z)))
-        slopes = np.zeros(len(rows))
-        if first is not None and block.source is first:
-            linked = _linked(block, seen[1])
-            slopes = np.clip(block.slopes()[rows], -1.0, 1.0) * np.sqrt(weight[:, INHERITED])
-            between = first.covariance(at, there)
-        for i, row in enumerate(rows.tolist()):
-            towards = np.tensordot(weight[i], parts, 1)
-            solved = block.inverse[row] @ towards
-            own_part -= part[i] * (towards.T @ solved)
-            centre = np.concatenate([means[i], expected if first is not None else np.zeros(k)])
-            if first is not None:
-                own += part[i] * prior
-            if slopes[i]:
-                b = float(slopes[i])
-                cross += part[i] * block.spread**2 * b * (between - solved.T @ linked.T)
-                own -= part[i] * block.spread**2 * b**2 * (linked @ block.inverse[row] @ linked.T)
-                centre[m:] += block.spread * b * (linked @ block.alpha[row])
-            centres.append(centre)
-            weights.append(part[i])
-        covariance += block.spread**2 * own_part
-    share = np.array(weights) / np.sum(weights)
-    found = np.vstack(centres)
-    found[:, :m] = np.clip(found[:, :m], model.low, model.high)
-    mean = share @ found
-    away = found - mean
-    spread = (away * share[:, None]).T @ away
-    covariance, cross, own = covariance + spread[:m, :m], cross + spread[:m, m:], \
-        own + spread[m:, m:]
-    # No prediction is less sure than the range of what is plausible.
-    bound = (model.high - model.low) / np.sqrt(np.maximum(np.diagonal(covariance), 1e-12))
-    factor = np.minimum(bound, 1.0)
+        linked = first is not None and block.source is first
+        place = block.place(features, at.get(id(block.source)))
+        slopes = _slopes(block, rows) if linked else np.zeros(len(rows))
+        within = np.zeros((size, size))
+        within[:m, :m] = np.tensordot(
+            share @ block.grid.weight[rows], block.parts(place, place), 1
+        )
+        ours = np.zeros((len(block.z), size - m))
+        units, zero = np.full(size, block.spread), np.full(size, block.location)
+        prior = np.zeros(size - m)
+        if first is not None and there is not None:
+            units[m:], zero[m:], prior = first.spread, first.location, there.mean
+            within[m:, m:] = share.sum() * first.covariance(there, there)
+            if linked and place.seen is not None:
+                within[:m, m:] = (share @ slopes) * first.covariance(place.seen, there)
+                within[m:, :m] = within[:m, m:].T
+                if block.known.seen is not None:
+                    ours = first.covariance(block.known.seen, there)
+        theirs = block.parts(block.known, place)
+        for row, part, slope in zip(rows.tolist(), share, slopes):
+            link = np.hstack([np.tensordot(block.grid.weight[row], theirs, 1), slope * ours])
+            within -= part * (link.T @ (block.inverse[row] @ link))
+            start = np.concatenate([block.grid.slope[row] * place.mean, prior])
+            centres.append(zero + units * (start + block.alpha[row] @ link))
+            shares.append(part)
+        total += units[:, None] * within * units
+    weights, means = np.array(shares) / np.sum(shares), np.vstack(centres)
+    means[:, :m] = np.clip(means[:, :m], model.low, model.high)
+    mean = weights @ means
+    total += ((means - mean) * weights[:, None]).T @ (means - mean)
+    # Nothing is less sure than the range of what is plausible.
+    bound = (model.high - model.low) / np.sqrt(np.maximum(np.diagonal(total)[:m], 1e-12))
+    factor = np.append(np.minimum(bound, 1.0), np.ones(size - m))
+    total *= factor[:, None] * factor
     noise = 0.0 if first is None else max(first.process.noise, 1e-6) * first.spread**2
     return Joint(
-        mean[:m], covariance * factor[:, None] * factor, cross * factor[:, None], own,
-        model.noise_variance, noise,
+        mean[:m], total[:m, :m], total[:m, m:], total[m:, m:], model.noise_variance, noise
     )
 
 
-def _linked(block: Block, there: Seen) -> Array:
-    """Return the source's covariance (k, n) between runs of it and the target's known points."""
-    known: Place = block.known
-    if block.source is None or known.seen is None:
-        return np.zeros((len(there.mean), len(block.z)))
-    return block.source.covariance(there, known.seen)
+def _slopes(block: Block, rows: NDArray[np.int_]) -> Array:
+    """Return by how much (k,) the target follows the source under some hypotheses."""
+    share = np.sqrt(block.grid.weight[rows, INHERITED])
+    return np.asarray(np.clip(block.slopes()[rows], -1.0, 1.0) * share)

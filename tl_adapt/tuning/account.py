@@ -41,9 +41,7 @@ class Account:
     def lack(
         self, environment: EnvironmentSpec, pending: Sequence[Proposal] = (), runs: int = 1
     ) -> str:
-        """
-        Return what the budget lacks for `runs` runs besides those that are pending, '' if nothing.
-        """
+        """Return what the budget lacks for runs besides those that are pending, '' if nothing."""
         name, number = environment.name, f'{runs} runs' if runs > 1 else 'a run'
         if self.budget.cost is not None:
             need = runs * environment.cost

@@ -50,9 +50,9 @@ def of_target(loss: Loss, index: int, cost: float) -> Worth:
     return Worth(_gain(loss, gains), cost)
 
 
-def of_source(loss: Loss, chosen: list[int], gains: dict[str, Array], cost: float) -> Worth:
+def of_source(loss: Loss, gains: dict[str, Array], cost: float) -> Worth:
     """Return the worth of the runs that `best_runs` has chosen, `cost` each."""
-    return Worth(_gain(loss, gains), cost * len(chosen))
+    return Worth(_gain(loss, gains), cost * next(iter(gains.values())).shape[1])
 
 
 def _gain(loss: Loss, gains: dict[str, Array]) -> float:

@@ -105,7 +105,7 @@ class Loss:
 
 
 def normals(names: Sequence[str], count: int, n: int, seed: int = 0) -> dict[str, Array]:
-    """Return standard normal numbers (2 n, count) for each name, mirrored so that they sum to 0."""
+    """Return standard normal numbers (2 n, count) for each name, each with its negative."""
     cube = qmc.Sobol(len(names) * count, seed=seed).random(n)
     drawn = ndtri(np.clip(cube, 1e-9, 1.0 - 1e-9))
     both = np.vstack([drawn, -drawn])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
+from tl_adapt.baselines import BASELINES
 from tl_adapt.environments.base import Environment, Measurement
 from tl_adapt.errors import StoreError
 from tl_adapt.keeper import Keeper
@@ -19,13 +20,14 @@ from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.optimiser import Optimiser
 from tl_adapt.tuning.proposal import Choice
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
-METHODS = ('transfer', 'target-only', 'random')
+METHODS = ('transfer', 'target-only', *BASELINES)
 
 
 @dataclasses.dataclass
@@ -36,27 +38,28 @@ class TransferResult:
     measurements: list[Measurement]
     choice: Choice | None
     stopped: str
-    tuner: Tuner
+    tuner: Optimiser
 
 
 def make_tuner(
     study: Study, method: str, source: Sequence[Measurement], budget: int, seed: int,
     candidates: Sequence[Configuration] | None = None,
-) -> Tuner:
+) -> Optimiser:
     """
-    Make the tuner of one of METHODS; only `transfer` is shown the source's measurements.
+    Make the optimiser of one of METHODS; only `transfer` is shown the source's measurements.
 
     `candidates` are the only configurations that the target can measure (None: all of the space).
     """
     if method not in METHODS:
         raise ValueError(f'method must be one of {METHODS}, got {method!r}')
+    if method in BASELINES:
+        return BASELINES[method](study, seed=seed, budget=budget, candidates=candidates)
     return Tuner(
         study,
         source=source if method == 'transfer' else (),
         transfer=method == 'transfer',
         seed=seed,
         budget=budget,
-        method='random' if method == 'random' else 'model',
         candidates=candidates,
     )
 
@@ -115,7 +118,7 @@ def run_transfer(
     seed: int,
     source: Sequence[Measurement] = (),
     confirm: Callable[[int, Configuration], bool] | None = None,
-    on_measurement: Callable[[int, Measurement, Tuner], None] | None = None,
+    on_measurement: Callable[[int, Measurement, Optimiser], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
     reuse: bool = False,

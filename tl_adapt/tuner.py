@@ -25,6 +25,7 @@ from tl_adapt.tuning.book import Book
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
+from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 from tl_adapt.tuning.source_runs import SourceRuns
@@ -33,6 +34,7 @@ from tl_adapt.tuning.view import View
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
+INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
@@ -199,7 +201,8 @@ class Tuner:
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
         if self.method == 'random':
-            return self._best_measured(valid)
+            return best_measured(self.study, valid) or \
+                self._unproven('nothing valid was measured')
         if not self.model.ready:
             return self._unproven('no valid measurement to learn from')
         if not valid and self.target:
@@ -223,24 +226,6 @@ class Tuner:
             f'feasible with probability {sure:.2f}'
         )
         return Choice(dict(configurations[index]), mean, std, why)
-
-    def _best_measured(self, valid: Sequence[Measurement]) -> Choice:
-        """Return the best by what was measured alone, runs of one configuration averaged."""
-        groups: dict[str, list[Measurement]] = {}
-        for measurement in valid:
-            groups.setdefault(fingerprint(measurement.configuration), []).append(measurement)
-        ranked = []
-        for runs in groups.values():
-            values = [self.study.objective(run.metrics) for run in runs]
-            broken = sum(bool(self.study.broken_limits(run.metrics)) for run in runs)
-            spread = float(np.std(values, ddof=1)) / math.sqrt(len(runs)) if values[1:] else 0.0
-            ranked.append((2 * broken > len(runs), float(np.mean(values)), spread, runs[0]))
-        if not ranked:
-            return self._unproven('nothing valid was measured')
-        broken, mean, std, run = min(ranked, key=lambda entry: entry[:2])
-        limits = 'it breaks a limit, as all do' if broken else 'it keeps the limits'
-        why = f'the lowest measured objective {mean:.4g} of {len(ranked)} measured; {limits}'
-        return Choice(dict(run.configuration), mean, std, why)
 
     def _unproven(self, reason: str) -> Choice:
         """Return the choice where nothing tells for any."""
@@ -269,8 +254,8 @@ class Tuner:
         """
         if self.source:
             return 0
-        total = min(self.budget or 2 * self.space.dim, self.study.budget.target)
-        return max(2, min(total // 2, self.space.dim + 1))
+        total = min(self.budget or 2 * INITIAL, self.study.budget.target)
+        return max(2, min(total // 2, INITIAL))
 
     def _next(self) -> Proposal:
         """Return the next run, computed once."""

@@ -27,7 +27,7 @@ from tl_adapt.transfer import (
     nothing_to_transfer,
     run_transfer,
 )
-from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.optimiser import Optimiser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +155,9 @@ def write_result(study: Study, result: TransferResult, output: Path) -> None:
     write_chosen(study, result.choice, result.tuner.model, output)
 
 
-def _show(study: Study, index: int, budget: int, measurement: Measurement, tuner: Tuner) -> None:
+def _show(
+    study: Study, index: int, budget: int, measurement: Measurement, tuner: Optimiser
+) -> None:
     got = (
         f'objective {study.objective(measurement.metrics):.3f}'
         if measurement.valid else f'failed: {measurement.reason}'

@@ -21,7 +21,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning.book import Book
+from tl_adapt.tuning.book import Book, Booked
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
@@ -29,6 +29,7 @@ from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
 from tl_adapt.tuning.source_runs import SourceRuns
+from tl_adapt.tuning.trust import confirmed
 from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
-class Tuner:
+class Tuner(Booked):
     """
     Choose target measurements one by one, or several at once for workers that run side by side.
 
@@ -100,21 +101,6 @@ class Tuner:
         """Return the measurements of the source."""
         return self.book.source
 
-    @property
-    def target(self) -> list[Measurement]:
-        """Return the measurements of the target."""
-        return self.book.target
-
-    @property
-    def pending(self) -> list[Proposal]:
-        """Return what was asked for, and neither told nor withdrawn."""
-        return self.book.pending
-
-    @property
-    def spent(self) -> float:
-        """Return the cost so far, in cost units."""
-        return self.book.account.cost
-
     def _settled(self) -> list[Measurement]:
         """Return the source's runs that are learnt from: those of complete rounds."""
         if self.simulations is None or self.book.account.lack(self.study.source):
@@ -133,12 +119,8 @@ class Tuner:
         self._stale, self._proposal = True, None
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
-        """
-        Take back a proposal that will not be measured; unless `again`, it is never made again.
-
-        Raises ValueError if it is not pending.
-        """
-        self.book.withdraw(proposal, again=again)
+        """Take back a proposal that will not be measured; see `Booked`."""
+        super().withdraw(proposal, again=again)
         self._proposal = None
 
     def ask(self, n: int = 1) -> list[Proposal]:
@@ -279,6 +261,8 @@ class Tuner:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
+        if self.simulations and index % 2 and not confirmed(self.model):
+            return self._test_source(index)
         reached, view = self._consider(model)
         configurations, worth = view.configurations, view.worth
         seen = self.book.seen()
@@ -296,6 +280,13 @@ class Tuner:
                 configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
             )
         return self.simulations.instead(proposal, view) if self.simulations else proposal
+
+    def _test_source(self, index: int) -> Proposal:
+        """Return a run away from where the source points, to see whether it is right."""
+        default = self.search.start()
+        if fingerprint(default) in self.book.seen():
+            return self._by_design('sobol', index)
+        return self._proposed(default, None, 'to test what the source says')
 
     def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
         """Return what is reached, and where a further run could be worth most."""

@@ -87,3 +87,32 @@ class Book:
     def numbers(self) -> tuple[int, int]:
         """Return how many runs of the target there are, and how many more are pending."""
         return len(self.target), len(self.of(False))
+
+
+class Booked:
+    """Offer what a book says as an `Optimiser` does."""
+
+    book: Book
+
+    @property
+    def target(self) -> list[Measurement]:
+        """Return the measurements of the target."""
+        return self.book.target
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """Return what was asked for, and neither told nor withdrawn."""
+        return self.book.pending
+
+    @property
+    def spent(self) -> float:
+        """Return the cost so far, in cost units."""
+        return self.book.account.cost
+
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """
+        Take back a proposal that will not be measured; unless `again`, it is never made again.
+
+        Raises ValueError if it is not pending.
+        """
+        self.book.withdraw(proposal, again=again)

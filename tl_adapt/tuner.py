@@ -23,11 +23,17 @@ from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning import repeats, safety
+from tl_adapt.tuning.book import Book, Booked
+from tl_adapt.tuning.fantasies import fantasies
+from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
-from tl_adapt.tuning.known import look_back
+from tl_adapt.tuning.known import as_measured, look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Rank, Search
+from tl_adapt.tuning.source_runs import SourceRuns
+from tl_adapt.tuning.trust import confirmed
+from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -36,7 +42,7 @@ INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
-class Tuner:
+class Tuner(Booked):
     """
     Choose target measurements one by one, or several at once for workers that run side by side.
 
@@ -75,13 +81,15 @@ class Tuner:
         self.budget = study.budget.target if budget is None else budget
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
-        self.source = list(source) if transfer and method == 'model' else []
+        known = source if transfer and method == 'model' else ()
+        simulate = study.tuning.simulate and transfer and method == 'model'
+        self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
-        self.target: list[Measurement] = []
-        self.pending: list[Proposal] = []
-        self.spent = 0.0
-        self._model = ModelSet(study, seed=seed)
+        self.simulations: SourceRuns | None = None
+        if simulate:
+            self.simulations = SourceRuns(study, self.search, seed, len(known))
+        self._model = ModelSet(study, seed=seed, growing=simulate)
         self._stale = True
         self._proposal: Proposal | str | None = None
 
@@ -89,43 +97,51 @@ class Tuner:
     def model(self) -> ModelSet:
         """Return the models, fitted to all that was told."""
         if self._stale:
-            self._model.fit(self.source, self.target)
+            self._model.fit(self._settled(), self.target)
             self._stale = False
         return self._model
 
-    def tell(self, measurement: Measurement) -> None:
+    @property
+    def source(self) -> list[Measurement]:
+        """Return the measurements of the source."""
+        return self.book.source
+
+    def _settled(self) -> list[Measurement]:
+        """Return the source's runs that are learnt from: those of complete rounds."""
+        if self.simulations is None or self.book.account.lack(self.study.source):
+            return self.source
+        return self.source[:self.simulations.settled(len(self.source))]
+
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """
         Take note of a measurement, asked for or not, in any order.
 
         It is one of the target, unless the study lets the tuner simulate (`tuning.simulate`) and
-        it comes from the source. Raises InputError if its configuration is outside of the study's
-        space.
+        it comes from the source. Its cost and time are `charged` to the budget. Raises InputError
+        if its configuration is outside of the study's space.
         """
-        configuration = self.space.validate(measurement.configuration)
-        simulated = self._simulated(measurement.environment)
-        for pending in self.pending:
-            if pending.configuration == configuration \
-                    and self._simulated(pending.environment) == simulated:
-                self.pending.remove(pending)
-                break
-        (self.source if simulated else self.target).append(measurement)
-        self.spent += measurement.cost
+        self.book.tell(measurement, charged=charged)
         self._stale, self._proposal = True, None
 
-    def _simulated(self, environment: str) -> bool:
-        return self.study.tuning.simulate and environment == self.study.source.name
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """Take back a proposal that will not be measured; see `Booked`."""
+        super().withdraw(proposal, again=again)
+        self._proposal = None
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """
-        Return the n next runs to measure; they count as pending until told.
+        Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        Raises InputError where the study wants safe runs and none is.
+        They are fewer where the budget in cost units or time does not pay for n. Raises
+        InputError where the study wants safe runs and none is.
         """
-        asked = []
+        asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
             if isinstance(proposal, str):
                 raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
+            if self.book.lack(proposal.environment):
+                break
             self.pending.append(proposal)
             self._proposal = None
             asked.append(proposal)
@@ -136,8 +152,12 @@ class Tuner:
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
+        lack = self.book.lack(self.study.target.name)
+        if lack and (isinstance(following := self._next(), str)
+                     or following.environment == self.study.target.name):
+            return lack
         size = self.search.size
-        if size is not None and n >= size and len(self._seen()) >= size:
+        if size is not None and n >= size and len(self.book.seen()) >= size:
             return f'all {size} configurations are measured'
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
@@ -150,6 +170,20 @@ class Tuner:
         if reached is None or worth is None:
             return None
         return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
+
+    def forecast(self, n: int | None = None) -> Forecast:
+        """
+        Return what n further runs of the target should bring (None: all that the budget pays).
+
+        It is the model's forecast of the objective, see `Forecast`. Raises InputError while no
+        valid measurement was told.
+        """
+        if n is None:
+            n = self.book.affordable(self.study.target.name)
+            if self.budget is not None:
+                n = min(n, max(self.budget - len(self.target), 0))
+        _, view = self._consider(self.model)
+        return forecast(self.model, *view.points(), n, self.seed)
 
     def best(self) -> Choice:
         """
@@ -227,10 +261,13 @@ class Tuner:
         return self._proposal
 
     def _propose(self) -> Proposal | str:
-        index = len(self.target) + len(self.pending)
+        index = sum(self.book.numbers)
         careful = self.study.tuning.safe
         if careful and not self.target:
             return self._proposed(self.search.start(), None, 'to begin with what is known')
+        going_on = self.simulations and self.simulations.under_way(self.book)
+        if going_on:
+            return going_on
         if self.method == 'random':
             return self._by_design('random', index)
         if not self.source and index == 0:
@@ -244,15 +281,11 @@ class Tuner:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        reached = self._reached(model)
-
-        def worth_of(found: Assessment) -> Array:
-            worth = self.goal.worth(found, reached)
-            return np.where(self._safe(found), worth, -np.inf) if careful else worth
-
-        configurations, found = self._look(model, worth_of)
-        worth = worth_of(found)
-        seen = self._seen()
+        if self.simulations and index % 2 and not careful and not confirmed(self.model):
+            return self._test_source(index)
+        reached, view = self._consider(model)
+        configurations, worth = view.configurations, view.worth
+        seen = self.book.seen()
         order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
         chosen = next(
@@ -268,7 +301,10 @@ class Tuner:
             again = self._again(model)
             if again is not None and (again.worth or 0.0) > gain:
                 proposal = again
-        return self._if_safe(proposal) if careful else proposal
+        if self.simulations:
+            proposal = self.simulations.instead(proposal, view)
+        simulated = self.book.simulated(proposal.environment)
+        return self._if_safe(proposal) if careful and not simulated else proposal
 
     def _again(self, model: ModelSet) -> Proposal | None:
         """Return the repeat that is worth most, None for none."""
@@ -304,6 +340,24 @@ class Tuner:
         why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
         return self._proposed(measured.configurations[index], None, why)
 
+    def _test_source(self, index: int) -> Proposal:
+        """Return a run away from where the source points, to see whether it is right."""
+        default = self.search.start()
+        if fingerprint(default) in self.book.seen():
+            return self._by_design('sobol', index)
+        return self._proposed(default, None, 'to test what the source says')
+
+    def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
+        """Return what is reached, and where a further run could be worth most."""
+        reached, careful = self._reached(model), self.study.tuning.safe
+
+        def worth_of(found: Assessment) -> Array:
+            worth = self.goal.worth(found, reached)
+            return np.where(self._safe(found), worth, -np.inf) if careful else worth
+
+        configurations, found = self._look(model, worth_of)
+        return reached, View(model, configurations, found, worth_of(found), self.book)
+
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str
     ) -> Proposal:
@@ -313,39 +367,34 @@ class Tuner:
     def _by_design(self, method: str, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
         why = 'by chance' if method == 'random' else 'to cover the space'
-        return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
-
-    def _seen(self) -> set[str]:
-        """Return the fingerprints of what is measured or pending."""
-        told = [self.space.validate(m.configuration) for m in self.target]
-        return {fingerprint(c) for c in [*told, *(p.configuration for p in self.pending)]}
+        return self._proposed(self.search.unseen(method, index, self.book.seen()), None, why)
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
         if not self.pending:
             return self.model
-        predicted = self.model.predict([pending.configuration for pending in self.pending])
-        fantasies = [
-            Measurement(
-                environment='', configuration=dict(pending.configuration), seed=0,
-                metrics={name: float(mean[i]) for name, mean in predicted.mean.items()},
-            )
-            for i, pending in enumerate(self.pending)
-        ]
-        return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
+        source = self.source if self.book.of(True) else self._settled()
+        return self.model.branch().fit(
+            [*source, *fantasies(self.model, self.book.of(True), simulated=True)],
+            [*self.target, *fantasies(self.model, self.book.of(False))], quick=True,
+        )
 
     def _reached(self, model: ModelSet) -> Array | None:
         """Return what the goal makes of the target configurations that were measured."""
-        runs = [m.configuration for m in self.target if m.valid]
-        runs += [pending.configuration for pending in self.pending]
+        valid = [m for m in self.target if m.valid]
+        runs = [m.configuration for m in valid]
+        runs += [pending.configuration for pending in self.book.of(False)]
         if not runs:
             return None
-        return self.goal.reached(model.assess(self.space.encode(runs)))
+        found = model.assess(self.space.encode(runs))
+        if not self.study.tuning.repeats:
+            found = as_measured(self.study, found, valid)
+        return self.goal.reached(found)
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        return self.search.look(model, rank, known, (len(self.target), len(self.pending)))
+        return self.search.look(model, rank, known, self.book.numbers)
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""

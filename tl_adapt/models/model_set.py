@@ -126,10 +126,11 @@ class ModelSet:
     no valid measurement has is left out.
     """
 
-    def __init__(self, study: Study, seed: int = 0) -> None:
-        """Keep the study."""
+    def __init__(self, study: Study, seed: int = 0, *, growing: bool = False) -> None:
+        """Keep the study; `growing` says that the source gets further runs now and then."""
         self.study = study
         self.seed = seed
+        self.growing = growing
         self.models: dict[str, TransferModel] = {}
         self.validity = ValidityModel(study.space.categorical, seed=seed)
 
@@ -155,7 +156,9 @@ class ModelSet:
                 continue
             model = self.models.get(name)
             if model is None:
-                model = TransferModel(space, metric.scale == 'log', self.seed)
+                model = TransferModel(
+                    space, metric.scale == 'log', self.seed, growing=self.growing
+                )
             model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
             models[name] = model
         self.models = models
@@ -220,7 +223,7 @@ class ModelSet:
             noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2
         valid = self.validity.probability(X)
         slacks = tuple(
-            _slack(limit, self.models[limit.metric], *latent[limit.metric])
+            slack_of(limit, self.models[limit.metric], *latent[limit.metric])
             if limit.metric in latent else None
             for limit in self.study.limits
         )
@@ -300,7 +303,7 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def _slack(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
+def slack_of(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
     """Return how far the limit is, on the model's scale."""
     value = float(limit.value)
     if model.log_scale:

@@ -18,14 +18,22 @@ class Optimiser(Protocol):
     """
     Choose what to measure on the target: ask, measure, tell.
 
-    `target` is what was told of the target, `pending` what was asked and is not told yet, `spent`
-    its cost in the study's cost units.
+    Budgets of runs, cost units and time are those of the study.
     """
 
     study: Study
-    target: list[Measurement]
-    pending: list[Proposal]
-    spent: float
+
+    @property
+    def target(self) -> list[Measurement]:
+        """Return the measurements of the target."""
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """Return what was asked for, and neither told nor withdrawn."""
+
+    @property
+    def spent(self) -> float:
+        """Return the cost so far, in the study's cost units."""
 
     @property
     def model(self) -> ModelSet:
@@ -34,8 +42,11 @@ class Optimiser(Protocol):
     def ask(self, n: int = 1) -> list[Proposal]:
         """Return the n next runs to measure; they count as pending until told."""
 
-    def tell(self, measurement: Measurement) -> None:
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """Take note of a measurement, asked for or not, in any order."""
+
+    def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
+        """Take back a proposal that will not be measured."""
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""

@@ -24,13 +24,14 @@ from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning import repeats, safety
 from tl_adapt.tuning.book import Book, Booked
+from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.known import as_measured, look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.search import ANCHORS, Rank, Search
+from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
 from tl_adapt.tuning.trust import confirmed
 from tl_adapt.tuning.view import View
@@ -351,9 +352,10 @@ class Tuner(Booked):
         """Return what is reached, and where a further run could be worth most."""
         reached, careful = self._reached(model), self.study.tuning.safe
 
+        rank = self.goal.rank(reached)
+
         def worth_of(found: Assessment) -> Array:
-            worth = self.goal.worth(found, reached)
-            return np.where(self._safe(found), worth, -np.inf) if careful else worth
+            return np.where(self._safe(found), rank(found), -np.inf) if careful else rank(found)
 
         configurations, found = self._look(model, worth_of)
         return reached, View(model, configurations, found, worth_of(found), self.book)

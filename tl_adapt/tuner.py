@@ -299,9 +299,18 @@ class Tuner:
         why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
         return self._proposed(measured.configurations[index], float(worth[index]), why)
 
+    def _careful(self, found: Assessment) -> Array:
+        """Return the probability (n,) that a run of each is valid and keeps all limits."""
+        vouched = safety.vouched_for(self.model, self.space.default(), self.target)
+        careful = safety.probability(found, len(self.target), vouched)
+        if self.source:
+            return careful
+        near = safety.within_reach(self.study, self.target, found.points)
+        return np.where(near, careful, 0.0)
+
     def _safe(self, found: Assessment) -> Array:
         """Return which (n,) are safe to run."""
-        return safety.within(found, len(self.target), self.study.tuning.risk)
+        return self._careful(found) >= 1.0 - self.study.tuning.risk
 
     def _if_safe(self, proposal: Proposal) -> Proposal | str:
         """
@@ -312,7 +321,7 @@ class Tuner:
         if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
             return proposal
         measured = look_back(self.model, self.target, self.search)
-        probability = safety.probability(measured.found, len(self.target))
+        probability = self._careful(measured.found)
         index = safety.fall_back(probability, measured.runs)
         if index is None:
             return safety.refusal(probability, self.study.tuning.risk)

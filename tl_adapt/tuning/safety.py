@@ -10,33 +10,69 @@ valid and keeps all limits, noise and the model's uncertainty included, that mus
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import stdtr
 
+from tl_adapt.designs import fingerprint
+from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.model_set import Assessment
+from tl_adapt.models.model_set import Assessment, ModelSet
+from tl_adapt.space import Configuration
 
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+REACH = 0.1  # root mean square over the parameters of a step in the unit cube
 TRIES = 4  # runs of the safest measured configuration while none is safe
 HOPE = 0.5  # probability below which it is not run again
 
 
-def probability(found: Assessment, n: int) -> Array:
+def probability(found: Assessment, n: int, vouched: float = 1.0) -> Array:
     """
     Return a careful probability (m,) that one run is valid and keeps all limits.
 
     The spread of a limit's metric and how it transfers are themselves learnt from the n target
     measurements: the distribution of one run is Student's, so that few measurements must leave
     the limit farther away. Where no measurement tells of a limit the probability is 0.
+
+    `vouched` is what the model gives for the validity of a configuration that is known to run
+    validly: what it lacks to 1 is want of data, and no configuration's fault.
     """
-    kept = found.valid.copy()
+    kept = np.minimum(np.asarray(found.valid) / vouched, 1.0)
     for slack in found.slacks:
         kept *= 0.0 if slack is None else stdtr(n + 1, slack.margin)
     return kept
 
 
-def within(found: Assessment, n: int, risk: float) -> Array:
-    """Return which (m,) of the assessed configurations are safe, as booleans."""
-    return np.asarray(probability(found, n) >= 1.0 - risk)
+def within_reach(study: Study, target: Sequence[Measurement], points: Array) -> Array:
+    """
+    Return which points (m, d) are near a configuration that kept all limits whenever it ran.
+
+    Without a source nothing tells how far a limit's metric can move: repeats of one configuration
+    show the noise alone. So the safe set grows by small steps then.
+    """
+    outcomes: dict[str, bool] = {}
+    for run in target:
+        key = fingerprint(run.configuration)
+        kept = run.valid and not study.broken_limits(run.metrics)
+        outcomes[key] = outcomes.get(key, True) and kept
+    good = [run.configuration for run in target if outcomes[fingerprint(run.configuration)]]
+    if not good:
+        return np.zeros(len(points), dtype=bool)
+    known = np.unique(study.space.encode(good), axis=0)
+    apart = np.stack([np.square(points - place).mean(axis=1) for place in known])
+    return np.asarray(apart.min(axis=0) <= REACH**2)
+
+
+def vouched_for(model: ModelSet, default: Configuration, target: Iterable[Measurement]) -> float:
+    """Return P(valid) of the default configuration if it ran and never failed, else 1."""
+    outcomes = [run.valid for run in target if run.configuration == default]
+    if not outcomes or not all(outcomes):
+        return 1.0
+    return float(model.validity.probability(model.study.space.encode([default]))[0])
 
 
 def fall_back(safe: Array, runs: Array) -> int | None:

@@ -89,8 +89,8 @@ def replicated(seed: int, clearance: float | None = None) -> Problem:
     """
     Return the problem of the replicated missions; the seed says which run comes when.
 
-    `clearance` [m] replaces the demo's limit on it. The truth is the mean over all runs of a configuration; one that never ran validly is as bad
-    as the worst that did.
+    `clearance` [m] replaces the demo's limit on it. The truth is the mean over all runs of a
+    configuration; one that never ran validly is as bad as the worst that did.
     """
     study = load_study(TABLE)
     if clearance is not None:

@@ -22,8 +22,9 @@ CANDIDATES = [STUDY.space.default(), *STUDY.space.sample(80, seed=5)]
 def assessed(margins, valid=1.0):
     n = len(margins)
     return Assessment(
-        mean=np.zeros(n), std=np.ones(n), valid=np.broadcast_to(valid, n).astype(float), feasible=np.ones(n), terms=(),
-        noise=np.zeros(n), points=np.zeros((n, 1)), slacks=(Slack(np.array(margins, dtype=float), np.full(n, 0.75), 0.25),),
+        mean=np.zeros(n), std=np.ones(n), valid=np.broadcast_to(valid, n).astype(float),
+        feasible=np.ones(n), terms=(), noise=np.zeros(n), points=np.zeros((n, 1)),
+        slacks=(Slack(np.array(margins, dtype=float), np.full(n, 0.75), 0.25),),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
@@ -308,9 +309,9 @@ class Tuner:
         near = safety.within_reach(self.study, self.target, found.points)
         return np.where(near, careful, 0.0)
 
-    def _safe(self, found: Assessment) -> Array:
+    def _safe(self, found: Assessment) -> NDArray[np.bool_]:
         """Return which (n,) are safe to run."""
-        return self._careful(found) >= 1.0 - self.study.tuning.risk
+        return np.asarray(self._careful(found) >= 1.0 - self.study.tuning.risk)
 
     def _if_safe(self, proposal: Proposal) -> Proposal | str:
         """

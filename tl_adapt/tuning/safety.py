@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from tl_adapt.designs import fingerprint
@@ -47,7 +48,7 @@ def probability(found: Assessment, n: int, vouched: float = 1.0) -> Array:
     return kept
 
 
-def within_reach(study: Study, target: Sequence[Measurement], points: Array) -> Array:
+def within_reach(study: Study, target: Sequence[Measurement], points: Array) -> NDArray[np.bool_]:
     """
     Return which points (m, d) are near a configuration that kept all limits whenever it ran.
 
@@ -75,7 +76,7 @@ def vouched_for(model: ModelSet, default: Configuration, target: Iterable[Measur
     return float(model.validity.probability(model.study.space.encode([default]))[0])
 
 
-def fall_back(safe: Array, runs: Array) -> int | None:
+def fall_back(safe: Array, runs: NDArray[np.int_]) -> int | None:
     """
     Return the measured configuration to run again while none is safe, None for none.
 

@@ -13,8 +13,6 @@ predictions are kept in --results, so that a run that was stopped goes on where 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -28,18 +26,12 @@ import transfer_peers  # noqa: E402
 import transfer_runs  # noqa: E402
 import transfer_speed  # noqa: E402
 import transfer_tables as tables  # noqa: E402
+from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
 from transfer_data import descriptions  # noqa: E402
 
-from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
+from tl_adapt.errors import InputError  # noqa: E402
 
 PARTS = ('error', 'active', *transfer_speed.PARTS, 'similarity')
-
-
-def bar(text: str, value: float, limit: float, unit: str = '', *, least: bool = False) -> dict:
-    """Return one line of the verdict: a value that must be at most (or at least) a limit."""
-    met = bool(value >= limit if least else value <= limit)
-    return {'bar': text, 'value': float(value), 'limit': limit, 'unit': unit, 'least': least,
-            'met': met}
 
 
 def peers_of(path: Path, wanted: list[str]) -> tuple[str, ...]:
@@ -61,7 +53,7 @@ def errors(plan: transfer_runs.Plan, workers: int, parts: list[str]) -> dict:
         print(f'\nstopped; what is finished is in {plan.results}', file=sys.stderr)
         found['stopped'] = True
     rows = [
-        row for row in transfer_runs.current(transfer_runs.read_results(plan.results))
+        row for row in transfer_runs.current(transfer_runs.FORMAT.read(plan.results))
         if row['pair'] in plan.pairs and row['seed'] < plan.seeds and row['points'] in plan.points
     ]
     found['rows'] = rows
@@ -146,30 +138,6 @@ def similarity_table(data: Path, names: list[str], bars: list[dict]) -> dict:
     return found
 
 
-def show_bars(bars: list[dict]) -> None:
-    """Print what was reached for each bar."""
-    if bars:
-        print('\nBars')
-    for entry in bars:
-        limit = f'{"at least" if entry["least"] else "at most"} {entry["limit"]:g}{entry["unit"]}'
-        print(f'{entry["bar"]:78s}{entry["value"]:10.3f}{entry["unit"]:4s}{limit:18s}'
-              f'{"met" if entry["met"] else "NOT MET"}')
-
-
-def plain(value):
-    """Return a value as JSON has it: a number that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def split_names(text: str) -> list[str]:
-    """Return the words between commas."""
-    return [word.strip() for word in text.split(',') if word.strip()]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--data', type=Path, required=True, help='folder with pairs.json')
@@ -214,13 +182,9 @@ def main() -> int:
         found['similarity'] = similarity_table(arguments.data, names, found['bars'])
     show_bars(found['bars'])
     if arguments.json:
-        arguments.json.write_text(json.dumps(plain(found), indent=1) + '\n')
+        write_json(arguments.json, found)
     return 130 if found['stopped'] else 0
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except TlAdaptError as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(problem.exit_code)
+    end(main)

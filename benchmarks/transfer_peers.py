@@ -33,19 +33,24 @@ def load_harness(path: Path) -> ModuleType:
     return module
 
 
-def predict(
-    harness: ModuleType, method: str, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray,
-    yt: np.ndarray, X: np.ndarray,
-) -> tuple[np.ndarray, float]:
-    """Return a peer's log prediction (n,) and its seconds; y are on the original scale."""
+def begin(harness: ModuleType) -> None:
+    """Let the next method begin as if none had run before; what is shared is charged anew."""
     if 'torch' in sys.modules:
         # Some fits begin at random values: the result must not depend on what was fitted before.
         sys.modules['torch'].manual_seed(0)
     harness._extra[0] = 0.0
     harness._charged.clear()
-    begin = time.perf_counter()
+
+
+def predict(
+    harness: ModuleType, method: str, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray,
+    yt: np.ndarray, X: np.ndarray,
+) -> tuple[np.ndarray, float]:
+    """Return a peer's log prediction (n,) and its seconds; y are on the original scale."""
+    begin(harness)
+    start = time.perf_counter()
     mean = np.asarray(harness.METHODS[method](Xs, np.log(ys), Xt, np.log(yt), X), dtype=float)
-    return mean, time.perf_counter() - begin + harness._extra[0]
+    return mean, time.perf_counter() - start + harness._extra[0]
 
 
 def forget(harness: ModuleType) -> None:

@@ -10,27 +10,21 @@ points that of the points (`design`): a row whose digest is not today's is measu
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import csv
 import functools
 import hashlib
 import importlib
 import importlib.util
-import multiprocessing
-import signal
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import transfer_peers
+from kept_rows import Format, digest, in_processes, one_line, sources
 from transfer_data import LEVEL, WIDTH, Pair, interval_scores, load, scores, split
 
 from tl_adapt.models.transfer import TransferModel
-from tl_adapt.progress import Progress
 
 SOURCE_ROWS = 200
 SIZES = (5, 10, 20, 50)
@@ -45,6 +39,7 @@ FIELDS = (
     'design',
 )
 KEY = ('pair', 'n_source', 'n_target', 'seed', 'points', 'method')
+FORMAT = Format(FIELDS, WORDS, KEY, ('code', 'design'))
 
 
 @dataclass(frozen=True)
@@ -62,37 +57,13 @@ class Plan:
 
 
 # ------------------------------------------------------------------------------- digests
-def sources(module: str, known: set[str] | None = None) -> dict[str, Path]:
-    """Return the files of a module and of all of tl_adapt.models that it imports, by name."""
-    known = set() if known is None else known
-    spec = importlib.util.find_spec(module)
-    if module in known or spec is None or not spec.origin:
-        return {}
-    known.add(module)
-    found = {module: Path(spec.origin)}
-    for node in ast.walk(ast.parse(found[module].read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] + [f'{node.module}.{alias.name}' for alias in node.names]
-        for name in names:
-            if name.startswith('tl_adapt.models.'):
-                with contextlib.suppress(ModuleNotFoundError):
-                    found |= sources(name, known)
-    return found
-
-
 @functools.cache
 def code(points: str) -> str:
     """Return the digest of the code that rows of ours depend on."""
-    files = sources('tl_adapt.models.transfer')
+    files = sources('tl_adapt.models.transfer', ('tl_adapt.models.',))
     if points == 'active':
-        files |= sources(DESIGN)
-    text = hashlib.sha256()
-    for name in sorted(files):
-        text.update(files[name].read_bytes())
-    return text.hexdigest()[:12]
+        files |= sources(DESIGN, ('tl_adapt.models.',))
+    return digest(files)
 
 
 def design_is_there() -> bool:
@@ -101,44 +72,6 @@ def design_is_there() -> bool:
 
 
 # ------------------------------------------------------------------------------- results
-def read_results(path: Path) -> list[dict]:
-    """Return the whole rows of a results file, the last of each key; torn lines are left out."""
-    rows = {}
-    if Path(path).is_file():
-        with open(path, newline='') as file:
-            for cells in csv.reader(file):
-                if len(cells) != len(FIELDS) or cells[0] == FIELDS[0]:
-                    continue
-                with contextlib.suppress(ValueError):
-                    row = {
-                        name: cell if name in WORDS
-                        else int(cell) if name in KEY
-                        else float(cell) if cell else float('nan')
-                        for name, cell in zip(FIELDS, cells)
-                    }
-                    key = tuple(row[name] for name in (*KEY, 'code', 'design'))
-                    rows[key] = row
-    return list(rows.values())
-
-
-def prepare_results(path: Path) -> None:
-    """Make the file with its head, or end a line that was torn when a run was killed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or not path.stat().st_size:
-        path.write_text(','.join(FIELDS) + '\n')
-    elif not path.read_bytes().endswith(b'\n'):
-        with open(path, 'a') as file:
-            file.write('\n')
-
-
-def append(path: Path, row: dict) -> None:
-    """Add one row with a single write, so that workers don't tear each other's lines."""
-    cells = [f'{v:.6g}' if isinstance(v, float) else v for v in map(row.get, FIELDS)]
-    with open(path, 'a', newline='') as file:
-        csv.writer(file, lineterminator='\n').writerow(cells)
-
-
 def current(rows: Iterable[dict]) -> list[dict]:
     """Keep the rows that today's code, and today's design of the target points, would give."""
     rows = [row for row in rows if row['method'] not in OURS or row['code'] == code(row['points'])]
@@ -154,7 +87,7 @@ def current(rows: Iterable[dict]) -> list[dict]:
 
 def missing(plan: Plan) -> dict[tuple[str, int], list[tuple[str, int, tuple[str, ...]]]]:
     """Return what is to be measured: (pair, seed) -> (points, size, methods), in that order."""
-    done = {tuple(row[name] for name in KEY) for row in current(read_results(plan.results))}
+    done = FORMAT.done(current(FORMAT.read(plan.results)))
     found: dict = {}
     for seed in range(plan.seeds):
         for name in plan.pairs:
@@ -214,7 +147,7 @@ def measure(plan: Plan, name: str, seed: int, cells: list) -> None:
     source = (pair.Xs[kept], pair.ys[kept])
     # The design may choose what it chose before its code changed: the peers' rows hold then.
     known = {
-        (row['n_target'], row['method'], row['design']) for row in read_results(plan.results)
+        (row['n_target'], row['method'], row['design']) for row in FORMAT.read(plan.results)
         if row['points'] == 'active' and (row['pair'], row['seed']) == (name, seed)
     }
     harness = transfer_peers.load_harness(plan.harness) if plan.peers else None
@@ -240,31 +173,14 @@ def measure(plan: Plan, name: str, seed: int, cells: list) -> None:
                     mean, seconds = transfer_peers.predict(harness, method, *source, *target, X)
                     row |= {**scores(mean, np.log(y)), 'seconds': seconds}
             except Exception as error:  # a peer may fail anyhow; the row says how
-                row['error'] = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
-            append(plan.results, row)
+                row['error'] = one_line(error)
+            FORMAT.append(plan.results, row)
     if harness is not None:
         transfer_peers.forget(harness)
 
 
 def run(plan: Plan, workers: int) -> None:
     """Measure what is missing in processes of their own; what is finished survives ctrl-C."""
-    prepare_results(plan.results)
     todo = missing(plan)
-    if not todo:
-        return
-    # Not forked: the peers' libraries have threads that a fork would lose.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context('spawn'), initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )
-    total = sum(len(methods) for cells in todo.values() for _, _, methods in cells)
-    try:
-        with Progress('predictions', total) as progress:
-            tasks = {pool.submit(measure, plan, *key, cells): key for key, cells in todo.items()}
-            for task in as_completed(tasks):
-                task.result()
-                name, seed = tasks[task]
-                steps = sum(len(methods) for _, _, methods in todo[name, seed])
-                progress.advance(f'{name}, seed {seed}', steps)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    steps = {key: sum(len(methods) for *_, methods in cells) for key, cells in todo.items()}
+    in_processes('predictions', FORMAT, plan, todo, steps, measure, workers)

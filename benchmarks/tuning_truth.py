@@ -12,7 +12,6 @@ that were driven several times each. Ctrl-C ends the measurement and prints what
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np  # noqa: E402
-from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
+from bars import bar, end, run_parts  # noqa: E402
 from truth_problems import PROBLEMS, SAFE_PROBLEMS, Problem  # noqa: E402
 
 from tl_adapt.designs import fingerprint  # noqa: E402
@@ -145,23 +144,5 @@ def repeats(seeds: int) -> dict:
 PARTS = {'safety': safety, 'repeats': repeats}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--seeds', type=int, default=20)
-    parser.add_argument('--parts', type=split_names, default=list(PARTS))
-    parser.add_argument('--json', type=Path)
-    args = parser.parse_args()
-    if args.seeds < 1:
-        raise InputError('must be at least 1', file='--seeds', value=args.seeds)
-    for part in args.parts:
-        if part not in PARTS:
-            raise InputError(f'must be one of {", ".join(PARTS)}', file='--parts', value=part)
-    found = {part: PARTS[part](args.seeds) for part in args.parts}
-    show_bars([one for part in found.values() for one in part['bars']])
-    if args.json:
-        write_json(args.json, found)
-    return 0
-
-
 if __name__ == '__main__':
-    end(main)
+    end(lambda: run_parts(__doc__, PARTS, 20))

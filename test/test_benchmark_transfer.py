@@ -1,6 +1,5 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-import json
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_pairs import write_pairs
 
 from tl_adapt.errors import InputError
 
@@ -20,15 +20,7 @@ import transfer_tables as tables  # noqa: E402
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    X = rng.integers(0, 2, (260, 4))
-    source = np.exp(X @ [1.0, 0.5, 0.0, -0.5] + 0.05 * rng.standard_normal(260))
-    lines = [','.join(map(str, (*x, y, 3 * y))) for x, y in zip(X, source)]
-    head = 'opt_a,opt_b,opt_c,opt_d,source,target'
-    (tmp_path / 'made.csv').write_text('\n'.join([head, *lines]) + '\n')
-    entry = {'name': 'made', 'files': ['made.csv'], 'same_configs': True}
-    (tmp_path / 'pairs.json').write_text(json.dumps([entry]))
-    return tmp_path
+    return write_pairs(tmp_path)
 
 
 def plan(folder, **more):
@@ -37,10 +29,10 @@ def plan(folder, **more):
 
 
 def measure_all(what):
-    runs.prepare_results(what.results)
+    runs.FORMAT.prepare(what.results)
     for key, cells in runs.missing(what).items():
         runs.measure(what, *key, cells)
-    return runs.current(runs.read_results(what.results))
+    return runs.current(runs.FORMAT.read(what.results))
 
 
 def test_ours_is_measured_and_only_once(folder):
@@ -58,7 +50,7 @@ def test_a_torn_line_is_measured_again(folder):
     rows = measure_all(what)
     whole = what.results.read_bytes()
     what.results.write_bytes(whole[:-60])
-    assert len(runs.read_results(what.results)) == len(rows) - 1
+    assert len(runs.FORMAT.read(what.results)) == len(rows) - 1
     assert len(measure_all(what)) == len(rows)
 
 
@@ -67,7 +59,7 @@ def test_rows_of_other_code_are_measured_again(folder):
     rows = measure_all(what)
     text = what.results.read_text().replace(runs.code('random'), 'older')
     what.results.write_text(text)
-    assert runs.current(runs.read_results(what.results)) == []
+    assert runs.current(runs.FORMAT.read(what.results)) == []
     assert len(measure_all(what)) == len(rows)
 
 

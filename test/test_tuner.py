@@ -302,7 +302,7 @@ def test_a_choice_weighs_the_limits_against_the_objective(monkeypatch, sure, wor
     feasible = np.linspace(sure, 0.95, len(configurations))
     mean = np.linspace(1.0, worst, len(configurations))
 
-    def assess(X):
+    def assess(X, keep=False):
         n = len(X)
         fits = n == len(configurations)
         return Assessment(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,14 @@ def evaluate(expression: Expression, columns: Mapping[str, np.ndarray]) -> np.nd
         return np.zeros(length, dtype=bool)
 
 
+def may_hold(space: Space, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return where (n,) all constraints hold; an upper bound as in `evaluate`."""
+    mask = np.ones(len(columns[space.names[0]]), dtype=bool)
+    for constraint in space.constraints:
+        mask &= evaluate(constraint, columns)
+    return mask
+
+
 def unique(
     space: Space, columns: Mapping[str, np.ndarray], seen: set[str] | None = None
 ) -> list[Configuration]:
@@ -55,9 +63,7 @@ def unique(
     else:
         rows = space.rows(columns)
         canonical = {p.name: p.array([row[p.name] for row in rows]) for p in space.parameters}
-        mask = np.ones(len(rows), dtype=bool)
-        for constraint in space.constraints:
-            mask &= evaluate(constraint, canonical)
+        mask = may_hold(space, canonical)
         kept = [row for row, keep in zip(rows, mask) if keep and space.satisfied(row)]
     result = []
     for row in kept:
@@ -248,9 +254,10 @@ class Candidates:
         if not configurations:
             raise ValueError('candidates must not be empty')
         checked = (space.validate(configuration) for configuration in configurations)
-        self._by_key = {fingerprint(configuration): configuration for configuration in checked}
-        self.keys = list(self._by_key)
-        self.configurations = list(self._by_key.values())
+        by_key = {fingerprint(configuration): configuration for configuration in checked}
+        self.keys = list(by_key)
+        self._index = {key: index for index, key in enumerate(self.keys)}
+        self.configurations = list(by_key.values())
         self.places = space.encode(self.configurations)
         self._space = space
 
@@ -258,7 +265,7 @@ class Candidates:
         return len(self.keys)
 
     def __contains__(self, configuration: Mapping[str, Any]) -> bool:
-        return fingerprint(configuration) in self._by_key
+        return fingerprint(configuration) in self._index
 
     def sample(self, n: int, *, seed: int, method: str = 'sobol') -> list[Configuration]:
         """
@@ -283,10 +290,22 @@ class Candidates:
         while len(order) < n:
             wanted = next(blocks)[: n - len(order)]
             for place in space.encode(space.decode(wanted)):
-                apart = self.places - place
-                # Words are equal or not: their order in the study means nothing.
-                apart = np.where(space.categorical, apart != 0, apart)
-                index = int(np.argmin(np.where(free, np.square(apart).sum(axis=1), np.inf)))
+                index = int(np.argmin(np.where(free, self._apart(place), np.inf)))
                 free[index] = False
                 order.append(index)
         return order
+
+    def nearest(self, configuration: Mapping[str, Any], seen: Iterable[str]) -> Configuration:
+        """Return the candidate nearest to a configuration, of those not in `seen` if any is."""
+        apart = self._apart(self._space.encode([configuration])[0])
+        taken = [self._index[key] for key in seen if key in self._index]
+        if len(taken) < len(self):
+            apart[taken] = np.inf
+        return dict(self.configurations[int(np.argmin(apart))])
+
+    def _apart(self, place: np.ndarray) -> np.ndarray:
+        """Return the squared distances (n,) of the candidates to a place (d,)."""
+        apart = self.places - place
+        # Words are equal or not: their order in the study means nothing.
+        apart = np.where(self._space.categorical, apart != 0, apart)
+        return np.asarray(np.square(apart).sum(axis=1))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import threading
@@ -12,20 +13,25 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
-from tl_adapt.environments.base import Environment, Measurement
+from tl_adapt.baselines import BASELINES
+from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.environments.lazy import Environments, LazyEnvironments
 from tl_adapt.errors import StoreError
 from tl_adapt.keeper import Keeper
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.optimiser import Optimiser
 from tl_adapt.tuning.proposal import Choice
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
-METHODS = ('transfer', 'target-only', 'random')
+METHODS = ('transfer', 'target-only', *BASELINES)
+
+SIMULATED = 'tuning'  # the purpose under which runs of the source are kept that tuning took
 
 
 @dataclasses.dataclass
@@ -36,27 +42,29 @@ class TransferResult:
     measurements: list[Measurement]
     choice: Choice | None
     stopped: str
-    tuner: Tuner
+    tuner: Optimiser
+    simulations: list[Measurement] = dataclasses.field(default_factory=list)
 
 
 def make_tuner(
     study: Study, method: str, source: Sequence[Measurement], budget: int, seed: int,
     candidates: Sequence[Configuration] | None = None,
-) -> Tuner:
+) -> Optimiser:
     """
-    Make the tuner of one of METHODS; only `transfer` is shown the source's measurements.
+    Make the optimiser of one of METHODS; only `transfer` is shown the source's measurements.
 
     `candidates` are the only configurations that the target can measure (None: all of the space).
     """
     if method not in METHODS:
         raise ValueError(f'method must be one of {METHODS}, got {method!r}')
+    if method in BASELINES:
+        return BASELINES[method](study, seed=seed, budget=budget, candidates=candidates)
     return Tuner(
         study,
         source=source if method == 'transfer' else (),
         transfer=method == 'transfer',
         seed=seed,
         budget=budget,
-        method='random' if method == 'random' else 'model',
         candidates=candidates,
     )
 
@@ -115,7 +123,9 @@ def run_transfer(
     seed: int,
     source: Sequence[Measurement] = (),
     confirm: Callable[[int, Configuration], bool] | None = None,
-    on_measurement: Callable[[int, Measurement, Tuner], None] | None = None,
+    on_measurement: Callable[[int, Measurement, Optimiser], None] | None = None,
+    environments: Environments | None = None,
+    on_simulation: Callable[[int, Measurement, Optimiser], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
     reuse: bool = False,
@@ -128,13 +138,16 @@ def run_transfer(
     is asked before each run; False ends the tuning. `lock` guards the store if other threads
     write to it too.
 
+    With `tuning.simulate` the tuner may also want runs of the source. `environments` gives or
+    makes it then (None: the study's own), and `on_simulation` is called after each; they need no
+    confirmation, and a further tuning learns from them, too.
+
     Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds
     measurements that this method took for another aim (seed, objectives or limits), unless
     `reuse`: then they are learnt from and not charged to the budget.
     """
     lock = lock or threading.Lock()
     aim = aim_digest(study, seed)
-    keeper = Keeper(study, environment.name, store)
     with lock:
         stored = store.get(environment=environment.name, purpose=method)
     known = [m for m in stored if m.provenance.get('aim') == aim][:budget]
@@ -145,39 +158,60 @@ def run_transfer(
             f'chosen by {method} for another seed, other objectives or other limits: learn from '
             'them with --reuse, name another store, or begin anew'
         )
+    source, simulations = list(source), []
+    if method == 'transfer' and any(e.role == 'source' for e in study.environments.values()):
+        with lock:
+            taken = store.get(environment=study.source.name, purpose=SIMULATED)
+        ours = aim if study.tuning.simulate else None
+        simulations = [m for m in taken if m.provenance.get('aim') == ours]
+        source += [m for m in taken if m.provenance.get('aim') != ours]
     tuner = make_tuner(
         study, method, source, budget + len(others), seed, candidates_of(environment)
     )
-    for measurement in [*others, *known]:
+    for measurement in others:
+        tuner.tell(measurement, charged=False)
+    for measurement in [*simulations, *known]:
         tuner.tell(measurement)
     measurements = list(known)
     stopped = ''
-    while True:
-        if stop is not None and stop.is_set():
-            stopped = 'interrupted'
-            break
-        reason = tuner.should_stop()
-        if reason is not None:
-            stopped = reason
-            break
-        index = len(measurements)
-        configuration = tuner.ask()[0].configuration
-        if confirm is not None and not confirm(index, configuration):
-            stopped = 'the operator ended it'
-            break
-        number = run_seed(seed, 'tuning', index)
-        measurement = measure_with_retry(environment, configuration, number)
-        if stop is not None and stop.is_set():
-            # Its processes may have been ended under it: not a result.
-            stopped = 'interrupted'
-            break
-        measurement.provenance['aim'] = aim
-        key = keeper.key(configuration, number, method)
-        with lock:
-            keeper.keep(key, configuration, number, method, measurement)
-        measurements.append(measurement)
-        tuner.tell(measurement)
-        if on_measurement is not None:
-            on_measurement(index, measurement, tuner)
+    made = environments or functools.partial(make_environment, study)
+    keepers: dict[str, Keeper] = {}
+    with LazyEnvironments(environment, made) as open_environments:
+        while True:
+            if stop is not None and stop.is_set():
+                stopped = 'interrupted'
+                break
+            reason = tuner.should_stop()
+            if reason is not None:
+                stopped = reason
+                break
+            proposal = tuner.ask()[0]
+            configuration = proposal.configuration
+            simulated = proposal.environment != environment.name
+            runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)
+            index = len(runs)
+            if not simulated and confirm is not None and not confirm(index, configuration):
+                stopped = 'the operator ended it'
+                break
+            number = run_seed(seed, 'tuning', index)
+            measurement = measure_with_retry(
+                open_environments[proposal.environment], configuration, number
+            )
+            if stop is not None and stop.is_set():
+                # Its processes may have been ended under it: not a result.
+                stopped = 'interrupted'
+                break
+            measurement.provenance['aim'] = aim
+            if proposal.environment not in keepers:
+                keepers[proposal.environment] = Keeper(study, proposal.environment, store)
+            keeper = keepers[proposal.environment]
+            with lock:
+                key = keeper.key(configuration, number, purpose)
+                keeper.keep(key, configuration, number, purpose, measurement)
+            runs.append(measurement)
+            tuner.tell(measurement)
+            told = on_simulation if simulated else on_measurement
+            if told is not None:
+                told(index, measurement, tuner)
     choice = tuner.best() if measurements else None
-    return TransferResult(method, measurements, choice, stopped, tuner)
+    return TransferResult(method, measurements, choice, stopped, tuner, simulations)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.models import persistence, scale
 from tl_adapt.models.kernel import Array, as_points
+from tl_adapt.models.late_fits import LateFits
 from tl_adapt.models.transfer import TransferModel
 from tl_adapt.models.validity import ValidityModel
 
@@ -127,11 +128,12 @@ class ModelSet:
     no valid measurement has is left out.
     """
 
-    def __init__(self, study: Study, seed: int = 0) -> None:
-        """Keep the study."""
+    def __init__(self, study: Study, seed: int = 0, *, growing: bool = False) -> None:
+        """Keep the study; `growing` says that the source gets further runs now and then."""
         self.study = study
         self.seed = seed
-        self.models: dict[str, TransferModel] = {}
+        self.growing = growing
+        self.models = LateFits()
         self.validity = ValidityModel(study.space.categorical, seed=seed)
 
     def fit(
@@ -140,13 +142,13 @@ class ModelSet:
         """
         Learn from the measurements; either list may be empty.
 
-        With `quick` the hyperparameters of the last fit are kept. Models of the source are kept
-        as long as its data stay the same.
+        A metric's model learns when it is first asked for. With `quick` the hyperparameters of
+        the last fit are kept. Models of the source are kept as long as its data stay the same.
         """
         space = self.study.space
         Xs = space.encode([m.configuration for m in source]).reshape(-1, space.dim)
         Xt = space.encode([m.configuration for m in target]).reshape(-1, space.dim)
-        models = {}
+        known = set()
         for name, metric in self.study.metrics.items():
             ys, yt = metric_values(source, name), metric_values(target, name)
             if metric.scale == 'log':
@@ -154,12 +156,12 @@ class ModelSet:
             rows, cols = np.isfinite(ys), np.isfinite(yt)
             if not rows.any() and not cols.any():
                 continue
-            model = self.models.get(name)
-            if model is None:
-                model = TransferModel(space, metric.scale == 'log', self.seed)
-            model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
-            models[name] = model
-        self.models = models
+            self.models.learn(
+                name, TransferModel(space, metric.scale == 'log', self.seed, growing=self.growing),
+                (Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick,
+            )
+            known.add(name)
+        self.models.only(known)
         self.validity.fit(
             Xs, [m.valid for m in source], target=(Xt, [m.valid for m in target])
         )
@@ -168,7 +170,7 @@ class ModelSet:
     def branch(self) -> ModelSet:
         """Return models that can be fitted on without changing these."""
         other = copy.copy(self)
-        other.models = {name: copy.copy(model) for name, model in self.models.items()}
+        other.models = self.models.branch()
         other.validity = copy.copy(self.validity)
         return other
 
@@ -184,20 +186,30 @@ class ModelSet:
         """Return for each metric how much each hypothesis of the transfer counts."""
         return {name: dict(model.weights) for name, model in self.models.items()}
 
-    def predict(self, configurations: Sequence[Mapping[str, Any]]) -> Prediction:
-        """Return what one run of each of n configurations should give."""
+    @property
+    def needed(self) -> list[str]:
+        """Return the metrics that decide between configurations, as far as they have a model."""
+        named = {objective.metric for objective in self.study.objectives}
+        named |= {limit.metric for limit in self.study.limits}
+        return sorted(named & set(self.models))
+
+    def predict(
+        self, configurations: Sequence[Mapping[str, Any]], metrics: Iterable[str] | None = None
+    ) -> Prediction:
+        """Return what one run of each of n configurations should give, in all or some metrics."""
         X = self.study.space.encode(configurations)
         mean, std = {}, {}
-        for name, model in self.models.items():
-            mean[name], std[name] = model.moments(X)
+        for name in self.models if metrics is None else metrics:
+            mean[name], std[name] = self.models[name].moments(X)
         return Prediction(mean, std, self.validity.probability(X))
 
-    def assess(self, X: Array) -> Assessment:
+    def assess(self, X: Array, *, keep: bool = False) -> Assessment:
         """
         Return what decides between configurations, given as points X (n, d) of the unit cube.
 
         The objective's mean and variance are those of a weighted sum of independent metrics.
-        Raises InputError if a metric of the objective has no model.
+        With `keep` what the source says of them is remembered for the next time. Raises
+        InputError if a metric of the objective has no model.
         """
         if not self.ready:
             raise InputError(
@@ -205,9 +217,9 @@ class ModelSet:
                 value=[o.metric for o in self.study.objectives if o.metric not in self.models],
             )
         X = as_points(X, self.study.space.dim)
-        needed = {o.metric for o in self.study.objectives}
-        needed |= {limit.metric for limit in self.study.limits} & set(self.models)
-        latent = {name: self.models[name].latent(X, noise=False) for name in sorted(needed)}
+        latent = {
+            name: self.models[name].latent(X, noise=False, keep=keep) for name in self.needed
+        }
         mean, var, noise = np.zeros((3, len(X)))
         terms = []
         for objective in self.study.objectives:
@@ -221,7 +233,7 @@ class ModelSet:
             noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2
         valid = self.validity.probability(X)
         slacks = tuple(
-            _slack(limit, self.models[limit.metric], *latent[limit.metric])
+            slack_of(limit, self.models[limit.metric], *latent[limit.metric])
             if limit.metric in latent else None
             for limit in self.study.limits
         )
@@ -269,12 +281,14 @@ class ModelSet:
             )
         try:
             found = cls(study, seed=int(meta['seed']))
+            models = {}
             for i, name in enumerate(meta['metrics']):
                 if name not in study.metrics:
                     raise ValueError(f'unknown metric {name!r}')
-                found.models[name] = TransferModel.from_arrays(_inside(arrays, f'metric{i}/'))
-                if found.models[name].X.shape[1] != study.space.dim:
+                models[name] = TransferModel.from_arrays(_inside(arrays, f'metric{i}/'))
+                if models[name].X.shape[1] != study.space.dim:
                     raise ValueError(f'{name}: wrong number of parameters')
+            found.models = LateFits(models)
             found.validity = ValidityModel.from_arrays(_inside(arrays, 'validity/'))
         except (KeyError, ValueError, TypeError, IndexError, ArithmeticError) as error:
             raise InputError(f'the model is corrupt: {error}', file=file) from error
@@ -301,7 +315,7 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def _slack(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
+def slack_of(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
     """Return how far the limit is, on the model's scale."""
     value = float(limit.value)
     if model.log_scale:

@@ -10,6 +10,7 @@ valid and keeps all limits, noise and the model's uncertainty included, that mus
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.book import Book
+from tl_adapt.tuning.known import look_back
+from tl_adapt.tuning.proposal import Proposal
+from tl_adapt.tuning.search import Search
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -95,3 +100,48 @@ def refusal(safe: Array, risk: float) -> str:
         f'no further configuration is valid within all limits with probability '
         f'{1.0 - risk:.2f}{best}'
     )
+
+
+class Caution:
+    """Keep a tuner's runs of the target safe, where the study wants that."""
+
+    def __init__(self, book: Book, search: Search) -> None:
+        """Keep where measurements are booked, and where a tuner looks."""
+        self.book, self.search, self.study = book, search, book.study
+        self.on = book.study.tuning.safe
+
+    def probability(self, model: ModelSet, found: Assessment) -> Array:
+        """Return the probability (n,) that one run of each is valid and keeps all limits."""
+        target = self.book.target
+        vouched = vouched_for(model, self.study.space.default(), target)
+        careful = probability(found, len(target), vouched)
+        if self.book.source:
+            return careful
+        return np.where(within_reach(self.study, target, found.points), careful, 0.0)
+
+    def allows(self, model: ModelSet, found: Assessment) -> NDArray[np.bool_]:
+        """Return which (n,) may be run: those that are safe, or all."""
+        if not self.on:
+            return np.ones(len(found.mean), dtype=bool)
+        return np.asarray(self.probability(model, found) >= 1.0 - self.study.tuning.risk)
+
+    def instead(self, model: ModelSet, proposal: Proposal) -> Proposal | str:
+        """
+        Return a proposal if it may be run, else the safest run again, or why there is none.
+
+        `model` knows what was measured, and nothing of what is hoped of pending runs.
+        """
+        if not self.on or self.book.simulated(proposal.environment):
+            return proposal
+        place = self.study.space.encode([proposal.configuration])
+        if self.allows(model, model.assess(place))[0]:
+            return proposal
+        known = look_back(model, self.book.target, self.search)
+        safe = self.probability(model, known.found)
+        index = fall_back(safe, known.runs)
+        if index is None:
+            return refusal(safe, self.study.tuning.risk)
+        why = f'the safest: valid within all limits with probability {safe[index]:.2f}'
+        return dataclasses.replace(
+            proposal, configuration=dict(known.configurations[index]), worth=None, why=why
+        )

@@ -21,7 +21,7 @@ from tl_adapt.parameter_file import configuration_lines
 from tl_adapt.report.tables import format_table
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
-from tl_adapt.transfer import candidates_of, make_tuner
+from tl_adapt.transfer import candidates_of
 from tl_adapt.tuner import Tuner
 from tl_adapt.tuning.front import FrontPoint, measured_front, with_predicted
 from tl_adapt.tuning.preferences import loss_by_targets, loss_by_weights, own_targets
@@ -154,9 +154,7 @@ def _tuner(study: Study, args: argparse.Namespace) -> Tuner:
         candidates = candidates_of(environment)
         environment.close()
     _say(f'learning from {len(source)} source and {len(measured)} target measurements')
-    tuner = make_tuner(
-        study, 'transfer', source, study.budget.target, study.seeds.tuning, candidates
-    )
+    tuner = Tuner(study, source=source, seed=study.seeds.tuning, candidates=candidates)
     for measurement in measured:
         tuner.tell(measurement)
     return tuner

@@ -27,7 +27,7 @@ from tl_adapt.transfer import (
     nothing_to_transfer,
     run_transfer,
 )
-from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.optimiser import Optimiser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +83,7 @@ def _open(study: Study, args: argparse.Namespace) -> Store:
     """Open the store; it must be there already if the source's measurements are needed."""
     path = args.store or str(args.output / f'{study.name}.sqlite')
     needed = args.method == 'transfer' and study.source is not None  # InputError without one
+    needed = needed and not study.tuning.simulate  # then it measures them itself
     try:
         return Store(path, study=study, create=not needed)
     except MissingStoreError as error:
@@ -94,6 +95,8 @@ def _source(study: Study, args: argparse.Namespace, store: Store) -> list[Measur
     if args.method != 'transfer':
         return []
     source = store.get(environment=study.source.name, purpose='campaign')
+    if not source and study.tuning.simulate:
+        return []
     if not source:
         raise TlAdaptError(
             f'{store.name} has no measurements of {study.source.name}: {_campaign_first(args)}'
@@ -126,6 +129,9 @@ def _spend(
             source=source, reuse=args.reuse,
             confirm=(lambda i, c: _ask(study, i, c)) if args.confirm else None,
             on_measurement=lambda i, m, t: _show(study, i, budget, m, t),
+            on_simulation=lambda i, m, t: print(
+                f'{study.source.name} {i + 1}: {_objective(study, m)}', flush=True
+            ),
         )
     finally:
         environment.close()
@@ -155,12 +161,17 @@ def write_result(study: Study, result: TransferResult, output: Path) -> None:
     write_chosen(study, result.choice, result.tuner.model, output)
 
 
-def _show(study: Study, index: int, budget: int, measurement: Measurement, tuner: Tuner) -> None:
-    got = (
-        f'objective {study.objective(measurement.metrics):.3f}'
-        if measurement.valid else f'failed: {measurement.reason}'
-    )
+def _show(
+    study: Study, index: int, budget: int, measurement: Measurement, tuner: Optimiser
+) -> None:
+    got = _objective(study, measurement)
     print(f'{index + 1}/{budget}: {got}; {tuner.best().why}', flush=True)
+
+
+def _objective(study: Study, measurement: Measurement) -> str:
+    if measurement.valid:
+        return f'objective {study.objective(measurement.metrics):.3f}'
+    return f'failed: {measurement.reason}'
 
 
 def _ask(study: Study, index: int, configuration: Configuration) -> bool:

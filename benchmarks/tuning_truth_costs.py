@@ -12,7 +12,6 @@ Ctrl-C ends the measurement and prints what there is.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import sys
@@ -24,9 +23,8 @@ for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np  # noqa: E402
-from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
+from bars import bar, end, run_parts  # noqa: E402
 
-from tl_adapt.errors import InputError  # noqa: E402
 from tl_adapt.progress import Progress  # noqa: E402
 from tl_adapt.report.tables import format_table  # noqa: E402
 from tl_adapt.statistics import bootstrap_mean  # noqa: E402
@@ -184,23 +182,5 @@ def forecasts(seeds: int) -> dict:
 PARTS = {'costs': costs, 'forecasts': forecasts}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--seeds', type=int, default=10)
-    parser.add_argument('--parts', type=split_names, default=list(PARTS))
-    parser.add_argument('--json', type=Path)
-    args = parser.parse_args()
-    if args.seeds < 1:
-        raise InputError('must be at least 1', file='--seeds', value=args.seeds)
-    for part in args.parts:
-        if part not in PARTS:
-            raise InputError(f'must be one of {", ".join(PARTS)}', file='--parts', value=part)
-    found = {part: PARTS[part](args.seeds) for part in args.parts}
-    show_bars([one for part in found.values() for one in part['bars']])
-    if args.json:
-        write_json(args.json, found)
-    return 0
-
-
 if __name__ == '__main__':
-    end(main)
+    end(lambda: run_parts(__doc__, PARTS, 10))

@@ -309,6 +309,7 @@ def test_a_choice_weighs_the_limits_against_the_objective(monkeypatch, sure, wor
             mean=mean if fits else np.full(n, 9.0), std=np.full(n, 0.1), valid=np.ones(n),
             feasible=feasible if fits else np.zeros(n),
             terms=(term(False, np.zeros(n), np.ones(n)),), noise=np.zeros(n),
+            points=np.zeros((n, 1)),
         )
 
     monkeypatch.setattr(tuner.model, 'assess', assess)

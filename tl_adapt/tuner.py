@@ -87,6 +87,7 @@ class Tuner(Booked):
         self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
+        self.caution = safety.Caution(self.book, self.search)
         self.simulations: SourceRuns | None = None
         if simulate:
             self.simulations = SourceRuns(study, self.search, seed, len(known))
@@ -207,16 +208,15 @@ class Tuner(Booked):
         if not valid:
             return guess[0]
         measured = look_back(self.model, self.target, self.search)
-        if self.study.tuning.safe:
-            # What runs safely is the only thing to rely on, and all of it where nothing does.
-            safe = np.flatnonzero(self._safe(measured.found))
-            measured = measured.at(safe) if len(safe) else measured
+        # What runs safely is the only thing to rely on, and all of it where nothing does.
+        safe = np.flatnonzero(self.caution.allows(self.model, measured.found))
+        measured = measured.at(safe) if len(safe) else measured
         configurations, found = measured.configurations, measured.found
         index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
-        better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
+        better = not self.caution.on and choice.mean + 2.0 * choice.std < mean - std
         if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
@@ -263,7 +263,7 @@ class Tuner(Booked):
 
     def _propose(self) -> Proposal | str:
         index = sum(self.book.numbers)
-        careful = self.study.tuning.safe
+        careful = self.caution.on
         if careful and not self.target:
             return self._proposed(self.search.start(), None, 'to begin with what is known')
         going_on = self.simulations and self.simulations.under_way(self.book)
@@ -304,8 +304,7 @@ class Tuner(Booked):
                 proposal = again
         if self.simulations:
             proposal = self.simulations.instead(proposal, view)
-        simulated = self.book.simulated(proposal.environment)
-        return self._if_safe(proposal) if careful and not simulated else proposal
+        return self.caution.instead(self.model, proposal)
 
     def _again(self, model: ModelSet) -> Proposal | None:
         """Return the repeat that is worth most, None for none."""
@@ -313,33 +312,12 @@ class Tuner(Booked):
         worth = self.goal.worth_again(measured.found)
         pending = [one.configuration for one in self.pending]
         allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
-        if self.study.tuning.safe:
-            allowed &= self._safe(measured.found)
+        allowed &= self.caution.allows(self.model, measured.found)
         if not allowed.any():
             return None
         index = int(np.argmax(np.where(allowed, worth, -np.inf)))
         why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
         return self._proposed(measured.configurations[index], float(worth[index]), why)
-
-    def _safe(self, found: Assessment) -> Array:
-        """Return which (n,) are safe to run."""
-        return safety.within(found, len(self.target), self.study.tuning.risk)
-
-    def _if_safe(self, proposal: Proposal) -> Proposal | str:
-        """
-        Return the proposal, or the safest run again, or why there is no safe one.
-
-        What was measured decides, whatever is hoped of what is pending.
-        """
-        if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
-            return proposal
-        measured = look_back(self.model, self.target, self.search)
-        probability = safety.probability(measured.found, len(self.target))
-        index = safety.fall_back(probability, measured.runs)
-        if index is None:
-            return safety.refusal(probability, self.study.tuning.risk)
-        why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
-        return self._proposed(measured.configurations[index], None, why)
 
     def _test_source(self, index: int) -> Proposal:
         """Return a run away from where the source points, to see whether it is right."""
@@ -350,12 +328,11 @@ class Tuner(Booked):
 
     def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
         """Return what is reached, and where a further run could be worth most."""
-        reached, careful = self._reached(model), self.study.tuning.safe
-
+        reached = self._reached(model)
         rank = self.goal.rank(reached)
 
         def worth_of(found: Assessment) -> Array:
-            return np.where(self._safe(found), rank(found), -np.inf) if careful else rank(found)
+            return np.where(self.caution.allows(self.model, found), rank(found), -np.inf)
 
         configurations, found = self._look(model, worth_of)
         return reached, View(model, configurations, found, worth_of(found), self.book)

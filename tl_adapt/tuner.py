@@ -21,6 +21,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning import stopping
 from tl_adapt.tuning.book import Book, Booked
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
@@ -140,7 +141,12 @@ class Tuner(Booked):
         return asked
 
     def should_stop(self) -> str | None:
-        """Return why no more should be measured on the target, or None."""
+        """
+        Return why no more should be measured, or None.
+
+        That is a budget that is spent, nothing being left to measure, or, once some runs have
+        been told, too little to be gained: see `stopping`.
+        """
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
@@ -150,14 +156,42 @@ class Tuner(Booked):
         size = self.search.size
         if size is not None and n >= size and len(self.book.seen()) >= size:
             return f'all {size} configurations are measured'
-        if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
+        if n < max(3, self._initial()) or not self.model.ready:
             return None
-        if not self.model.ready:
+        enough = n >= max(3, (self.budget or 0) // 2)
+        return self._proven() or (self._too_little() if enough else None)
+
+    def _proven(self) -> str | None:
+        """Return why the best of a finite space is found already, or None."""
+        among, gain = self.search.among, self.study.tuning.minimum_gain
+        if among is None or len(among) > stopping.LISTED or not self.goal.by_objective:
             return None
-        reached, worth = self._reached(self.model), self._next().worth
-        if reached is None or worth is None:
+        known = {fingerprint(m.configuration) for m in self.target if m.valid}
+        measured = np.array([key in known for key in among.keys])
+        reached = self._reached(self.model)
+        if reached is None or not measured.any():
             return None
-        return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
+        if self.goal.worth(self.model.assess(among.places), reached)[~measured].max() \
+                > gain * abs(float(reached[0])):
+            return None
+        regrets = stopping.draw_regrets(self.model, among.places, measured, self.seed)
+        return stopping.proven(regrets, gain, len(among), int((~measured).sum()))
+
+    def _too_little(self) -> str | None:
+        """Return why further runs are not worth it, or None."""
+        proposal, gain = self._next(), self.study.tuning.minimum_gain
+        reached = self._reached(self.model)
+        if reached is None or proposal.worth is None \
+                or self.book.simulated(proposal.environment):
+            return None
+        why = self.goal.too_little(proposal.worth, reached, gain)
+        if why is None or not self.goal.by_objective:
+            return why
+        _, view = self._consider(self.model)
+        left = stopping.little_left(
+            stopping.draw_regrets(self.model, *view.points(), self.seed), gain
+        )
+        return None if left is None else f'{why}, and {left}'
 
     def forecast(self, n: int | None = None) -> Forecast:
         """
@@ -335,7 +369,7 @@ class Tuner(Booked):
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""
         good: list[Measurement] = []
-        for measurements in (self.source, self.target):
+        for measurements in (self._settled(), self.target):
             usable = [
                 m for m in measurements
                 if m.valid and all(o.metric in m.metrics for o in self.study.objectives)

@@ -41,6 +41,7 @@ def assessed(values, feasible=None, std=0.1):
     return Assessment(
         mean=np.exp(values[:, 0]) + values[:, 1], std=np.full(n, std), valid=np.ones(n),
         feasible=np.ones(n) if feasible is None else np.array(feasible), terms=terms,
+        noise=np.zeros(n),
     )
 
 
@@ -61,7 +62,7 @@ def test_what_extends_the_front_is_worth_more_than_what_it_dominates():
     goal = Front(study())
     reached = goal.reached(assessed([[0, 2], [2, 0]]))
     found = assessed([[0.8, 0.8], [2.5, 2.5], [3, -1], [0.8, 0.8]], [1, 1, 1, 0.6])
-    worth = goal.worth(found, reached)
+    worth = goal.rank(reached)(found)
     assert worth[0] > worth[2] > worth[1] >= 0
     assert worth[3] == pytest.approx(0.6 * worth[0])
 
@@ -70,14 +71,14 @@ def test_the_worth_has_no_unit():
     goal = Front(study())
     measured, found = np.array([[0.0, 2.0], [2.0, 0.0]]), np.array([[0.8, 0.8], [2.0, 1.0]])
     worth = [
-        goal.worth(assessed(found * unit, std=0.1 * unit), goal.reached(assessed(measured * unit)))
+        goal.rank(goal.reached(assessed(measured * unit)))(assessed(found * unit, std=0.1 * unit))
         for unit in (1.0, 7.0)
     ]
     np.testing.assert_allclose(worth[0], worth[1], rtol=1e-9)
 
 
 def test_without_anything_feasible_feasibility_leads():
-    worth = Front(study()).worth(assessed([[0, 0], [1, 1]], [0.1, 0.4]), None)
+    worth = Front(study()).rank(None)(assessed([[0, 0], [1, 1]], [0.1, 0.4]))
     assert int(np.argmax(worth)) == 1
 
 

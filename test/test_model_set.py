@@ -12,6 +12,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.models import persistence
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.models.transfer import TransferModel
 from tl_adapt.study import study_from_dict
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 
@@ -156,6 +157,33 @@ def test_a_branch_leaves_the_original_alone(data, models):
     assert not np.allclose(branch.objective(pool)[0], before)
     assert_allclose(models.objective(pool)[0], before)
     assert branch.models['energy'].source is models.models['energy'].source
+
+
+def test_only_models_that_are_asked_for_are_fitted(data, models, monkeypatch):
+    fits = []
+    fit = TransferModel.fit
+
+    def counted(self, *args, quick=False):
+        fits.append(quick)
+        return fit(self, *args, quick=quick)
+
+    monkeypatch.setattr(TransferModel, 'fit', counted)
+    pool = STUDY.space.sample(5, seed=0)
+    late = ModelSet(STUDY).fit(data[0], data[1][:5]).fit(*data)
+    assert fits == []
+    objective = late.objective(pool)
+    assert fits == [False] * len(late.needed)
+    for got, wanted in zip(objective, models.objective(pool)):
+        assert_allclose(got, wanted, rtol=1e-9)
+    early = ModelSet(STUDY).fit(data[0], data[1][:6])
+    early.predict(pool)
+    early.fit(*data, quick=True)
+    fits.clear()
+    late = ModelSet(STUDY).fit(data[0], data[1][:6]).fit(*data, quick=True)
+    for name, mean in late.predict(pool).mean.items():
+        assert_allclose(mean, early.predict(pool).mean[name], rtol=1e-9)
+    assert sorted(fits) == [False] * 3 + [True] * 6
+    assert set(late.predict(pool, ['margin']).mean) == {'margin'}
 
 
 def test_saved_models_predict_the_same(models, tmp_path):

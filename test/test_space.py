@@ -72,6 +72,18 @@ def test_any_place_gives_a_valid_configuration(places):
     assert space.decode(space.encode(configurations)) == configurations
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=10, max_size=10), min_size=1, max_size=9))
+def test_many_places_settle_as_each_alone(places):
+    space = mixed()
+    each = space.decode(np.array(places))
+    kept = [i for i, configuration in enumerate(each) if space.satisfied(configuration)]
+    configurations, settled, rows = space.settle(np.array(places))
+    assert rows.tolist() == kept
+    assert configurations == [each[i] for i in kept]
+    assert np.array_equal(settled, space.encode(configurations))
+
+
 def test_places_outside_of_the_cube_are_clipped():
     space = mixed(constraints=())
     low, high, strange = space.decode([[-1.0] * 10, [2.0] * 10, [math.nan] * 10])

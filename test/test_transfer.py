@@ -50,6 +50,18 @@ def test_any_number_of_target_points_works(n):
     assert model.chosen in model.weights
 
 
+@pytest.mark.parametrize('room', [2**22, 0])
+def test_points_that_are_remembered_are_predicted_alike(monkeypatch, room):
+    monkeypatch.setattr('tl_adapt.models.source._KEPT', room)
+    X = np.random.default_rng(0).random((1500, DIM))
+    model, plain = (TransferModel().fit(SOURCE, sample(shifted_truth, 5, 1)) for _ in range(2))
+    model.latent(X, keep=True)
+    for one in (model, plain):
+        one.update(*sample(shifted_truth, 1, 7))
+    assert_array_equal(model.latent(X, keep=True), plain.latent(X))
+    assert len(model.sources[0]._kept) == (2 if room else 0)
+
+
 def test_without_target_points_the_source_is_copied():
     model = TransferModel().fit(SOURCE)
     assert error(model, source_truth) < 0.2

@@ -188,7 +188,7 @@ def test_it_stops_and_says_why():
 
     tuner = Tuner(small, transfer=False, budget=50)
     reasons = []
-    for i in range(7):
+    for i in range(9):
         reasons.append(tuner.should_stop())
         if reasons[-1]:
             break
@@ -302,13 +302,13 @@ def test_a_choice_weighs_the_limits_against_the_objective(monkeypatch, sure, wor
     feasible = np.linspace(sure, 0.95, len(configurations))
     mean = np.linspace(1.0, worst, len(configurations))
 
-    def assess(X):
+    def assess(X, keep=False):
         n = len(X)
         fits = n == len(configurations)
         return Assessment(
             mean=mean if fits else np.full(n, 9.0), std=np.full(n, 0.1), valid=np.ones(n),
             feasible=feasible if fits else np.zeros(n),
-            terms=(term(False, np.zeros(n), np.ones(n)),),
+            terms=(term(False, np.zeros(n), np.ones(n)),), noise=np.zeros(n),
         )
 
     monkeypatch.setattr(tuner.model, 'assess', assess)

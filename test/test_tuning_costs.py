@@ -364,10 +364,22 @@ def test_regrets_are_shares_of_the_objective():
     regrets = stopping.Regrets(np.array([0.0, 0.0, 0.1, 0.5]), 2.0)
     assert regrets.chance(0.02) == 0.5
     assert regrets.chance(0.1) == 0.25
-    assert stopping.proven(regrets, 0.1, 9, 4) is None
-    assert 'none of the 4 of 9' in stopping.proven(regrets, 0.3, 9, 4)
-    assert stopping.little_left(regrets, 0.01) is None
-    assert 'better by 50 %' in stopping.little_left(regrets, 0.05)
+
+
+def test_a_small_gain_ends_it_only_if_little_else_is_left(monkeypatch):
+    study = study_of(budget={'target': 6})
+    tuner = Tuner(study, transfer=False)
+    for number, configuration in enumerate(study.space.sample(4, seed=0)):
+        tuner.tell(Formula(study, 'robot').measure(configuration, number))
+    ending = stopping.Ending(tuner.model, tuner.goal, np.array([1.5]), 0)
+    view = tuner._consider(tuner.model)[1]
+    assert ending.too_little(0.1, lambda: view) is None
+    regrets = np.zeros(100)
+    monkeypatch.setattr(stopping, 'draw_regrets', lambda *_: stopping.Regrets(regrets, 1.5))
+    assert ending.too_little(0.001, lambda: view).endswith(
+        'and anything better by 1 % has a probability of 0 %')
+    regrets[:20] = 0.1
+    assert ending.too_little(0.001, lambda: view) is None
 
 
 def test_a_proven_optimum_of_a_finite_space_ends_it():

@@ -45,6 +45,14 @@ def evaluate(expression: Expression, columns: Mapping[str, np.ndarray]) -> np.nd
         return np.zeros(length, dtype=bool)
 
 
+def may_hold(space: Space, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return where (n,) all constraints hold; an upper bound as in `evaluate`."""
+    mask = np.ones(len(columns[space.names[0]]), dtype=bool)
+    for constraint in space.constraints:
+        mask &= evaluate(constraint, columns)
+    return mask
+
+
 def unique(
     space: Space, columns: Mapping[str, np.ndarray], seen: set[str] | None = None
 ) -> list[Configuration]:
@@ -55,9 +63,7 @@ def unique(
     else:
         rows = space.rows(columns)
         canonical = {p.name: p.array([row[p.name] for row in rows]) for p in space.parameters}
-        mask = np.ones(len(rows), dtype=bool)
-        for constraint in space.constraints:
-            mask &= evaluate(constraint, canonical)
+        mask = may_hold(space, canonical)
         kept = [row for row, keep in zip(rows, mask) if keep and space.satisfied(row)]
     result = []
     for row in kept:

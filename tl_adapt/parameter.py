@@ -287,7 +287,8 @@ class Parameter:
 
     def decode(self, u: np.ndarray) -> np.ndarray:
         """Return the values (n,) nearest to the places `u` (n,), which are clipped to [0, 1]."""
-        u = np.clip(np.nan_to_num(np.asarray(u, dtype=float), nan=0.5), 0.0, 1.0)
+        u = np.asarray(u, dtype=float)
+        u = np.clip(np.where(np.isnan(u), 0.5, u), 0.0, 1.0)
         if self.choices is not None:
             index = np.rint(u * (len(self.choices) - 1)).astype(int)
             return self.array(self.choices)[index]

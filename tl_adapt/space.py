@@ -226,7 +226,15 @@ class Space:
 
     def rows(self, columns: Mapping[str, np.ndarray]) -> list[Configuration]:
         """Return configurations (n) from one array (n,) of values per parameter."""
-        columns = dict(columns)
+        return self._listed(self._conditioned(columns))
+
+    def _listed(self, columns: Mapping[str, np.ndarray]) -> list[Configuration]:
+        lists = [columns[name].tolist() for name in self.names]
+        return [dict(zip(self.names, row)) for row in zip(*lists)]
+
+    def _conditioned(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the values (n,) per parameter, defaults where its condition does not hold."""
+        columns = {name: np.asarray(columns[name]) for name in self.names}
         if self._conditional:
             active = dict.fromkeys(self.names, np.array(True))
             for parameter in self._conditional:
@@ -237,11 +245,32 @@ class Space:
                 for name in condition.names:
                     holds = holds & active[name]
                 active[parameter.name] = holds
-                values = np.asarray(columns[parameter.name])
-                default = np.asarray(parameter.default)
+                values, default = columns[parameter.name], np.asarray(parameter.default)
                 columns[parameter.name] = np.where(holds, values, default)
-        lists = [np.asarray(columns[name]).tolist() for name in self.names]
-        return [dict(zip(self.names, row)) for row in zip(*lists)]
+        return columns
+
+    def settle(
+        self, places: np.ndarray
+    ) -> tuple[list[Configuration], np.ndarray, np.ndarray]:
+        """
+        Return those nearest to places (n, d) that keep all constraints.
+
+        These are m configurations, their own places (m, d), and which of the n they belong to
+        (m,): what `decode`, `satisfied` and `encode` give, for many places at once.
+        """
+        places = self._places(places)
+        columns = self._conditioned(
+            {p.name: p.decode(places[:, i]) for i, p in enumerate(self.parameters)}
+        )
+        found = np.column_stack(
+            [p.encode(columns[p.name]) for p in self.parameters]  # type: ignore[arg-type]
+        )
+        rows = self._listed(columns)
+        keep = np.arange(len(rows))
+        if self.constraints:
+            may = np.flatnonzero(designs.may_hold(self, columns)).tolist()
+            keep = np.array([i for i in may if self.satisfied(rows[i])], dtype=int)
+        return [rows[i] for i in keep.tolist()], found[keep], keep
 
     def sample(self, n: int, *, seed: int, method: str = 'sobol') -> list[Configuration]:
         """

@@ -18,17 +18,20 @@ import numpy as np
 from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import stopping
+from tl_adapt.tuning import repeats, safety, stopping
 from tl_adapt.tuning.book import Book, Booked
+from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
+from tl_adapt.tuning.known import as_measured, look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.search import ANCHORS, Rank, Search
+from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
 from tl_adapt.tuning.trust import confirmed
 from tl_adapt.tuning.view import View
@@ -66,10 +69,12 @@ class Tuner(Booked):
         Keep the settings.
 
         Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
-        a candidate outside of the study's space.
+        a candidate outside of the study's space, and for random choices in a study that is safe.
         """
         if method not in ('model', 'random'):
             raise ValueError(f"method must be 'model' or 'random', got {method!r}")
+        if method == 'random' and study.tuning.safe:
+            raise InputError('random choices are not safe', key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
         self.method = method
@@ -87,7 +92,7 @@ class Tuner(Booked):
             self.simulations = SourceRuns(study, self.search, seed, len(known))
         self._model = ModelSet(study, seed=seed, growing=simulate)
         self._stale = True
-        self._proposal: Proposal | None = None
+        self._proposal: Proposal | str | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -128,11 +133,14 @@ class Tuner(Booked):
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        They are fewer where the budget in cost units or time does not pay for n.
+        They are fewer where the budget in cost units or time does not pay for n. Raises
+        InputError where the study wants safe runs and none is.
         """
         asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
+            if isinstance(proposal, str):
+                raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
             if self.book.lack(proposal.environment):
                 break
             self.pending.append(proposal)
@@ -151,47 +159,26 @@ class Tuner(Booked):
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
         lack = self.book.lack(self.study.target.name)
-        if lack and self._next().environment == self.study.target.name:
+        if lack and (isinstance(following := self._next(), str)
+                     or following.environment == self.study.target.name):
             return lack
         size = self.search.size
         if size is not None and n >= size and len(self.book.seen()) >= size:
             return f'all {size} configurations are measured'
-        if n < max(3, self._initial()) or not self.model.ready:
+        if self.study.tuning.safe and isinstance(refused := self._next(), str):
+            return refused
+        if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
             return None
-        enough = n >= max(3, (self.budget or 0) // 2)
-        return self._proven() or (self._too_little() if enough else None)
-
-    def _proven(self) -> str | None:
-        """Return why the best of a finite space is found already, or None."""
-        among, gain = self.search.among, self.study.tuning.minimum_gain
-        if among is None or len(among) > stopping.LISTED or not self.goal.by_objective:
-            return None
-        known = {fingerprint(m.configuration) for m in self.target if m.valid}
-        measured = np.array([key in known for key in among.keys])
         reached = self._reached(self.model)
-        if reached is None or not measured.any():
+        if reached is None:
             return None
-        if self.goal.worth(self.model.assess(among.places), reached)[~measured].max() \
-                > gain * abs(float(reached[0])):
-            return None
-        regrets = stopping.draw_regrets(self.model, among.places, measured, self.seed)
-        return stopping.proven(regrets, gain, len(among), int((~measured).sum()))
-
-    def _too_little(self) -> str | None:
-        """Return why further runs are not worth it, or None."""
-        proposal, gain = self._next(), self.study.tuning.minimum_gain
-        reached = self._reached(self.model)
-        if reached is None or proposal.worth is None \
-                or self.book.simulated(proposal.environment):
-            return None
-        why = self.goal.too_little(proposal.worth, reached, gain)
-        if why is None or not self.goal.by_objective:
-            return why
-        _, view = self._consider(self.model)
-        left = stopping.little_left(
-            stopping.draw_regrets(self.model, *view.points(), self.seed), gain
-        )
-        return None if left is None else f'{why}, and {left}'
+        ending = stopping.Ending(self.model, self.goal, reached, self.seed)
+        found = ending.proven(self.search, self.target)
+        proposal = self._next()
+        if found or n < (self.budget or 0) // 2 or isinstance(proposal, str) \
+                or proposal.worth is None or self.book.simulated(proposal.environment):
+            return found
+        return ending.too_little(proposal.worth, lambda: self._consider(self.model)[1])
 
     def forecast(self, n: int | None = None) -> Forecast:
         """
@@ -227,14 +214,17 @@ class Tuner(Booked):
         guess = self._best_unmeasured()
         if not valid:
             return guess[0]
-        configurations = list({fingerprint(m.configuration): m.configuration for m in valid}
-                              .values())
-        found = self.model.assess(self.space.encode(configurations))
+        measured = look_back(self.model, self.target, self.search)
+        if self.study.tuning.safe:
+            # What runs safely is the only thing to rely on, and all of it where nothing does.
+            safe = np.flatnonzero(self._safe(measured.found))
+            measured = measured.at(safe) if len(safe) else measured
+        configurations, found = measured.configurations, measured.found
         index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
-        better = choice.mean + 2.0 * choice.std < mean - std
+        better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
         if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
@@ -273,14 +263,17 @@ class Tuner(Booked):
         total = min(self.budget or 2 * INITIAL, self.study.budget.target)
         return max(2, min(total // 2, INITIAL))
 
-    def _next(self) -> Proposal:
-        """Return the next run, computed once."""
+    def _next(self) -> Proposal | str:
+        """Return the next run, or why none is safe, computed once."""
         if self._proposal is None:
             self._proposal = self._propose()
         return self._proposal
 
-    def _propose(self) -> Proposal:
+    def _propose(self) -> Proposal | str:
         index = sum(self.book.numbers)
+        careful = self.study.tuning.safe
+        if careful and not self.target:
+            return self._proposed(self.search.start(), None, 'to begin with what is known')
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
             return going_on
@@ -288,14 +281,16 @@ class Tuner(Booked):
             return self._by_design('random', index)
         if not self.source and index == 0:
             return self._proposed(self.search.start(), None, 'where nothing is known')
-        if index < self._initial() or not self.model.ready:
+        if not self.model.ready and careful:
+            return 'nothing is known to be safe: no valid run to learn from'
+        if (index < self._initial() and not careful) or not self.model.ready:
             return self._by_design('sobol', index)
         model = self._with_pending()
         if index == 0:
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        if self.simulations and index % 2 and not confirmed(self.model):
+        if self.simulations and index % 2 and not careful and not confirmed(self.model):
             return self._test_source(index)
         reached, view = self._consider(model)
         configurations, worth = view.configurations, view.worth
@@ -306,14 +301,53 @@ class Tuner(Booked):
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
         if reached is None:
-            proposal = self._proposed(
-                configurations[chosen], None, 'the most likely to be feasible'
-            )
+            why, gain = 'the most likely to be feasible', None
         else:
-            proposal = self._proposed(
-                configurations[chosen], float(worth[chosen]), 'the largest expected improvement'
-            )
-        return self.simulations.instead(proposal, view) if self.simulations else proposal
+            why, gain = 'the largest expected improvement', float(worth[chosen])
+        proposal = self._proposed(configurations[chosen], gain, why)
+        if self.study.tuning.repeats and gain is not None \
+                and not repeats.exact(self.study, self.target):
+            again = self._again(model)
+            if again is not None and (again.worth or 0.0) > gain:
+                proposal = again
+        if self.simulations:
+            proposal = self.simulations.instead(proposal, view)
+        simulated = self.book.simulated(proposal.environment)
+        return self._if_safe(proposal) if careful and not simulated else proposal
+
+    def _again(self, model: ModelSet) -> Proposal | None:
+        """Return the repeat that is worth most, None for none."""
+        measured = look_back(model, self.target, self.search)
+        worth = self.goal.worth_again(measured.found)
+        pending = [one.configuration for one in self.pending]
+        allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
+        if self.study.tuning.safe:
+            allowed &= self._safe(measured.found)
+        if not allowed.any():
+            return None
+        index = int(np.argmax(np.where(allowed, worth, -np.inf)))
+        why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
+        return self._proposed(measured.configurations[index], float(worth[index]), why)
+
+    def _safe(self, found: Assessment) -> Array:
+        """Return which (n,) are safe to run."""
+        return safety.within(found, len(self.target), self.study.tuning.risk)
+
+    def _if_safe(self, proposal: Proposal) -> Proposal | str:
+        """
+        Return the proposal, or the safest run again, or why there is no safe one.
+
+        What was measured decides, whatever is hoped of what is pending.
+        """
+        if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
+            return proposal
+        measured = look_back(self.model, self.target, self.search)
+        probability = safety.probability(measured.found, len(self.target))
+        index = safety.fall_back(probability, measured.runs)
+        if index is None:
+            return safety.refusal(probability, self.study.tuning.risk)
+        why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
+        return self._proposed(measured.configurations[index], None, why)
 
     def _test_source(self, index: int) -> Proposal:
         """Return a run away from where the source points, to see whether it is right."""
@@ -324,10 +358,12 @@ class Tuner(Booked):
 
     def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
         """Return what is reached, and where a further run could be worth most."""
-        reached = self._reached(model)
+        reached, careful = self._reached(model), self.study.tuning.safe
+
+        rank = self.goal.rank(reached)
 
         def worth_of(found: Assessment) -> Array:
-            return self.goal.worth(found, reached)
+            return np.where(self._safe(found), rank(found), -np.inf) if careful else rank(found)
 
         configurations, found = self._look(model, worth_of)
         return reached, View(model, configurations, found, worth_of(found), self.book)
@@ -355,11 +391,15 @@ class Tuner(Booked):
 
     def _reached(self, model: ModelSet) -> Array | None:
         """Return what the goal makes of the target configurations that were measured."""
-        runs = [m.configuration for m in self.target if m.valid]
+        valid = [m for m in self.target if m.valid]
+        runs = [m.configuration for m in valid]
         runs += [pending.configuration for pending in self.book.of(False)]
         if not runs:
             return None
-        return self.goal.reached(model.assess(self.space.encode(runs)))
+        found = model.assess(self.space.encode(runs))
+        if not self.study.tuning.repeats:
+            found = as_measured(self.study, found, valid)
+        return self.goal.reached(found)
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""

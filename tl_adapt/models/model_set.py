@@ -7,11 +7,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from tl_adapt.acquisition import Term
@@ -19,6 +20,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.models import persistence, scale
 from tl_adapt.models.kernel import Array, as_points
+from tl_adapt.models.late_fits import LateFits
 from tl_adapt.models.transfer import TransferModel
 from tl_adapt.models.validity import ValidityModel
 
@@ -41,13 +43,40 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slack:
+    """
+    Hold how far a limit is from its metric: it is kept where the slack is positive.
+
+    `mean` and `variance` (n,) are those of the function behind the noise, `noise` is the variance
+    that one run adds; all on the scale of the metric's model.
+    """
+
+    mean: Array
+    variance: Array
+    noise: float
+
+    @property
+    def margin(self) -> Array:
+        """Return the slack (n,) in standard deviations of what one run is predicted to give."""
+        return np.asarray(self.mean / np.sqrt(self.variance + self.noise))
+
+    def joined(self, other: Slack) -> Slack:
+        """Return the slack of the configurations of both."""
+        return dataclasses.replace(
+            self, mean=np.concatenate([self.mean, other.mean]),
+            variance=np.concatenate([self.variance, other.variance]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Assessment:
     """
     Hold what decides between configurations, each of shape (n,).
 
     `mean` and `std` of the objective (the function behind the noise, to be minimised), `valid`
     the probability of a valid run, `feasible` that of one which also keeps all limits; `terms`
-    are the objective's addends.
+    are the objective's addends, `slacks` how far each limit is (None: no measurement tells of its
+    metric). `noise` is the standard deviation that one run adds to the objective.
     """
 
     mean: Array
@@ -55,15 +84,38 @@ class Assessment:
     valid: Array
     feasible: Array
     terms: tuple[Term, ...]
+    noise: Array
+    slacks: tuple[Slack | None, ...] = ()
+
+    def at(self, rows: NDArray[np.int_]) -> Assessment:
+        """Return the assessment of some of the configurations, by their indices (m,)."""
+        arrays = {
+            name: getattr(self, name)[rows]
+            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
+        }
+        terms = tuple(
+            dataclasses.replace(term, mean=term.mean[rows], variance=term.variance[rows])
+            for term in self.terms
+        )
+        slacks = tuple(
+            None if slack is None else
+            dataclasses.replace(slack, mean=slack.mean[rows], variance=slack.variance[rows])
+            for slack in self.slacks
+        )
+        return Assessment(terms=terms, slacks=slacks, **arrays)
 
     def joined(self, other: Assessment) -> Assessment:
         """Return the assessment of the configurations of both."""
         arrays = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ('mean', 'std', 'valid', 'feasible')
+            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
         }
         terms = tuple(a.joined(b) for a, b in zip(self.terms, other.terms))
-        return Assessment(terms=terms, **arrays)
+        slacks = tuple(
+            None if a is None or b is None else a.joined(b)
+            for a, b in zip(self.slacks, other.slacks)
+        )
+        return Assessment(terms=terms, slacks=slacks, **arrays)
 
 
 class ModelSet:
@@ -80,7 +132,7 @@ class ModelSet:
         self.study = study
         self.seed = seed
         self.growing = growing
-        self.models: dict[str, TransferModel] = {}
+        self.models = LateFits()
         self.validity = ValidityModel(study.space.categorical, seed=seed)
 
     def fit(
@@ -89,13 +141,13 @@ class ModelSet:
         """
         Learn from the measurements; either list may be empty.
 
-        With `quick` the hyperparameters of the last fit are kept. Models of the source are kept
-        as long as its data stay the same.
+        A metric's model learns when it is first asked for. With `quick` the hyperparameters of
+        the last fit are kept. Models of the source are kept as long as its data stay the same.
         """
         space = self.study.space
         Xs = space.encode([m.configuration for m in source]).reshape(-1, space.dim)
         Xt = space.encode([m.configuration for m in target]).reshape(-1, space.dim)
-        models = {}
+        known = set()
         for name, metric in self.study.metrics.items():
             ys, yt = metric_values(source, name), metric_values(target, name)
             if metric.scale == 'log':
@@ -103,14 +155,12 @@ class ModelSet:
             rows, cols = np.isfinite(ys), np.isfinite(yt)
             if not rows.any() and not cols.any():
                 continue
-            model = self.models.get(name)
-            if model is None:
-                model = TransferModel(
-                    space, metric.scale == 'log', self.seed, growing=self.growing
-                )
-            model.fit((Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick)
-            models[name] = model
-        self.models = models
+            self.models.learn(
+                name, TransferModel(space, metric.scale == 'log', self.seed, growing=self.growing),
+                (Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick,
+            )
+            known.add(name)
+        self.models.only(known)
         self.validity.fit(
             Xs, [m.valid for m in source], target=(Xt, [m.valid for m in target])
         )
@@ -119,7 +169,7 @@ class ModelSet:
     def branch(self) -> ModelSet:
         """Return models that can be fitted on without changing these."""
         other = copy.copy(self)
-        other.models = {name: copy.copy(model) for name, model in self.models.items()}
+        other.models = self.models.branch()
         other.validity = copy.copy(self.validity)
         return other
 
@@ -135,20 +185,30 @@ class ModelSet:
         """Return for each metric how much each hypothesis of the transfer counts."""
         return {name: dict(model.weights) for name, model in self.models.items()}
 
-    def predict(self, configurations: Sequence[Mapping[str, Any]]) -> Prediction:
-        """Return what one run of each of n configurations should give."""
+    @property
+    def needed(self) -> list[str]:
+        """Return the metrics that decide between configurations, as far as they have a model."""
+        named = {objective.metric for objective in self.study.objectives}
+        named |= {limit.metric for limit in self.study.limits}
+        return sorted(named & set(self.models))
+
+    def predict(
+        self, configurations: Sequence[Mapping[str, Any]], metrics: Iterable[str] | None = None
+    ) -> Prediction:
+        """Return what one run of each of n configurations should give, in all or some metrics."""
         X = self.study.space.encode(configurations)
         mean, std = {}, {}
-        for name, model in self.models.items():
-            mean[name], std[name] = model.moments(X)
+        for name in self.models if metrics is None else metrics:
+            mean[name], std[name] = self.models[name].moments(X)
         return Prediction(mean, std, self.validity.probability(X))
 
-    def assess(self, X: Array) -> Assessment:
+    def assess(self, X: Array, *, keep: bool = False) -> Assessment:
         """
         Return what decides between configurations, given as points X (n, d) of the unit cube.
 
         The objective's mean and variance are those of a weighted sum of independent metrics.
-        Raises InputError if a metric of the objective has no model.
+        With `keep` what the source says of them is remembered for the next time. Raises
+        InputError if a metric of the objective has no model.
         """
         if not self.ready:
             raise InputError(
@@ -156,10 +216,10 @@ class ModelSet:
                 value=[o.metric for o in self.study.objectives if o.metric not in self.models],
             )
         X = as_points(X, self.study.space.dim)
-        needed = {o.metric for o in self.study.objectives}
-        needed |= {limit.metric for limit in self.study.limits} & set(self.models)
-        latent = {name: self.models[name].latent(X, noise=False) for name in sorted(needed)}
-        mean, var = np.zeros(len(X)), np.zeros(len(X))
+        latent = {
+            name: self.models[name].latent(X, noise=False, keep=keep) for name in self.needed
+        }
+        mean, var, noise = np.zeros((3, len(X)))
         terms = []
         for objective in self.study.objectives:
             name = objective.metric
@@ -169,12 +229,19 @@ class ModelSet:
             terms.append(Term(self.study.metrics[name].sign * factor, log, *latent[name]))
             mean += self.study.metrics[name].sign * factor * middle
             var += (factor * std) ** 2
+            noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2
         valid = self.validity.probability(X)
+        slacks = tuple(
+            slack_of(limit, self.models[limit.metric], *latent[limit.metric])
+            if limit.metric in latent else None
+            for limit in self.study.limits
+        )
         feasible = valid.copy()
-        for limit in self.study.limits:
-            if limit.metric in latent:
-                feasible *= kept(limit, self.models[limit.metric], *latent[limit.metric])
-        return Assessment(mean, np.sqrt(var), valid, feasible, tuple(terms))
+        for slack in slacks:
+            feasible *= 1.0 if slack is None else ndtr(slack.margin)
+        return Assessment(
+            mean, np.sqrt(var), valid, feasible, tuple(terms), np.sqrt(noise), slacks
+        )
 
     def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
         """Return mean and standard deviation (n,) of the objective, without noise."""
@@ -213,12 +280,14 @@ class ModelSet:
             )
         try:
             found = cls(study, seed=int(meta['seed']))
+            models = {}
             for i, name in enumerate(meta['metrics']):
                 if name not in study.metrics:
                     raise ValueError(f'unknown metric {name!r}')
-                found.models[name] = TransferModel.from_arrays(_inside(arrays, f'metric{i}/'))
-                if found.models[name].X.shape[1] != study.space.dim:
+                models[name] = TransferModel.from_arrays(_inside(arrays, f'metric{i}/'))
+                if models[name].X.shape[1] != study.space.dim:
                     raise ValueError(f'{name}: wrong number of parameters')
+            found.models = LateFits(models)
             found.validity = ValidityModel.from_arrays(_inside(arrays, 'validity/'))
         except (KeyError, ValueError, TypeError, IndexError, ArithmeticError) as error:
             raise InputError(f'the model is corrupt: {error}', file=file) from error
@@ -245,13 +314,13 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def kept(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Array:
-    """Return the probability (n,) that one run keeps the limit."""
+def slack_of(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
+    """Return how far the limit is, on the model's scale."""
     value = float(limit.value)
     if model.log_scale:
         value = math.log(value) if value > 0 else -math.inf
-    below = ndtr((value - mean) / np.sqrt(var + model.noise_variance))
-    return np.asarray(below if limit.op == '<=' else 1.0 - below)
+    sign = 1.0 if limit.op == '<=' else -1.0
+    return Slack(sign * (value - mean), var, model.noise_variance)
 
 
 def _inside(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

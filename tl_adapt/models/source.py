@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.likelihood import factorise
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Rows that the source's uncertainty is computed from; its mean comes from all. More rows cost time
 # with every candidate, and make a variance smaller that is small already.
 ROWS = 256
+_CACHED = 2**17  # numbers of a matrix that stays in the processor's cache
+_KEPT = 64 * 2**20  # bytes of what is remembered of points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Source:
         else:
             self.L = process.L
         self.A = process.A[rows]
+        self._kept: dict[bytes, Seen] = {}
+        self._room = _KEPT
 
     @property
     def location(self) -> float:
@@ -87,15 +91,35 @@ class Source:
             found[target] = self.process.lengths[own]
         return found
 
-    def at(self, X: Array) -> Seen:
-        """Return what the source says of the target's points X (m, d)."""
+    def at(self, X: Array, *, keep: bool = False) -> Seen:
+        """
+        Return what the source says of the target's points X (m, d).
+
+        With `keep` it is remembered for the next time, up to some MiB: no target point changes it.
+        """
+        if not keep:
+            return self._look(X)
+        key = X.tobytes()
+        seen = self._kept.get(key)
+        if seen is None:
+            seen = self._look(X)
+            size = seen.V.nbytes + seen.features.nbytes + len(key)
+            if size <= self._room:
+                self._room -= size
+                self._kept[key] = seen
+        return seen
+
+    def _look(self, X: Array) -> Seen:
         process = self.process
         features = process.features(X if self.columns is None else self.columns(X))
-        cross = process.covariance(self.A, features)
-        V = solve_triangular(self.L, cross, lower=True, check_finite=False)
-        mean = process.alpha @ (
-            cross if len(self.A) == len(process.A) else process.covariance(process.A, features)
-        )
+        mean, V = np.empty(len(X)), np.empty((len(self.A), len(X)))
+        # A few points at once: matrices of all would leave the processor's cache.
+        for part in chunks(len(X), max(16, _CACHED // len(process.A))):
+            cross = process.covariance(self.A, features[part])
+            V[:, part] = solve_triangular(self.L, cross, lower=True, check_finite=False)
+            if len(self.A) < len(process.A):
+                cross = process.covariance(process.A, features[part])
+            mean[part] = process.alpha @ cross
         variance = process.signal + 1.0 - np.einsum('ij,ij->j', V, V)
         return Seen(mean, np.maximum(variance, 0.0), features, V)
 

@@ -279,16 +279,19 @@ class TransferModel(scale.OnOriginalScale):
         self.low, self.high = evidence.plausible(self.blocks, self.shares, self.y, spread)
 
     @single_thread
-    def latent(self, X: ArrayLike, *, noise: bool = True) -> tuple[Array, Array]:
+    def latent(
+        self, X: ArrayLike, *, noise: bool = True, keep: bool = False
+    ) -> tuple[Array, Array]:
         """
         Return mean and variance (n,) on the model's scale (the logarithm if `log_scale`).
 
-        With `noise` they are those of one measurement, without it of the function behind.
+        With `noise` they are those of one measurement, without it of the function behind. With
+        `keep` what the sources say of these points is remembered for the next time.
         """
         points = self._points(X)
         mean, var = np.empty(len(points)), np.empty(len(points))
         for part in chunks(len(points)):
-            mean[part], var[part] = self._mixture(points[part])
+            mean[part], var[part] = self._mixture(points[part], keep)
         var = np.minimum(var, (self.high - self.low) ** 2)
         return mean, var + (self.noise_variance if noise else 0.0)
 
@@ -316,10 +319,10 @@ class TransferModel(scale.OnOriginalScale):
             for block, share in zip(self.blocks, self.shares)
         )
 
-    def _mixture(self, X: Array) -> tuple[Array, Array]:
+    def _mixture(self, X: Array, keep: bool) -> tuple[Array, Array]:
         """Return mean and variance of the weighted hypotheses at points X (n, d)."""
         A = self.features(X)
-        seen = {id(source): source.at(X) for source in self.sources}
+        seen = {id(source): source.at(X, keep=keep) for source in self.sources}
         mean = np.zeros(len(X))
         means, variances, weights = [], [], []
         for block, share, (rows, part) in self.counted():

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.environments.base import Measurement
-from tl_adapt.space import Configuration
+from tl_adapt.space import Configuration, Space
 from tl_adapt.study import Study, study_from_dict
 
 Array = NDArray[np.float64]
@@ -157,27 +157,38 @@ class AnalyticEnvironment:
 
     def best(self, *, seed: int = 0, samples: int = 8192) -> tuple[Configuration, float]:
         """Return the (nearly) best configuration and its true objective, by search."""
-        rng = np.random.default_rng(seed)
-        pool = self.study.space.sample(samples, seed=seed)
-        values = self.objective(pool)
-        for step in (0.2, 0.1, 0.05, 0.02):
-            leaders = [pool[i] for i in np.argsort(values, kind='stable')[:8]]
-            near = [c for one in leaders for c in self.study.space.neighbours(one, rng, 64, step)]
-            pool, values = pool + near, np.concatenate([values, self.objective(near)])
-        index = int(np.argmin(values))
-        return pool[index], float(values[index])
+        return search_best(self.study.space, self.objective, seed=seed, samples=samples)
+
+
+def search_best(
+    space: Space, objective: Callable[[Sequence[Configuration]], Array], *,
+    seed: int = 0, samples: int = 8192,
+) -> tuple[Configuration, float]:
+    """Return the (nearly) best configuration of a space by a true objective, and its value."""
+    rng = np.random.default_rng(seed)
+    pool = space.sample(samples, seed=seed)
+    values = objective(pool)
+    for step in (0.2, 0.1, 0.05, 0.02):
+        leaders = [pool[i] for i in np.argsort(values, kind='stable')[:8]]
+        near = [c for one in leaders for c in space.neighbours(one, rng, 64, step)]
+        pool, values = pool + near, np.concatenate([values, objective(near)])
+    index = int(np.argmin(values))
+    return pool[index], float(values[index])
+
+
+def answer(measure: Callable[[Configuration, int], Measurement]) -> int:
+    """Measure the configuration on standard input, as a program of a `command` environment."""
+    request = json.load(sys.stdin)
+    found = measure(request['configuration'], int(request['seed']))
+    json.dump({'metrics': found.metrics, 'valid': found.valid, 'reason': found.reason}, sys.stdout)
+    return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure the configuration on standard input, as a program of a `command` environment."""
+    """Be the program of an environment whose role, relation and idle parameters are given."""
     role, relation, extra = arguments
-    request = json.load(sys.stdin)
     study = analytic_study(int(extra), relation=relation)
-    environment = AnalyticEnvironment(study, role, relation=relation)
-    found = environment.measure(request['configuration'], int(request['seed']))
-    answer = {'metrics': found.metrics, 'valid': found.valid, 'reason': found.reason}
-    json.dump(answer, sys.stdout)
-    return 0
+    return answer(AnalyticEnvironment(study, role, relation=relation).measure)
 
 
 if __name__ == '__main__':

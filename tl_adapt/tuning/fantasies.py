@@ -24,12 +24,13 @@ def fantasies(
     if not pending:
         return []
     configurations = [dict(proposal.configuration) for proposal in pending]
-    predicted = model.predict(configurations).mean
+    predicted = model.predict(configurations, model.needed).mean
     if simulated:
         X = model.study.space.encode(configurations)
+        sources = {name: model.models[name].source for name in predicted}
         predicted = {
-            name: np.asarray(one.source.predict(X))
-            for name, one in model.models.items() if one.source is not None
+            name: np.asarray(source.predict(X))
+            for name, source in sources.items() if source is not None
         }
     return [
         Measurement(

@@ -72,9 +72,8 @@ def with_predicted(tuner: Tuner, front: list[FrontPoint]) -> list[FrontPoint]:
     goal, sign = Front(tuner.study), signs(tuner.study)
     known = [point.configuration for point in front]
     reached = goal.reached(tuner.model.assess(tuner.space.encode(known)))
-    configurations, found = tuner.search.look(
-        tuner.model, lambda found: goal.worth(found, reached), known, (len(tuner.target),)
-    )
+    worth = goal.rank(reached)
+    configurations, found = tuner.search.look(tuner.model, worth, known, (len(tuner.target),))
     mean, std = metric_moments(found)
     best = np.array([point.mean * sign - point.std for point in front])
     worst = mean * sign + 2.0 * std
@@ -85,7 +84,7 @@ def with_predicted(tuner: Tuner, front: list[FrontPoint]) -> list[FrontPoint]:
         if fingerprint(configurations[i]) not in seen
     ], dtype=int)
     sure = sure[nondominated(mean[sure] * sign)]
-    order = np.argsort(-goal.worth(found, reached)[sure], kind='stable')
+    order = np.argsort(-worth(found)[sure], kind='stable')
     return _in_order(tuner, front + [
         FrontPoint(dict(configurations[i]), mean[i], std[i], float(found.feasible[i]), 0)
         for i in sure[order][:PREDICTED]

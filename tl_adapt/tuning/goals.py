@@ -12,7 +12,8 @@ from tl_adapt import acquisition
 from tl_adapt.acquisition import Term
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
-from tl_adapt.tuning import pareto
+from tl_adapt.tuning import pareto, repeats
+from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.preferences import loss_by_targets, metric_moments, own_targets
 
 if TYPE_CHECKING:
@@ -28,8 +29,15 @@ class Goal(Protocol):
     def reached(self, measured: Assessment) -> Array | None:
         """Return what the measured configurations reach by posterior mean, None if none does."""
 
-    def worth(self, found: Assessment, reached: Array | None) -> Array:
-        """Return how much each configuration (n,) should improve on what is reached."""
+    def rank(self, reached: Array | None) -> Rank:
+        """
+        Return what says how much each configuration (n,) should improve on what is reached.
+
+        It is asked of all first that is considered, and then of any part.
+        """
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return how much another run of each measured configuration (k,) is worth."""
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Return why `worth` is too little to go on, as a share of what is reached, or None."""
@@ -43,15 +51,31 @@ class WeightedSum:
 
     by_objective = True
 
+    def __init__(self, study: Study) -> None:
+        """Keep the study."""
+        self.study = study
+
     def reached(self, measured: Assessment) -> Array | None:
         """Return the lowest posterior mean (1,) of the feasible."""
         index = acquisition.incumbent(measured.mean, measured.feasible)
         return None if index is None else measured.mean[[index]]
 
-    def worth(self, found: Assessment, reached: Array | None) -> Array:
-        """Return the constrained expected improvement (n,)."""
+    def rank(self, reached: Array | None) -> Rank:
+        """
+        Return what gives the constrained expected improvement (n,).
+
+        Without repeats what the model takes for noise is what it does not know yet of exact runs:
+        then all of its uncertainty is a chance.
+        """
         best = None if reached is None else float(reached[0])
-        return acquisition.constrained_improvement(found.terms, found.mean, found.feasible, best)
+        noisy = self.study.tuning.repeats
+        return lambda found: acquisition.constrained_improvement(
+            repeats.told(found) if noisy else found.terms, found.mean, found.feasible, best
+        )
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return by how much a further run should better the choice (k,)."""
+        return repeats.worth(measured)
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with the objective that is reached."""
@@ -83,7 +107,7 @@ class Front(WeightedSum):
 
     def __init__(self, study: Study) -> None:
         """Keep the study's targets."""
-        self.study = study
+        super().__init__(study)
         self.targets = own_targets(study)
         self.by_objective = not self.targets
 
@@ -92,21 +116,20 @@ class Front(WeightedSum):
         values = _on_models_scale(measured)[measured.feasible >= acquisition.FEASIBLE]
         return values[pareto.nondominated(values)] if len(values) else None
 
-    def worth(self, found: Assessment, reached: Array | None) -> Array:
+    def rank(self, reached: Array | None) -> Rank:
         """
-        Return the expected share (n,) by which the hypervolume grows.
+        Return what gives the expected share (n,) by which the hypervolume grows.
 
-        The reference point lies beyond the front that is predicted of all that was found: the
-        measured one alone is too short at first to say how far the ends are apart.
+        The reference point lies beyond the front that is predicted of all that is asked first:
+        the measured one alone is too short at first to say how far the ends are apart.
         """
         if reached is None:
-            return super().worth(found, None)
-        predicted = _on_models_scale(found)[found.feasible >= acquisition.FEASIBLE]
-        predicted = predicted[pareto.nondominated(predicted)]
-        reference = pareto.reference_point(np.vstack([reached, predicted]))
-        terms = [Term(t.factor, False, t.mean, t.variance) for t in found.terms]
-        gain = pareto.expected_improvement(terms, pareto.undominated_boxes(reached, reference))
-        return np.asarray(found.feasible * gain / pareto.hypervolume(reached, reference))
+            return super().rank(None)
+        return _ExpectedGrowth(reached)
+
+    def worth_again(self, measured: Assessment) -> Array:
+        """Return 0 (k,): what a repeat tells of a front is not known."""
+        return np.zeros(len(measured.mean))
 
     def too_little(self, worth: float, reached: Array, minimum: float) -> str | None:
         """Compare with 1, the present hypervolume."""
@@ -126,9 +149,28 @@ class Front(WeightedSum):
         return int(feasible[np.argmin(loss)]), 'the nearest to the targets'
 
 
+class _ExpectedGrowth:
+    """Give the expected growth of a front (k, m); the first call sets the reference point."""
+
+    def __init__(self, reached: Array) -> None:
+        self.reached = reached
+        self._boxes: pareto.Boxes | None = None
+
+    def __call__(self, found: Assessment) -> Array:
+        if self._boxes is None:
+            predicted = _on_models_scale(found)[found.feasible >= acquisition.FEASIBLE]
+            predicted = predicted[pareto.nondominated(predicted)]
+            reference = pareto.reference_point(np.vstack([self.reached, predicted]))
+            self._boxes = pareto.undominated_boxes(self.reached, reference)
+            self._volume = pareto.hypervolume(self.reached, reference)
+        terms = [Term(t.factor, False, t.mean, t.variance) for t in found.terms]
+        gain = pareto.expected_improvement(terms, self._boxes)
+        return np.asarray(found.feasible * gain / self._volume)
+
+
 def make_goal(study: Study) -> Goal:
     """Return the goal that the study names."""
-    return Front(study) if study.tuning.goal == 'front' else WeightedSum()
+    return Front(study) if study.tuning.goal == 'front' else WeightedSum(study)
 
 
 def _on_models_scale(found: Assessment) -> Array:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
 from tl_adapt.models import scale
 from tl_adapt.models.joint import Joint, joint_moments
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.likelihood import root
-from tl_adapt.models.model_set import ModelSet, kept
+from tl_adapt.models.model_set import ModelSet, slack_of
 
 #: Mean and variance of each metric, arrays (..., m) on the scale of its model.
 Moments = Mapping[str, tuple[Array, Array]]
@@ -59,7 +59,8 @@ class Loss:
         sure = self.valid
         for limit in self.study.limits:
             if limit.metric in moments:
-                sure = sure * kept(limit, self.models.models[limit.metric], *moments[limit.metric])
+                slack = slack_of(limit, self.models.models[limit.metric], *moments[limit.metric])
+                sure = sure * ndtr(slack.margin)
         return np.asarray(sure)
 
     def __call__(self, moments: Moments) -> Array:

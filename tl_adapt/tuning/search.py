@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,14 +12,10 @@ from tl_adapt.designs import ENUMERABLE, Candidates, fingerprint
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration, Space
+from tl_adapt.tuning.climb import Climb, Rank
 
 POOL = 4096  # configurations of the design that each choice considers
-ANCHORS = 6  # the best of them, whose neighbours are considered too
-NEIGHBOURS = 64  # around each anchor
-STEPS = (0.15, 0.05)  # standard deviations of the neighbours' steps, one round after the other
-
-#: Says of assessed configurations (n,) how much each is worth; more is better.
-Rank = Callable[[Assessment], Array]
+ANCHORS = 6  # of each environment's best measurements, which are considered, too
 
 
 class Search:
@@ -80,29 +76,21 @@ class Search:
         """
         Return configurations worth considering and what the model says of them.
 
-        A design over the whole space with what is `known` to be good, then twice the neighbours
-        of those that rank highest. Where the configurations are listed: all. `numbers` seed
-        the neighbours' steps.
+        A design over the whole space with what is `known` to be good, and all that is passed on
+        a climb from those that rank highest. Where the configurations are listed: all. `numbers`
+        seed the climb.
         """
         if self.among is not None:
-            return self.among.configurations, model.assess(self.among.places)
+            return self.among.configurations, model.assess(self.among.places, keep=True)
         if self._pool is None:
             pool = list({fingerprint(c): c for c in self.design('sobol', POOL)}.values())
             self._pool = pool, self.space.encode(pool)
-        rng = np.random.default_rng([self.seed, *numbers])
         known = [*known, self.space.default()]
-        configurations = [*self._pool[0], *known]
-        found = model.assess(np.vstack([self._pool[1], self.space.encode(known)]))
-        for step in STEPS:
-            anchors = np.argsort(-rank(found), kind='stable')[:ANCHORS]
-            near = [
-                neighbour
-                for anchor in anchors.tolist()
-                for neighbour in self.space.neighbours(
-                    configurations[anchor], rng, NEIGHBOURS, step
-                )
-            ]
-            if near:
-                configurations += near
-                found = found.joined(model.assess(self.space.encode(near)))
-        return configurations, found
+        places = self.space.encode(known)
+        found = model.assess(self._pool[1], keep=True).joined(model.assess(places))
+        climb = Climb(
+            self.space, model.assess, rank, np.random.default_rng([self.seed, *numbers]),
+            [*self._pool[0], *known], np.vstack([self._pool[1], places]), found,
+        )
+        climb.run()
+        return climb.configurations, climb.found

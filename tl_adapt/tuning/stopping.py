@@ -11,14 +11,20 @@ alone would end too early where many configurations each have a small chance.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tl_adapt.designs import fingerprint
+from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.tuning.forecast import draw_truths
+from tl_adapt.tuning.goals import Goal
 from tl_adapt.tuning.loss import Loss
+from tl_adapt.tuning.search import Search
+from tl_adapt.tuning.view import View
 
 PROVEN = 0.01  # probability that any configuration is better, below which the best is proven
 DOUBT = 0.1  # probability of a regret above the bound, below which the gain is too little
@@ -60,23 +66,49 @@ def draw_regrets(
     return Regrets(np.maximum(reported - others, 0.0), float(loss.objective(loss.now)[index]))
 
 
-def proven(regrets: Regrets, gain: float, size: int, unmeasured: int) -> str | None:
-    """Return why nothing better is left in a finite space, or None."""
-    chance = regrets.chance(gain)
-    if chance >= PROVEN:
-        return None
-    return (
-        f'none of the {unmeasured} of {size} configurations that are not measured is better by '
-        f'{100 * gain:.2g} % of the objective {regrets.reported:.4g} with a probability of '
-        f'{100 * PROVEN:g} % or more'
-    )
+class Ending:
+    """Say why to end, given what is `reached` by a goal's reckoning."""
 
+    def __init__(self, models: ModelSet, goal: Goal, reached: Array, seed: int) -> None:
+        """Keep what is known."""
+        self.models, self.goal, self.reached, self.seed = models, goal, reached, seed
+        self.gain = models.study.tuning.minimum_gain
 
-def little_left(regrets: Regrets, gain: float) -> str | None:
-    """Return what supports to stop for too little gain, None if something speaks against it."""
-    chance = regrets.chance(BOUND * gain)
-    if chance >= DOUBT:
-        return None
-    return (
-        f'anything better by {100 * BOUND * gain:.2g} % has a probability of {100 * chance:.2g} %'
-    )
+    def proven(self, search: Search, target: Sequence[Measurement]) -> str | None:
+        """Return why nothing better is left in a space that is listed, or None."""
+        among = search.among
+        if among is None or len(among) > LISTED or not self.goal.by_objective:
+            return None
+        known = {
+            fingerprint(self.models.study.space.validate(m.configuration))
+            for m in target if m.valid
+        }
+        measured = np.array([key in known for key in among.keys])
+        left = int((~measured).sum())
+        if left in (0, len(among)):
+            return None
+        worth = self.goal.rank(self.reached)(self.models.assess(among.places))
+        if worth[~measured].max() > self.gain * abs(float(self.reached[0])):
+            return None
+        regrets = draw_regrets(self.models, among.places, measured, self.seed)
+        if regrets.chance(self.gain) >= PROVEN:
+            return None
+        return (
+            f'none of the {left} of {len(among)} configurations that are not measured is better '
+            f'by {100 * self.gain:.2g} % of the objective {regrets.reported:.4g} with a '
+            f'probability of {100 * PROVEN:g} % or more'
+        )
+
+    def too_little(self, worth: float, view: Callable[[], View]) -> str | None:
+        """Return why a run of this worth, and those after it, are not worth it, or None."""
+        why = self.goal.too_little(worth, self.reached, self.gain)
+        if why is None or not self.goal.by_objective:
+            return why
+        X, measured = view().points()
+        chance = draw_regrets(self.models, X, measured, self.seed).chance(BOUND * self.gain)
+        if chance >= DOUBT:
+            return None
+        return (
+            f'{why}, and anything better by {100 * BOUND * self.gain:.2g} % has a probability of '
+            f'{100 * chance:.2g} %'
+        )

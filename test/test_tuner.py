@@ -195,7 +195,7 @@ def test_it_stops_and_says_why():
         configuration = tuner.ask()[0].configuration
         cost = 1.0 + configuration['b'] + 2 * configuration['a']
         tuner.tell(Measurement('t', configuration, i, {'cost': cost}))
-    assert 'expected improvement' in reasons[-1] or 'all 6 configurations' in reasons[-1]
+    assert 'expected improvement' in reasons[-1] or '6 configurations' in reasons[-1]
     assert tuner.best().configuration == {'a': False, 'b': 0}
     assert tuner.ask()[0].configuration in small.space.enumerate()
 

@@ -22,7 +22,7 @@ from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import repeats, safety
+from tl_adapt.tuning import repeats, safety, stopping
 from tl_adapt.tuning.book import Book, Booked
 from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.fantasies import fantasies
@@ -150,7 +150,12 @@ class Tuner(Booked):
         return asked
 
     def should_stop(self) -> str | None:
-        """Return why no more should be measured on the target, or None."""
+        """
+        Return why no more should be measured, or None.
+
+        That is a budget that is spent, nothing being left to measure, or, once some runs have
+        been told, too little to be gained: see `stopping`.
+        """
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
@@ -163,15 +168,18 @@ class Tuner(Booked):
             return f'all {size} configurations are measured'
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
-        if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
+        if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
             return None
-        if not self.model.ready:
+        reached = self._reached(self.model)
+        if reached is None:
             return None
-        reached, proposal = self._reached(self.model), self._next()
-        worth = None if isinstance(proposal, str) else proposal.worth
-        if reached is None or worth is None:
-            return None
-        return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
+        ending = stopping.Ending(self.model, self.goal, reached, self.seed)
+        found = ending.proven(self.search, self.target)
+        proposal = self._next()
+        if found or n < (self.budget or 0) // 2 or isinstance(proposal, str) \
+                or proposal.worth is None or self.book.simulated(proposal.environment):
+            return found
+        return ending.too_little(proposal.worth, lambda: self._consider(self.model)[1])
 
     def forecast(self, n: int | None = None) -> Forecast:
         """
@@ -378,7 +386,7 @@ class Tuner(Booked):
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""
         good: list[Measurement] = []
-        for measurements in (self.source, self.target):
+        for measurements in (self._settled(), self.target):
             usable = [
                 m for m in measurements
                 if m.valid and all(o.metric in m.metrics for o in self.study.objectives)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.space import Configuration
 from tl_adapt.tuning.account import Account
 from tl_adapt.tuning.proposal import Proposal
 
@@ -65,11 +66,15 @@ class Book:
 
     def seen(self, *, simulated: bool = False) -> set[str]:
         """Return the fingerprints of what is measured, pending or refused."""
-        runs = self.source if simulated else self.target
-        told = [self.study.space.validate(m.configuration) for m in runs]
+        told = self.configurations(simulated)
         pending = [one.configuration for one in self.of(simulated)]
         refused = {key for where, key in self._refused if where == simulated}
         return {fingerprint(c) for c in [*told, *pending]} | refused
+
+    def configurations(self, simulated: bool) -> list[Configuration]:
+        """Return what was measured of the source, or of the target, in its order."""
+        runs = self.source if simulated else self.target
+        return [self.study.space.validate(m.configuration) for m in runs]
 
     def lack(self, environment: str, runs: int = 1) -> str:
         """Return what the budget lacks for runs of an environment besides the pending ones."""

@@ -87,15 +87,20 @@ class SourceRuns:
         has no say.
         """
         book, run = view.book, view.book.seen(simulated=True)
-        fitting = book.affordable(self.spec.name, self.size)
+        n = _count(book)
+        done = n - self.settled(n)
+        fitting = book.affordable(self.spec.name, self.size - done)
         size = self.search.size
         if not fitting or (size is not None and len(run) >= size):
             return proposal
-        loss, source = view.loss(self.seed)
-        chosen, gains = allocation.best_runs(loss, fitting, self.seed)
+        # Runs of the round that is under way are among what it is planned from.
+        before = [*book.configurations(True), *(one.configuration for one in book.of(True))]
+        loss, source = view.loss(
+            self.seed, [fingerprint(one) for one in before[:n - done]]
+        )
+        chosen, gains = allocation.best_runs(loss, done + fitting, self.seed)
         ours = allocation.of_source(loss, gains, self.spec.cost)
-        n = _count(book)
-        if n == self.settled(n):
+        if done == 0:
             if ours.gain <= self.study.tuning.minimum_gain * abs(float(np.min(loss(loss.now)))):
                 return proposal
             if not book.lack(proposal.environment):
@@ -104,7 +109,8 @@ class SourceRuns:
                 if spent > SHARE * sum(book.numbers) * proposal.cost:
                     return proposal
                 theirs = max(
-                    allocation.of_target(loss, i, proposal.cost).rate for i in range(RIVALS)
+                    allocation.of_target(loss, i, proposal.cost).rate
+                    for i in range(min(RIVALS, len(loss.valid)))
                 )
                 if ours.rate <= theirs:
                     return proposal

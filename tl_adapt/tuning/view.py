@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,9 @@ class View:
         leading = [np.argsort(order, kind='stable')[:PROMISING].tolist() for order in orders]
         return list(dict.fromkeys(index for order in leading for index in order))
 
-    def _elsewhere(self, seed: int) -> list[int]:
-        """Return the indices of some of all configurations."""
-        rng = np.random.default_rng([seed, len(self.book.source), len(self.book.target)])
+    def _elsewhere(self, seed: int, *numbers: int) -> list[int]:
+        """Return the indices of some of all configurations; `numbers` say which."""
+        rng = np.random.default_rng([seed, *numbers, len(self.book.target)])
         return [int(i) for i in rng.permutation(len(self.configurations))[:ELSEWHERE]]
 
     def _measured(self) -> list[Configuration]:
@@ -53,15 +54,15 @@ class View:
         told = [space.validate(m.configuration) for m in self.book.target if m.valid]
         return list({fingerprint(one): one for one in told}.values())
 
-    def loss(self, seed: int) -> tuple[Loss, list[Configuration]]:
+    def loss(self, seed: int, run: Sequence[str]) -> tuple[Loss, list[Configuration]]:
         """
         Return the loss of promising configurations, and what the source could run.
 
-        The first RIVALS are those that the target could run.
+        The first RIVALS are those that the target could run. `run` are the fingerprints of what
+        the source has run.
         """
         order = self._promising()
-        near = [*order[:PROMISING], *order[PROMISING:: 2], *self._elsewhere(seed)]
-        run = self.book.seen(simulated=True)
+        near = [*order[:PROMISING], *order[PROMISING:: 2], *self._elsewhere(seed, len(run))]
         runs = {
             key: self.configurations[i] for i in near
             if (key := fingerprint(self.configurations[i])) not in run

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tl_adapt.errors import TlAdaptError
+from tl_adapt.errors import InputError, TlAdaptError
 
 
 def bar(text: str, value: float, limit: float, unit: str = '', *, least: bool = False) -> dict:
@@ -48,6 +49,29 @@ def write_json(path: Path, found: dict) -> None:
 def split_names(text: str) -> list[str]:
     """Return the words between commas."""
     return [word.strip() for word in text.split(',') if word.strip()]
+
+
+def run_parts(doc: str, parts: dict[str, Callable[[int], dict]], seeds: int) -> int:
+    """
+    Measure the parts that the command line names, print their bars and write what was found.
+
+    Raises InputError for an unknown part and a number of seeds below 1.
+    """
+    parser = argparse.ArgumentParser(description=doc.split('\n\n')[0])
+    parser.add_argument('--seeds', type=int, default=seeds)
+    parser.add_argument('--parts', type=split_names, default=list(parts))
+    parser.add_argument('--json', type=Path)
+    args = parser.parse_args()
+    if args.seeds < 1:
+        raise InputError('must be at least 1', file='--seeds', value=args.seeds)
+    for part in args.parts:
+        if part not in parts:
+            raise InputError(f'must be one of {", ".join(parts)}', file='--parts', value=part)
+    found = {part: parts[part](args.seeds) for part in args.parts}
+    show_bars([one for part in found.values() for one in part['bars']])
+    if args.json:
+        write_json(args.json, found)
+    return 0
 
 
 def end(main: Callable[[], int]) -> NoReturn:

@@ -50,12 +50,19 @@ def judge(results: tables.Results, ours: str, others: list[str], limits: tuple, 
     tables.show_single(ours, single)
     tables.show_compared(ours, cells)
     bars = []
+    absent = [pair for pair in results.pairs if pair not in {cell['pair'] for cell in cells}]
+    if absent:
+        bars.append(bar(f'{note}: pairs without {ours} or a peer on its seeds', len(absent), 0))
     for size in map(str, tables.SIZES):
         if size in single:
             bars.append(bar(f'{note}: regret after {size} by that of the best single peer',
                             single[size]['ratio'], limits[0]))
         some = [cell for cell in cells if cell['measure'] == size]
-        if some:
+        few = sum(cell['seeds'] < tables.FEWEST for cell in some)
+        if few:
+            text = f'{note}: pairs with fewer than {tables.FEWEST} seeds, too few to test, {size}'
+            bars.append(bar(text, few, 0))
+        elif some:
             count = sum(cell['p'] < tables.LEVEL for cell in some)
             bars.append(bar(f'{note}: pairs where ours is worse after {size} beyond noise', count,
                             0))

@@ -93,7 +93,9 @@ def current(plan: Plan) -> list[dict]:
                     and row['n_source'] == SOURCE_ROWS \
                     and (not plan.wanted or row['method'] in plan.wanted) \
                     and (plan.any_code or row['code'] == code(row['method'])):
-                rows[tuple(row[name] for name in FORMAT.key)] = row
+                key = tuple(row[name] for name in FORMAT.key)
+                if key not in rows or not row['error'] or rows[key]['error']:
+                    rows[key] = row
     return list(rows.values())
 
 

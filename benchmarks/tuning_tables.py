@@ -19,6 +19,7 @@ BUDGET = 40
 SIZES = (5, 10, 20, 40)
 FIRST = 'until the best 1 %'
 LEVEL = 0.05  # of the paired tests
+FEWEST = 5  # seeds: the signs of fewer are never rarer than LEVEL
 FLIPS = 20_000
 OURS = ('transfer', 'no source')
 

@@ -152,7 +152,8 @@ def test_the_budget_of_cost_ends_it(name):
     optimiser, _ = run(study, name, 2)
     assert optimiser.should_stop() is None
     optimiser.tell(measured(study, {'a': 0.9}))
-    assert optimiser.should_stop() == 'another run would exceed the budget of 10 cost units'
+    assert 'of the budget of 10 cost units' in optimiser.should_stop()
+    assert optimiser.ask() == []
 
 
 def test_bad_input_is_refused():
@@ -162,6 +163,12 @@ def test_bad_input_is_refused():
         BASELINES['genetic'](SMOOTH, candidates=[])
     with pytest.raises(InputError, match='must be in'):
         BASELINES['genetic'](SMOOTH).tell(Measurement('t', {'a': 2.0, 'b': 0, 'c': 0}, 0))
+
+
+@every
+def test_none_is_safe(name):
+    with pytest.raises(InputError, match=r'tuning.safe: a search without a model'):
+        BASELINES[name](study_of({'a': NUMBER}, tuning={'safe': True}))
 
 
 @every

@@ -27,7 +27,7 @@ def proposal(worth=None):
 
 def tuner(mean=0.5):
     return types.SimpleNamespace(
-        target=[Measurement('target', DEFAULT, 0, wall_time=90.0)], spent=30.0,
+        time=90.0, spent=30.0,
         best=lambda: Choice(DEFAULT, mean, 0.1, 'the best'),
     )
 

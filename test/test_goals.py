@@ -41,7 +41,7 @@ def assessed(values, feasible=None, std=0.1):
     return Assessment(
         mean=np.exp(values[:, 0]) + values[:, 1], std=np.full(n, std), valid=np.ones(n),
         feasible=np.ones(n) if feasible is None else np.array(feasible), terms=terms,
-        noise=np.zeros(n),
+        noise=np.zeros(n), points=np.zeros((n, 1)),
     )
 
 

@@ -179,8 +179,9 @@ class Tuning:
 
     `goal` 'sum' is the weighted sum of the objectives, 'front' all that none other beats in each.
     With `safe` no run is proposed on the target that breaks a limit or fails with a probability
-    above `risk`. `repeats` allows runs of what is measured already, `simulate` further runs of
-    the source. Tuning ends below `minimum_gain`, as a share of the objective.
+    above `risk`. `repeats` allows runs of what is measured already (false: each would give the
+    same again, as in a table), `simulate` further runs of the source. Tuning ends below
+    `minimum_gain`, as a share of the objective.
     """
 
     goal: str = 'sum'

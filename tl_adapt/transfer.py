@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import threading
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
 from tl_adapt.baselines import BASELINES
-from tl_adapt.environments.base import Environment, Measurement
+from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.environments.lazy import Environments, LazyEnvironments
 from tl_adapt.errors import ApparatusError, StoreError
 from tl_adapt.keeper import Keeper
 from tl_adapt.seeds import run_seed
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
 METHODS = ('transfer', 'target-only', *BASELINES)
 
+SIMULATED = 'tuning'  # the purpose under which runs of the source are kept that tuning took
+
 ENDED_BY_OPERATOR = 'the operator ended it'
 
 
@@ -42,6 +46,7 @@ class TransferResult:
     choice: Choice | None
     stopped: str
     tuner: Optimiser
+    simulations: list[Measurement] = dataclasses.field(default_factory=list)
     interrupted: bool = False
 
 
@@ -123,6 +128,8 @@ def run_transfer(
     source: Sequence[Measurement] = (),
     confirm: Callable[[int, Proposal, Optimiser], Answer] | None = None,
     on_measurement: Callable[[int, Measurement, Optimiser], None] | None = None,
+    environments: Environments | None = None,
+    on_simulation: Callable[[int, Measurement, Optimiser], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
     reuse: bool = False,
@@ -136,13 +143,16 @@ def run_transfer(
     is asked before each run. What is `refused` is not proposed. A run that ends after `stop` is
     set is not kept. `lock` guards the store if other threads write to it too.
 
+    With `tuning.simulate` the tuner may also want runs of the source. `environments` gives or
+    makes it then (None: the study's own), and `on_simulation` is called after each; they need no
+    confirmation, and a further tuning learns from them, too.
+
     Raises ApparatusError if a run could not be measured, twice; StoreError if the store holds
     measurements that this method took for another aim (seed, objectives or limits), unless
     `reuse`: then they are learnt from and not charged to the budget.
     """
     lock = lock or threading.Lock()
     aim = aim_digest(study, seed)
-    keeper = Keeper(study, environment.name, store)
     with lock:
         stored = store.get(environment=environment.name, purpose=method)
     known = [m for m in stored if m.provenance.get('aim') == aim][:budget]
@@ -153,52 +163,76 @@ def run_transfer(
             f'chosen by {method} for another seed, other objectives or other limits: learn from '
             'them with --reuse, name another store, or begin anew'
         )
+    source, simulations = list(source), []
+    if method == 'transfer' and any(e.role == 'source' for e in study.environments.values()):
+        with lock:
+            taken = store.get(environment=study.source.name, purpose=SIMULATED)
+        ours = aim if study.tuning.simulate else None
+        simulations = [m for m in taken if m.provenance.get('aim') == ours]
+        source += [m for m in taken if m.provenance.get('aim') != ours]
     tuner = make_tuner(
         study, method, source, budget + len(others), seed, candidates_of(environment)
     )
-    for measurement in [*others, *known]:
+    for measurement in others:
+        tuner.tell(measurement, charged=False)
+    for measurement in [*simulations, *known]:
         tuner.tell(measurement)
     for configuration in refused:
         tuner.refuse(configuration)
     measurements = list(known)
     interrupted, stopped = False, ''
     stop = threading.Event() if stop is None else stop
-    while True:
-        if stop.is_set():
-            interrupted, stopped = True, 'interrupted'
-            break
-        reason = tuner.should_stop()
-        if reason is not None:
-            stopped = reason
-            break
-        index = len(measurements)
-        proposal = tuner.ask()[0]
-        answer = Answer.RUN if confirm is None else confirm(index, proposal, tuner)
-        if answer is Answer.SKIP:
-            tuner.withdraw(proposal, again=False)
-            continue
-        if answer is not Answer.RUN:
-            interrupted = answer is Answer.LATE
-            stopped = 'the operator gave no answer' if interrupted else ENDED_BY_OPERATOR
-            break
-        configuration = proposal.configuration
-        number = run_seed(seed, 'tuning', index)
-        try:
-            measurement = measure_with_retry(environment, configuration, number)
-        except ApparatusError:
-            if not stop.is_set():
-                raise
-        if stop.is_set():
-            # Its processes may have been ended under it: not a result.
-            interrupted, stopped = True, 'interrupted'
-            break
-        measurement.provenance['aim'] = aim
-        key = keeper.key(configuration, number, method)
-        with lock:
-            keeper.keep(key, configuration, number, method, measurement)
-        measurements.append(measurement)
-        tuner.tell(measurement)
-        if on_measurement is not None:
-            on_measurement(index, measurement, tuner)
+    made = environments or functools.partial(make_environment, study)
+    keepers: dict[str, Keeper] = {}
+    with LazyEnvironments(environment, made) as open_environments:
+        while True:
+            if stop.is_set():
+                interrupted, stopped = True, 'interrupted'
+                break
+            reason = tuner.should_stop()
+            if reason is not None:
+                stopped = reason
+                break
+            proposal = tuner.ask()[0]
+            configuration = proposal.configuration
+            simulated = proposal.environment != environment.name
+            runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)
+            index = len(runs)
+            answer = Answer.RUN
+            if not simulated and confirm is not None:
+                answer = confirm(index, proposal, tuner)
+            if answer is Answer.SKIP:
+                tuner.withdraw(proposal, again=False)
+                continue
+            if answer is not Answer.RUN:
+                interrupted = answer is Answer.LATE
+                stopped = 'the operator gave no answer' if interrupted else ENDED_BY_OPERATOR
+                break
+            number = run_seed(seed, 'tuning', index)
+            try:
+                measurement = measure_with_retry(
+                    open_environments[proposal.environment], configuration, number
+                )
+            except ApparatusError:
+                if not stop.is_set():
+                    raise
+            if stop.is_set():
+                # Its processes may have been ended under it: not a result.
+                interrupted, stopped = True, 'interrupted'
+                break
+            measurement.provenance['aim'] = aim
+            if proposal.environment not in keepers:
+                keepers[proposal.environment] = Keeper(study, proposal.environment, store)
+            keeper = keepers[proposal.environment]
+            with lock:
+                key = keeper.key(configuration, number, purpose)
+                keeper.keep(key, configuration, number, purpose, measurement)
+            runs.append(measurement)
+            tuner.tell(measurement)
+            told = on_simulation if simulated else on_measurement
+            if told is not None:
+                told(index, measurement, tuner)
     choice = tuner.best() if measurements else None
-    return TransferResult(method, measurements, choice, stopped, tuner, interrupted)
+    return TransferResult(
+        method, measurements, choice, stopped, tuner, simulations, interrupted
+    )

@@ -22,14 +22,19 @@ from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import repeats, safety
+from tl_adapt.tuning import repeats, safety, stopping
+from tl_adapt.tuning.book import Book, Booked
 from tl_adapt.tuning.climb import Rank
+from tl_adapt.tuning.fantasies import fantasies
+from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
-from tl_adapt.tuning.known import look_back
+from tl_adapt.tuning.known import as_measured, look_back
 from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.refusals import Refusals
 from tl_adapt.tuning.search import ANCHORS, Search
+from tl_adapt.tuning.source_runs import SourceRuns
+from tl_adapt.tuning.trust import confirmed
+from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -38,7 +43,7 @@ INITIAL = 5  # measurements that cover the space where no source was measured
 SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
-class Tuner(Refusals):
+class Tuner(Booked):
     """
     Choose target measurements one by one, or several at once for workers that run side by side.
 
@@ -77,14 +82,16 @@ class Tuner(Refusals):
         self.budget = study.budget.target if budget is None else budget
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
-        self.source = list(source) if transfer and method == 'model' else []
+        known = source if transfer and method == 'model' else ()
+        simulate = study.tuning.simulate and transfer and method == 'model'
+        self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
-        self.target: list[Measurement] = []
-        self.pending: list[Proposal] = []
-        self.refused: list[Configuration] = []
-        self.spent = 0.0
-        self._model = ModelSet(study, seed=seed)
+        self.caution = safety.Caution(self.book, self.search)
+        self.simulations: SourceRuns | None = None
+        if simulate:
+            self.simulations = SourceRuns(study, self.search, seed, len(known))
+        self._model = ModelSet(study, seed=seed, growing=simulate)
         self._stale = True
         self._proposal: Proposal | str | None = None
 
@@ -92,78 +99,107 @@ class Tuner(Refusals):
     def model(self) -> ModelSet:
         """Return the models, fitted to all that was told."""
         if self._stale:
-            self._model.fit(self.source, self.target)
+            self._model.fit(self._settled(), self.target)
             self._stale = False
         return self._model
 
-    def tell(self, measurement: Measurement) -> None:
+    @property
+    def source(self) -> list[Measurement]:
+        """Return the measurements of the source."""
+        return self.book.source
+
+    def _settled(self) -> list[Measurement]:
+        """Return the source's runs that are learnt from: those of complete rounds."""
+        if self.simulations is None or self.book.account.lack(self.study.source):
+            return self.source
+        return self.source[:self.simulations.settled(len(self.source))]
+
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """
         Take note of a measurement, asked for or not, in any order.
 
         It is one of the target, unless the study lets the tuner simulate (`tuning.simulate`) and
-        it comes from the source. Raises InputError if its configuration is outside of the study's
-        space.
+        it comes from the source. Its cost and time are `charged` to the budget. Raises InputError
+        if its configuration is outside of the study's space.
         """
-        configuration = self.space.validate(measurement.configuration)
-        simulated = self._simulated(measurement.environment)
-        for pending in self.pending:
-            if pending.configuration == configuration \
-                    and self._simulated(pending.environment) == simulated:
-                self.pending.remove(pending)
-                break
-        (self.source if simulated else self.target).append(measurement)
-        self.spent += measurement.cost
+        self.book.tell(measurement, charged=charged)
         self._stale, self._proposal = True, None
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
-        """Take back a proposal; see `Refusals`."""
+        """Take back a proposal that will not be measured; see `Booked`."""
         super().withdraw(proposal, again=again)
         self._proposal = None
 
     def refuse(self, configuration: Configuration) -> None:
-        """Propose a configuration never again; see `Refusals`."""
+        """Propose a configuration never; see `Booked`."""
         super().refuse(configuration)
         self._proposal = None
 
-    def _simulated(self, environment: str) -> bool:
-        return self.study.tuning.simulate and environment == self.study.source.name
-
     def ask(self, n: int = 1) -> list[Proposal]:
         """
-        Return the n next runs to measure; they count as pending until told.
+        Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        Raises InputError where the study wants safe runs and none is.
+        They are fewer where the budget in cost units or time does not pay for n. Raises
+        InputError where the study wants safe runs and none is.
         """
-        asked = []
+        asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
             if isinstance(proposal, str):
                 raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
+            if self.book.lack(proposal.environment):
+                break
             self.pending.append(proposal)
             self._proposal = None
             asked.append(proposal)
         return asked
 
     def should_stop(self) -> str | None:
-        """Return why no more should be measured on the target, or None."""
+        """
+        Return why no more should be measured, or None.
+
+        That is a budget that is spent, nothing being left to measure, or, once some runs have
+        been told, too little to be gained: see `stopping`.
+        """
         n = len(self.target)
         if self.budget is not None and n >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
+        lack = self.book.lack(self.study.target.name)
+        if lack and (isinstance(following := self._next(), str)
+                     or following.environment == self.study.target.name):
+            return lack
         size = self.search.size
         known = n + len(self.refused)
-        if size is not None and known >= size and len(self._seen()) >= size:
+        if size is not None and known >= size and len(self.book.seen()) >= size:
             return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
-        if self.method == 'random' or n < max(3, (self.budget or 0) // 2, self._initial()):
+        if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
             return None
-        if not self.model.ready:
+        reached = self._reached(self.model)
+        if reached is None:
             return None
-        reached, proposal = self._reached(self.model), self._next()
-        worth = None if isinstance(proposal, str) else proposal.worth
-        if reached is None or worth is None:
-            return None
-        return self.goal.too_little(worth, reached, self.study.tuning.minimum_gain)
+        ending = stopping.Ending(self.model, self.goal, reached, self.seed)
+        found = ending.proven(self.search, self.target)
+        proposal = self._next()
+        if found or n < (self.budget or 0) // 2 or isinstance(proposal, str) \
+                or proposal.worth is None or self.book.simulated(proposal.environment):
+            return found
+        return ending.too_little(proposal.worth, lambda: self._consider(self.model)[1])
+
+    def forecast(self, n: int | None = None) -> Forecast:
+        """
+        Return what n further runs of the target should bring (None: all that the budget pays).
+
+        It is the model's forecast of the objective, see `Forecast`. Raises InputError while no
+        valid measurement was told.
+        """
+        if n is None:
+            n = self.book.affordable(self.study.target.name)
+            if self.budget is not None:
+                n = min(n, max(self.budget - len(self.target), 0))
+        _, view = self._consider(self.model)
+        return forecast(self.model, *view.points(), n, self.seed)
 
     def best(self) -> Choice:
         """
@@ -186,16 +222,15 @@ class Tuner(Refusals):
         if not valid:
             return guess[0]
         measured = look_back(self.model, self.target, self.search)
-        if self.study.tuning.safe:
-            # What runs safely is the only thing to rely on, and all of it where nothing does.
-            safe = np.flatnonzero(self._safe(measured.found))
-            measured = measured.at(safe) if len(safe) else measured
+        # What runs safely is the only thing to rely on, and all of it where nothing does.
+        safe = np.flatnonzero(self.caution.allows(self.model, measured.found))
+        measured = measured.at(safe) if len(safe) else measured
         configurations, found = measured.configurations, measured.found
         index, reason = self.goal.choose(found)
         mean, std = float(found.mean[index]), float(found.std[index])
         sure = float(found.feasible[index])
         choice, feasible = guess
-        better = not self.study.tuning.safe and choice.mean + 2.0 * choice.std < mean - std
+        better = not self.caution.on and choice.mean + 2.0 * choice.std < mean - std
         if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
             return choice
         why = (
@@ -241,13 +276,16 @@ class Tuner(Refusals):
         return self._proposal
 
     def _propose(self) -> Proposal | str:
-        index = len(self.target) + len(self.pending)
-        careful = self.study.tuning.safe
+        index = sum(self.book.numbers)
+        careful = self.caution.on
         start = self.search.start()
         if careful and not self.target:
             if start in self.refused:
                 return 'nothing is known to be safe: where to begin was refused'
             return self._proposed(start, None, 'to begin with what is known')
+        going_on = self.simulations and self.simulations.under_way(self.book)
+        if going_on:
+            return going_on
         if self.method == 'random':
             return self._by_design('random', index)
         if not self.source and index == 0 and start not in self.refused:
@@ -261,15 +299,11 @@ class Tuner(Refusals):
             configurations, found = self._look(model, _promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
-        reached = self._reached(model)
-        rank = self.goal.rank(reached)
-
-        def worth_of(found: Assessment) -> Array:
-            return np.where(self._safe(found), rank(found), -np.inf) if careful else rank(found)
-
-        configurations, found = self._look(model, worth_of)
-        worth = worth_of(found)
-        seen = self._seen()
+        if self.simulations and index % 2 and not careful and not confirmed(self.model):
+            return self._test_source(index)
+        reached, view = self._consider(model)
+        configurations, worth = view.configurations, view.worth
+        seen = self.book.seen()
         order = np.argsort(-worth, kind='stable')
         # In an exhausted space a repeat is the only thing left, and tells of the noise.
         chosen = next(
@@ -285,42 +319,40 @@ class Tuner(Refusals):
             again = self._again(model)
             if again is not None and (again.worth or 0.0) > gain:
                 proposal = again
-        return self._if_safe(proposal) if careful else proposal
+        if self.simulations:
+            proposal = self.simulations.instead(proposal, view)
+        return self.caution.instead(self.model, proposal)
 
     def _again(self, model: ModelSet) -> Proposal | None:
         """Return the repeat that is worth most, None for none."""
         measured = look_back(model, self.target, self.search)
         worth = self.goal.worth_again(measured.found)
-        pending = [one.configuration for one in self.pending]
-        barred = [*pending, *self.refused]
+        barred = [*(one.configuration for one in self.pending), *self.refused]
         allowed = np.array([one not in barred for one in measured.configurations], dtype=bool)
-        if self.study.tuning.safe:
-            allowed &= self._safe(measured.found)
+        allowed &= self.caution.allows(self.model, measured.found)
         if not allowed.any():
             return None
         index = int(np.argmax(np.where(allowed, worth, -np.inf)))
         why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
         return self._proposed(measured.configurations[index], float(worth[index]), why)
 
-    def _safe(self, found: Assessment) -> Array:
-        """Return which (n,) are safe to run."""
-        return safety.within(found, len(self.target), self.study.tuning.risk)
+    def _test_source(self, index: int) -> Proposal:
+        """Return a run away from where the source points, to see whether it is right."""
+        default = self.search.start()
+        if fingerprint(default) in self.book.seen():
+            return self._by_design('sobol', index)
+        return self._proposed(default, None, 'to test what the source says')
 
-    def _if_safe(self, proposal: Proposal) -> Proposal | str:
-        """
-        Return the proposal, or the safest run again, or why there is no safe one.
+    def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
+        """Return what is reached, and where a further run could be worth most."""
+        reached = self._reached(model)
+        rank = self.goal.rank(reached)
 
-        What was measured decides, whatever is hoped of what is pending.
-        """
-        if self._safe(self.model.assess(self.space.encode([proposal.configuration])))[0]:
-            return proposal
-        measured = look_back(self.model, self.target, self.search)
-        probability = safety.probability(measured.found, len(self.target))
-        index = safety.fall_back(probability, measured.runs)
-        if index is None or measured.configurations[index] in self.refused:
-            return safety.refusal(probability, self.study.tuning.risk)
-        why = f'the safest: valid within all limits with probability {probability[index]:.2f}'
-        return self._proposed(measured.configurations[index], None, why)
+        def worth_of(found: Assessment) -> Array:
+            return np.where(self.caution.allows(self.model, found), rank(found), -np.inf)
+
+        configurations, found = self._look(model, worth_of)
+        return reached, View(model, configurations, found, worth_of(found), self.book)
 
     def _proposed(
         self, configuration: Configuration, worth: float | None, why: str
@@ -331,53 +363,43 @@ class Tuner(Refusals):
     def _by_design(self, method: str, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
         why = 'by chance' if method == 'random' else 'to cover the space'
-        return self._proposed(self.search.unseen(method, index, self._seen()), None, why)
-
-    def _seen(self) -> set[str]:
-        """Return the fingerprints of what is measured, pending or refused."""
-        told = [self.space.validate(m.configuration) for m in self.target]
-        pending = [proposal.configuration for proposal in self.pending]
-        return {fingerprint(c) for c in [*told, *pending, *self.refused]}
+        return self._proposed(self.search.unseen(method, index, self.book.seen()), None, why)
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""
         if not self.pending:
             return self.model
-        predicted = self.model.predict(
-            [pending.configuration for pending in self.pending], self.model.needed
+        source = self.source if self.book.of(True) else self._settled()
+        return self.model.branch().fit(
+            [*source, *fantasies(self.model, self.book.of(True), simulated=True)],
+            [*self.target, *fantasies(self.model, self.book.of(False))], quick=True,
         )
-        fantasies = [
-            Measurement(
-                environment='', configuration=dict(pending.configuration), seed=0,
-                metrics={name: float(mean[i]) for name, mean in predicted.mean.items()},
-            )
-            for i, pending in enumerate(self.pending)
-        ]
-        return self.model.branch().fit(self.source, [*self.target, *fantasies], quick=True)
 
     def _reached(self, model: ModelSet) -> Array | None:
         """Return what the goal makes of the target configurations that were measured."""
-        runs = [m.configuration for m in self.target if m.valid]
-        runs += [pending.configuration for pending in self.pending]
+        valid = [m for m in self.target if m.valid]
+        runs = [m.configuration for m in valid]
+        runs += [pending.configuration for pending in self.book.of(False)]
         if not runs:
             return None
-        return self.goal.reached(model.assess(self.space.encode(runs)))
+        found = model.assess(self.space.encode(runs))
+        if not self.study.tuning.repeats:
+            found = as_measured(self.study, found, valid)
+        return self.goal.reached(found)
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        numbers = len(self.target), len(self.pending)
-        configurations, found = self.search.look(model, rank, known, numbers)
+        configurations, found = self.search.look(model, rank, known, self.book.numbers)
         rows = [i for i, one in enumerate(configurations) if one not in self.refused]
         if rows and len(rows) < len(configurations):
-            configurations = [configurations[i] for i in rows]
-            found = found.at(np.array(rows))
+            configurations, found = [configurations[i] for i in rows], found.at(np.array(rows))
         return configurations, found
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""
         good: list[Measurement] = []
-        for measurements in (self.source, self.target):
+        for measurements in (self._settled(), self.target):
             usable = [
                 m for m in measurements
                 if m.valid and all(o.metric in m.metrics for o in self.study.objectives)

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.space import Configuration
+from tl_adapt.tuning.book import Book, Booked
 from tl_adapt.tuning.measured import Loss, best_measured, loss
 from tl_adapt.tuning.proposal import Choice, Proposal
-from tl_adapt.tuning.refusals import Refusals
 from tl_adapt.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NEAR = 16  # neighbours that are looked at for one that is new
 WIDER = (1.0, 2.0, 4.0)  # by how much their steps grow if none is
 
 
-class Baseline(Refusals, ABC):
+class Baseline(Booked, ABC):
     """
     Choose target measurements as an Optimiser, without a model.
 
@@ -48,8 +49,11 @@ class Baseline(Refusals, ABC):
         Keep the settings; `budget` is a number of measurements (the study's if None).
 
         Raises ValueError for a budget below 0 or no candidate, InputError for a candidate outside
-        of the study's space.
+        of the study's space and in a study that is safe, which takes a model.
         """
+        if study.tuning.safe:
+            rule = 'a search without a model can not tell what is safe'
+            raise InputError(rule, key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
         self.seed = seed
@@ -57,10 +61,7 @@ class Baseline(Refusals, ABC):
         if self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.search = Search(self.space, seed, candidates)
-        self.target: list[Measurement] = []
-        self.pending: list[Proposal] = []
-        self.refused: list[Configuration] = []
-        self.spent = 0.0
+        self.book = Book(study, (), simulate=False)
         self.told: list[tuple[Configuration, Loss]] = []
 
     @property
@@ -68,26 +69,28 @@ class Baseline(Refusals, ABC):
         """Return models fitted to what was told; the search itself does not use them."""
         return ModelSet(self.study, seed=self.seed).fit((), self.target)
 
-    def tell(self, measurement: Measurement) -> None:
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """
         Take note of a target measurement, asked for or not, in any order.
 
-        Raises InputError if its configuration is outside of the study's space.
+        Its cost and time are `charged` to the budget. Raises InputError if its configuration is
+        outside of the study's space.
         """
+        self.book.tell(measurement, charged=charged)
         configuration = self.space.validate(measurement.configuration)
-        for pending in self.pending:
-            if pending.configuration == configuration:
-                self.pending.remove(pending)
-                break
-        self.target.append(measurement)
         self.told.append((configuration, loss(self.study, measurement)))
-        self.spent += measurement.cost
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Return the n next runs to measure; they count as pending until told."""
-        asked = []
+        """
+        Return the n next runs to measure; they count as pending until told or withdrawn.
+
+        They are fewer where the budget in cost units or time does not pay for n.
+        """
+        asked: list[Proposal] = []
         target = self.study.target
         for _ in range(n):
+            if self.book.lack(target.name):
+                break
             rng = np.random.default_rng([self.seed, len(self.target), len(self.pending)])
             wanted, why = self.propose(rng)
             configuration = self._allowed(wanted, rng)
@@ -103,9 +106,9 @@ class Baseline(Refusals, ABC):
         """Return why no more should be measured, or None."""
         if len(self.target) >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
-        cost = self.study.budget.cost
-        if cost is not None and self.spent + self.study.target.cost > cost:
-            return f'another run would exceed the budget of {cost:g} cost units'
+        lack = self.book.lack(self.study.target.name)
+        if lack:
+            return lack
         size = self.search.size
         if size is not None and len(self.seen) >= size:
             refused = ' or refused' if self.refused else ''
@@ -133,12 +136,7 @@ class Baseline(Refusals, ABC):
     @property
     def seen(self) -> set[str]:
         """Return the fingerprints of what is measured, pending or refused."""
-        return {fingerprint(configuration) for configuration in self._known()}
-
-    def _known(self) -> Iterable[Configuration]:
-        yield from (configuration for configuration, _ in self.told)
-        yield from (pending.configuration for pending in self.pending)
-        yield from self.refused
+        return self.book.seen()
 
     def new(self) -> Configuration:
         """Return a random configuration that is neither measured nor pending."""

@@ -99,6 +99,24 @@ class GaussianProcess(scale.OnOriginalScale):
             self._drop_mistakes(rng)
         return self
 
+    @single_thread
+    def extended(self, X: ArrayLike, y: ArrayLike) -> GaussianProcess:
+        """
+        Return the process that also knows points X (m, d), y (m,); hyperparameters stay.
+
+        Raises ValueError as `fit` does, and before it.
+        """
+        points = as_points(X, len(self.hyperparameters) - 2)
+        values = scale.as_values(y, len(points))
+        if self.log_scale and not (values > 0).all():
+            raise ValueError('a log scale needs positive values')
+        other = copy.copy(self)
+        other.X = np.vstack([self.X, points])
+        other.y = np.append(self.y, scale.forward(values, self.log_scale))
+        other._standardise()
+        other._factorise()
+        return other
+
     def _drop_mistakes(self, rng: np.random.Generator) -> None:
         """
         Leave out rows that are more likely mistakes than measurements, if there are some.

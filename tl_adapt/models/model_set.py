@@ -27,6 +27,8 @@ from tl_adapt.models.validity import ValidityModel
 if TYPE_CHECKING:
     from tl_adapt.study import Limit, Study
 
+_ARRAYS = ('mean', 'std', 'valid', 'feasible', 'noise', 'points')  # of an assessment
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -76,7 +78,8 @@ class Assessment:
     `mean` and `std` of the objective (the function behind the noise, to be minimised), `valid`
     the probability of a valid run, `feasible` that of one which also keeps all limits; `terms`
     are the objective's addends, `slacks` how far each limit is (None: no measurement tells of its
-    metric). `noise` is the standard deviation that one run adds to the objective.
+    metric). `noise` is the standard deviation that one run adds to the objective, `points` (n, d)
+    are the places in the unit cube.
     """
 
     mean: Array
@@ -85,14 +88,12 @@ class Assessment:
     feasible: Array
     terms: tuple[Term, ...]
     noise: Array
+    points: Array
     slacks: tuple[Slack | None, ...] = ()
 
     def at(self, rows: NDArray[np.int_]) -> Assessment:
         """Return the assessment of some of the configurations, by their indices (m,)."""
-        arrays = {
-            name: getattr(self, name)[rows]
-            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
-        }
+        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
         terms = tuple(
             dataclasses.replace(term, mean=term.mean[rows], variance=term.variance[rows])
             for term in self.terms
@@ -108,7 +109,7 @@ class Assessment:
         """Return the assessment of the configurations of both."""
         arrays = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ('mean', 'std', 'valid', 'feasible', 'noise')
+            for name in _ARRAYS
         }
         terms = tuple(a.joined(b) for a, b in zip(self.terms, other.terms))
         slacks = tuple(
@@ -127,10 +128,11 @@ class ModelSet:
     no valid measurement has is left out.
     """
 
-    def __init__(self, study: Study, seed: int = 0) -> None:
-        """Keep the study."""
+    def __init__(self, study: Study, seed: int = 0, *, growing: bool = False) -> None:
+        """Keep the study; `growing` says that the source gets further runs now and then."""
         self.study = study
         self.seed = seed
+        self.growing = growing
         self.models = LateFits()
         self.validity = ValidityModel(study.space.categorical, seed=seed)
 
@@ -155,7 +157,7 @@ class ModelSet:
             if not rows.any() and not cols.any():
                 continue
             self.models.learn(
-                name, TransferModel(space, metric.scale == 'log', self.seed),
+                name, TransferModel(space, metric.scale == 'log', self.seed, growing=self.growing),
                 (Xs[rows], ys[rows]), (Xt[cols], yt[cols]), quick=quick,
             )
             known.add(name)
@@ -231,7 +233,7 @@ class ModelSet:
             noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2
         valid = self.validity.probability(X)
         slacks = tuple(
-            _slack(limit, self.models[limit.metric], *latent[limit.metric])
+            slack_of(limit, self.models[limit.metric], *latent[limit.metric])
             if limit.metric in latent else None
             for limit in self.study.limits
         )
@@ -239,7 +241,7 @@ class ModelSet:
         for slack in slacks:
             feasible *= 1.0 if slack is None else ndtr(slack.margin)
         return Assessment(
-            mean, np.sqrt(var), valid, feasible, tuple(terms), np.sqrt(noise), slacks
+            mean, np.sqrt(var), valid, feasible, tuple(terms), np.sqrt(noise), X, slacks
         )
 
     def objective(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
@@ -313,7 +315,7 @@ def raise_to_positive(*samples: Array) -> list[Array]:
     return [np.where(sample <= 0, floor, sample) for sample in samples]
 
 
-def _slack(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
+def slack_of(limit: Limit, model: TransferModel, mean: Array, var: Array) -> Slack:
     """Return how far the limit is, on the model's scale."""
     value = float(limit.value)
     if model.log_scale:

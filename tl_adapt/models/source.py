@@ -40,6 +40,19 @@ class Seen:
     V: Array
 
 
+_FEW = 8  # rows from which on hyperparameters are kept for a while
+
+
+def milestone(n: int) -> int:
+    """Return from how many of a growing source's n rows its hyperparameters are learnt."""
+    if n < _FEW:
+        return n
+    found = following = _FEW
+    while following <= n:
+        found, following = following, following + following // 2
+    return found
+
+
 class Source:
     """Hold a source's process, and say where the target's points are in the source's cube."""
 

@@ -26,7 +26,7 @@ from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, refine
 from tl_adapt.models.relations import ALONE, Block, Place, make_grid
-from tl_adapt.models.source import Columns, Source
+from tl_adapt.models.source import Columns, Source, milestone
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
 
@@ -48,15 +48,21 @@ class TransferModel(scale.OnOriginalScale):
 
     def __init__(
         self, space: Space | None = None, log: bool | str = 'auto', seed: int = 0,
-        *, categorical: ArrayLike | None = None,
+        *, categorical: ArrayLike | None = None, growing: bool = False,
     ) -> None:
-        """Keep the settings."""
+        """
+        Keep the settings.
+
+        `growing` sources get further runs now and then: their hyperparameters are learnt anew
+        only when half as many have come again, from those that were there then.
+        """
         self.space = space
         if categorical is None and space is not None:
             categorical = space.categorical
         self.categorical = None if categorical is None else np.asarray(categorical, dtype=bool)
         self.log = log
         self.seed = seed
+        self.growing = growing
         self.sources: list[Source] = []
         self.blocks: list[Block] = []
         self.weights: dict[str, float] = {}
@@ -64,6 +70,7 @@ class TransferModel(scale.OnOriginalScale):
         self._keys: list[tuple[Any, ...]] = []
         self._thetas: list[Array] = []
         self._units: list[tuple[float, float]] = []
+        self._grown: tuple[tuple[Any, ...], GaussianProcess] | None = None
 
     @property
     def source(self) -> GaussianProcess | None:
@@ -109,9 +116,13 @@ class TransferModel(scale.OnOriginalScale):
         changed = self._fit_sources(sources, log)
         self.log_scale, self._outcomes = log, outcomes
         self.X, self.y = X, scale.forward(goal.y, log)
-        if before is None or changed:
+        if before is None or (changed and not self.growing):
             self._units = units(self.y, log, self.sources)
             self._build(None)
+        elif changed:
+            kept = len(self._thetas) == self._refined()
+            self._units = units(self.y, log, self.sources)
+            self._build(self._thetas if kept else None)
         elif self._begins_with(*before):
             for point, value in zip(self.X[len(before[1]):], self.y[len(before[1]):]):
                 self._extend(point, float(value))
@@ -172,7 +183,7 @@ class TransferModel(scale.OnOriginalScale):
                 found.append(known[key])
                 continue
             mask = self.categorical if space is None else space.categorical
-            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X, y)
+            process = self._process(X, y, mask, log)
             columns = None
             if space is not None:
                 self._dim()
@@ -180,6 +191,21 @@ class TransferModel(scale.OnOriginalScale):
             found.append(Source(process, columns))
         self.sources, self._keys = found, keys
         return True
+
+    def _process(self, X: Array, y: Array, mask: Array | None, log: bool) -> GaussianProcess:
+        """Return a source's process; a growing one is the same whatever was fitted before."""
+        if not self.growing:
+            return GaussianProcess(mask, log=log, seed=self.seed).fit(X, y)
+        n = milestone(len(y))
+        key = (log, X[:n].tobytes(), y[:n].tobytes())
+        if self._grown is None or self._grown[0] != key:
+            self._grown = key, GaussianProcess(mask, log=log, seed=self.seed).fit(X[:n], y[:n])
+        grown = self._grown[1]
+        return grown.extended(X[n:], y[n:]) if n < len(y) else grown
+
+    def _refined(self) -> int:
+        """Return how many hypotheses have hyperparameters of their own."""
+        return len(self.sources) * (len(KINDS) - 1) + 1 if len(self.y) else 0
 
     def _begins_with(self, X: Array, y: Array) -> bool:
         """Say whether the present target data begin with those."""
@@ -412,8 +438,7 @@ class TransferModel(scale.OnOriginalScale):
         model._units = [(float(a), float(b)) for a, b in arrays['units']]
         model._outcomes = ([], Runs(model.X, np.exp(model.y) if log else model.y, None))
         thetas = list(arrays['theta'])
-        expected = len(model.sources) * (len(KINDS) - 1) + 1 if len(model.y) else 0
-        if len(model._units) != len(model.sources) + 1 or len(thetas) != expected:
+        if len(model._units) != len(model.sources) + 1 or len(thetas) != model._refined():
             raise ValueError('the number of hypotheses does not fit')
         model._build(thetas)
         model._weigh()

@@ -30,6 +30,7 @@ LIMIT = 0.1  # m of clearance
 _QUIET, _LOUD = 0.04, 0.4  # standard deviation of log(duration), from best to worst
 _RECOVERY = (0.6, 0.15)  # mean and standard deviation of what a recovery adds to log(duration)
 _ENERGY = 0.05  # standard deviation of log(energy)
+_COLUMNS = ('speed', 'gain', 'inflation', 'particles', 'planner', 'smoothing')
 _PLANNERS = ('grid', 'lattice', 'hybrid')
 
 
@@ -112,8 +113,9 @@ class NoisyEnvironment:
             self.level += other.uniform(-0.06, 0.02)
 
     def _places(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
-        """Return points (n, 6) and where (n,) a recovery-prone mission is driven, in [0, 1]."""
-        u = self.study.space.encode(configurations)
+        """Return points (n, 6) with _COLUMNS, and how wildly (n,) it is driven, in [0, 1]."""
+        space = self.study.space
+        u = space.encode(configurations)[:, [space.names.index(name) for name in _COLUMNS]]
         return u, np.asarray(0.55 * u[:, 0] + 0.45 * (1.0 - u[:, 3]))
 
     def _moments(self, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Array]:

@@ -51,16 +51,26 @@ class WeightedSum:
 
     by_objective = True
 
+    def __init__(self, study: Study) -> None:
+        """Keep the study."""
+        self.study = study
+
     def reached(self, measured: Assessment) -> Array | None:
         """Return the lowest posterior mean (1,) of the feasible."""
         index = acquisition.incumbent(measured.mean, measured.feasible)
         return None if index is None else measured.mean[[index]]
 
     def rank(self, reached: Array | None) -> Rank:
-        """Return what gives the constrained expected improvement (n,)."""
+        """
+        Return what gives the constrained expected improvement (n,).
+
+        Without repeats what the model takes for noise is what it does not know yet of exact runs:
+        then all of its uncertainty is a chance.
+        """
         best = None if reached is None else float(reached[0])
+        noisy = self.study.tuning.repeats
         return lambda found: acquisition.constrained_improvement(
-            repeats.told(found), found.mean, found.feasible, best
+            repeats.told(found) if noisy else found.terms, found.mean, found.feasible, best
         )
 
     def worth_again(self, measured: Assessment) -> Array:
@@ -97,7 +107,7 @@ class Front(WeightedSum):
 
     def __init__(self, study: Study) -> None:
         """Keep the study's targets."""
-        self.study = study
+        super().__init__(study)
         self.targets = own_targets(study)
         self.by_objective = not self.targets
 
@@ -160,7 +170,7 @@ class _ExpectedGrowth:
 
 def make_goal(study: Study) -> Goal:
     """Return the goal that the study names."""
-    return Front(study) if study.tuning.goal == 'front' else WeightedSum()
+    return Front(study) if study.tuning.goal == 'front' else WeightedSum(study)
 
 
 def _on_models_scale(found: Assessment) -> Array:

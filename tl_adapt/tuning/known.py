@@ -1,11 +1,12 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for the configurations that ran validly on the target, each once."""
+"""Module for what ran validly on the target: each configuration once, and what was measured."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.search import Search
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,3 +45,25 @@ def look_back(model: ModelSet, target: Iterable[Measurement], search: Search) ->
     configurations = [group[0] for group in groups.values()]
     runs = np.array([len(group) for group in groups.values()], dtype=int)
     return Known(configurations, runs, model.assess(search.space.encode(configurations)))
+
+
+def as_measured(study: Study, found: Assessment, runs: Sequence[Measurement]) -> Assessment:
+    """
+    Return an assessment (n,) whose first configurations have the objective of their runs.
+
+    That is the incumbent where a run has no noise that another one would average out: then the
+    model, which smooths, knows less of what was measured than the measurement says.
+    """
+    mean = found.mean.copy()
+    whole = np.array([all(o.metric in run.metrics for o in study.objectives) for run in runs])
+    rows = np.flatnonzero(whole)
+    told = [runs[row].metrics for row in rows.tolist()]
+    mean[rows] = [study.objective(metrics) for metrics in told]
+    terms = []
+    for term, objective in zip(found.terms, study.objectives):
+        values = term.mean.copy()
+        seen = np.array([metrics[objective.metric] for metrics in told], dtype=float)
+        good = seen > 0.0 if term.log else np.ones(len(rows), dtype=bool)
+        values[rows[good]] = np.log(seen[good]) if term.log else seen[good]
+        terms.append(dataclasses.replace(term, mean=values))
+    return dataclasses.replace(found, mean=mean, terms=tuple(terms))

@@ -19,15 +19,30 @@ class Optimiser(Protocol):
     """
     Choose what to measure on the target: ask, measure, tell.
 
-    `target` is what was told of the target, `pending` what was asked and is not told yet,
-    `refused` what must not be asked, `spent` the cost so far in the study's cost units.
+    Budgets of runs, cost units and time are those of the study.
     """
 
     study: Study
-    target: list[Measurement]
-    pending: list[Proposal]
-    refused: list[Configuration]
-    spent: float
+
+    @property
+    def target(self) -> list[Measurement]:
+        """Return the measurements of the target."""
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """Return what was asked for, and neither told nor withdrawn."""
+
+    @property
+    def refused(self) -> list[Configuration]:
+        """Return the configurations that must not be run on the target."""
+
+    @property
+    def spent(self) -> float:
+        """Return the cost so far, in the study's cost units."""
+
+    @property
+    def time(self) -> float:
+        """Return the wall time of the runs so far, in s."""
 
     @property
     def model(self) -> ModelSet:
@@ -36,14 +51,14 @@ class Optimiser(Protocol):
     def ask(self, n: int = 1) -> list[Proposal]:
         """Return the n next runs to measure; they count as pending until told."""
 
-    def tell(self, measurement: Measurement) -> None:
+    def tell(self, measurement: Measurement, *, charged: bool = True) -> None:
         """Take note of a measurement, asked for or not, in any order."""
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
-        """Take back a proposal that will not be measured; unless `again`, it is never made."""
+        """Take back a proposal that will not be measured."""
 
     def refuse(self, configuration: Configuration) -> None:
-        """Propose a configuration never again."""
+        """Propose a configuration never."""
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""

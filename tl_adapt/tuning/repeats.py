@@ -32,7 +32,7 @@ _DOUBT = 4.0  # times the variance that the model states; see `worth`
 
 
 def _density(z: Array) -> Array:
-    return np.asarray(np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi))
+    return np.asarray(np.exp(-0.5 * np.minimum(np.abs(z), 40.0) ** 2) / np.sqrt(2.0 * np.pi))
 
 
 def worth(found: Assessment) -> Array:

@@ -10,34 +10,75 @@ valid and keeps all limits, noise and the model's uncertainty included, that mus
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from tl_adapt.designs import fingerprint
+from tl_adapt.environments.base import Measurement
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.model_set import Assessment
+from tl_adapt.models.model_set import Assessment, ModelSet
+from tl_adapt.space import Configuration
+from tl_adapt.tuning.book import Book
+from tl_adapt.tuning.known import look_back
+from tl_adapt.tuning.proposal import Proposal
+from tl_adapt.tuning.search import Search
 
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
+
+REACH = 0.1  # root mean square over the parameters of a step in the unit cube
 TRIES = 4  # runs of the safest measured configuration while none is safe
 HOPE = 0.5  # probability below which it is not run again
 
 
-def probability(found: Assessment, n: int) -> Array:
+def probability(found: Assessment, n: int, vouched: float = 1.0) -> Array:
     """
     Return a careful probability (m,) that one run is valid and keeps all limits.
 
     The spread of a limit's metric and how it transfers are themselves learnt from the n target
     measurements: the distribution of one run is Student's, so that few measurements must leave
     the limit farther away. Where no measurement tells of a limit the probability is 0.
+
+    `vouched` is what the model gives for the validity of a configuration that is known to run
+    validly: what it lacks to 1 is want of data, and no configuration's fault.
     """
-    kept = found.valid.copy()
+    kept = np.minimum(np.asarray(found.valid) / vouched, 1.0)
     for slack in found.slacks:
         kept *= 0.0 if slack is None else stdtr(n + 1, slack.margin)
     return kept
 
 
-def within(found: Assessment, n: int, risk: float) -> Array:
-    """Return which (m,) of the assessed configurations are safe, as booleans."""
-    return np.asarray(probability(found, n) >= 1.0 - risk)
+def within_reach(study: Study, target: Sequence[Measurement], points: Array) -> NDArray[np.bool_]:
+    """
+    Return which points (m, d) are near a configuration that kept all limits whenever it ran.
+
+    Without a source nothing tells how far a limit's metric can move: repeats of one configuration
+    show the noise alone. So the safe set grows by small steps then.
+    """
+    outcomes: dict[str, bool] = {}
+    for run in target:
+        key = fingerprint(run.configuration)
+        kept = run.valid and not study.broken_limits(run.metrics)
+        outcomes[key] = outcomes.get(key, True) and kept
+    good = [run.configuration for run in target if outcomes[fingerprint(run.configuration)]]
+    if not good:
+        return np.zeros(len(points), dtype=bool)
+    known = np.unique(study.space.encode(good), axis=0)
+    apart = np.stack([np.square(points - place).mean(axis=1) for place in known])
+    return np.asarray(apart.min(axis=0) <= REACH**2)
+
+
+def vouched_for(model: ModelSet, default: Configuration, target: Iterable[Measurement]) -> float:
+    """Return P(valid) of the default configuration if it ran and never failed, else 1."""
+    outcomes = [run.valid for run in target if run.configuration == default]
+    if not outcomes or not all(outcomes):
+        return 1.0
+    return float(model.validity.probability(model.study.space.encode([default]))[0])
 
 
 def fall_back(safe: Array, runs: NDArray[np.int_]) -> int | None:
@@ -59,3 +100,48 @@ def refusal(safe: Array, risk: float) -> str:
         f'no further configuration is valid within all limits with probability '
         f'{1.0 - risk:.2f}{best}'
     )
+
+
+class Caution:
+    """Keep a tuner's runs of the target safe, where the study wants that."""
+
+    def __init__(self, book: Book, search: Search) -> None:
+        """Keep where measurements are booked, and where a tuner looks."""
+        self.book, self.search, self.study = book, search, book.study
+        self.on = book.study.tuning.safe
+
+    def probability(self, model: ModelSet, found: Assessment) -> Array:
+        """Return the probability (n,) that one run of each is valid and keeps all limits."""
+        target = self.book.target
+        vouched = vouched_for(model, self.study.space.default(), target)
+        careful = probability(found, len(target), vouched)
+        if self.book.source:
+            return careful
+        return np.where(within_reach(self.study, target, found.points), careful, 0.0)
+
+    def allows(self, model: ModelSet, found: Assessment) -> NDArray[np.bool_]:
+        """Return which (n,) may be run: those that are safe, or all."""
+        if not self.on:
+            return np.ones(len(found.mean), dtype=bool)
+        return np.asarray(self.probability(model, found) >= 1.0 - self.study.tuning.risk)
+
+    def instead(self, model: ModelSet, proposal: Proposal) -> Proposal | str:
+        """
+        Return a proposal if it may be run, else the safest run again, or why there is none.
+
+        `model` knows what was measured, and nothing of what is hoped of pending runs.
+        """
+        if not self.on or self.book.simulated(proposal.environment):
+            return proposal
+        place = self.study.space.encode([proposal.configuration])
+        if self.allows(model, model.assess(place))[0]:
+            return proposal
+        known = look_back(model, self.book.target, self.search)
+        safe = self.probability(model, known.found)
+        index = fall_back(safe, known.runs)
+        if index is None or known.configurations[index] in self.book.refused:
+            return refusal(safe, self.study.tuning.risk)
+        why = f'the safest: valid within all limits with probability {safe[index]:.2f}'
+        return dataclasses.replace(
+            proposal, configuration=dict(known.configurations[index]), worth=None, why=why
+        )

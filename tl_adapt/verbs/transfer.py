@@ -120,6 +120,7 @@ def _open(study: Study, args: argparse.Namespace) -> Store:
     """Open the store; it must be there already if the source's measurements are needed."""
     path = args.store or str(args.output / f'{study.name}.sqlite')
     needed = args.method == 'transfer' and study.source is not None  # InputError without one
+    needed = needed and not study.tuning.simulate  # then it measures them itself
     try:
         return Store(path, study=study, create=not needed)
     except MissingStoreError as error:
@@ -131,6 +132,8 @@ def _source(study: Study, args: argparse.Namespace, store: Store) -> list[Measur
     if args.method != 'transfer':
         return []
     source = store.get(environment=study.source.name, purpose='campaign')
+    if not source and study.tuning.simulate:
+        return []
     if not source:
         raise TlAdaptError(
             f'{store.name} has no measurements of {study.source.name}: {_campaign_first(args)}'
@@ -172,7 +175,8 @@ def _spend(
             result = run_transfer(
                 study, store, environment, method=args.method, budget=budget, seed=seed,
                 source=source, reuse=args.reuse, confirm=dialogue.confirm,
-                on_measurement=dialogue.tell, stop=stop, refused=history.refused,
+                on_measurement=dialogue.tell, on_simulation=dialogue.simulated, stop=stop,
+                refused=history.refused,
             )
             if stop.is_set():
                 result.interrupted, result.stopped = False, ENDED_BY_OPERATOR

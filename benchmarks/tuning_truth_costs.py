@@ -1,0 +1,186 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Measure the choice between simulation and robot at equal cost, and how far forecasts hold.
+
+    python benchmarks/tuning_truth_costs.py [--seeds N] [--parts costs,forecasts] [--json FILE]
+
+The problems are the formulas of tl_adapt.testing.analytic, other constants for each seed: a source
+that is the target, one whose optimum has moved, and one that has nothing to do with the target.
+Ctrl-C ends the measurement and prints what there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+for _name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+    os.environ.setdefault(_name, '1')
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import numpy as np  # noqa: E402
+from bars import bar, end, run_parts  # noqa: E402
+
+from tl_adapt.progress import Progress  # noqa: E402
+from tl_adapt.report.tables import format_table  # noqa: E402
+from tl_adapt.statistics import bootstrap_mean  # noqa: E402
+from tl_adapt.study import Study  # noqa: E402
+from tl_adapt.testing.analytic import RELATIONS, AnalyticEnvironment, analytic_study  # noqa: E402
+from tl_adapt.tuner import Tuner  # noqa: E402
+
+COST = 300.0  # in all; a run of the source costs 1, one of the target 30
+SHARE = 0.5  # of it that the arm which measures the source first spends on the source
+KNOWN, AHEAD = 48, (2, 4, 8)  # the source's runs, and the target's from which on one forecasts
+FURTHER = 4  # runs that are forecast
+ARMS = ('cost-aware', 'target only', 'source first')
+WORST = 1.5  # regret that counts for a limit that is broken
+
+
+class Problem:
+    """Hold the two environments of one instance, and its truth."""
+
+    def __init__(self, relation: str, variant: int, study: Study) -> None:
+        self.study = study
+        self.source, self.target = (
+            AnalyticEnvironment(study, role, relation=relation, variant=variant)
+            for role in ('source', 'target')
+        )
+        self.optimum = self.target.best()[1]
+        values = self.target.objective(study.space.sample(500, seed=99))
+        self.usual = float(np.median(values[np.isfinite(values)]))
+
+    def regret(self, configuration) -> float:
+        """Return how far a configuration is from the best, 1 where the median is."""
+        value = self.target.objective([configuration])[0]
+        return float(min((value - self.optimum) / (self.usual - self.optimum), WORST))
+
+
+def study_of(*, simulate: bool, cost: float | None) -> Study:
+    """Return the study with a budget of cost units."""
+    study = analytic_study()
+    return dataclasses.replace(
+        study, tuning=dataclasses.replace(study.tuning, simulate=simulate),
+        budget=dataclasses.replace(study.budget, cost=cost),
+    )
+
+
+def spend(relation: str, arm: str, seed: int) -> dict:
+    """Return the regret of what one way to spend the cost reports, and what it has run."""
+    first = int(SHARE * COST) if arm == 'source first' else 0
+    study = study_of(simulate=arm == 'cost-aware', cost=COST - first)
+    problem = Problem(relation, seed, study)
+    source = [problem.source.measure(configuration, number) for number, configuration in
+              enumerate(study.space.sample(first, seed=seed) if first else [])]
+    tuner = Tuner(study, source=source, transfer=arm != 'target only', seed=seed, budget=1000)
+    number = 0
+    while tuner.should_stop() is None:
+        proposal = tuner.ask()[0]
+        environment = (problem.source if proposal.environment == study.source.name
+                       else problem.target)
+        tuner.tell(environment.measure(proposal.configuration, 1000 + number))
+        number += 1
+    return {'regret': problem.regret(tuner.best().configuration), 'target': len(tuner.target),
+            'source': len(tuner.source), 'cost': tuner.spent + first}
+
+
+def played(label: str, seeds: int, runs: dict[str, Callable[[int], dict]]) -> dict[str, list]:
+    """Return what every run gives for every seed; a seed counts when all have played it."""
+    found: dict[str, list] = {name: [] for name in runs}
+    progress = Progress(label, seeds * len(runs))
+    try:
+        for seed in range(seeds):
+            told = {}
+            for name, play in runs.items():
+                told[name] = play(seed)
+                progress.advance()
+            for name, one in told.items():
+                found[name].append(one)
+    except KeyboardInterrupt:
+        print('\nended early', file=sys.stderr)
+    progress.finish()
+    return found
+
+
+def costs(seeds: int) -> dict:
+    """Compare the three ways to spend the same cost."""
+    runs = {f'{relation}, {arm}': lambda seed, relation=relation, arm=arm:
+            spend(relation, arm, seed) for relation in RELATIONS for arm in ARMS}
+    found = played('costs', seeds, runs)
+    rows = [['source is', 'spent', 'regret', 'runs of the target', 'runs of the source']]
+    for name, entries in found.items():
+        if entries:
+            means = [np.mean([e[key] for e in entries]) for key in ('regret', 'target', 'source')]
+            rows.append([*name.split(', '), f'{means[0]:.3f}', *(f'{m:.1f}' for m in means[1:])])
+    bars = []
+    for other in ARMS[1:]:
+        gaps = [ours['regret'] - theirs['regret'] for relation in RELATIONS
+                for ours, theirs in zip(found[f'{relation}, {ARMS[0]}'],
+                                        found[f'{relation}, {other}'])]
+        if gaps:
+            gap = bootstrap_mean(gaps)
+            print(f'cost-aware minus {other}: {gap.estimate:+.3f}, 95 % interval '
+                  f'{gap.low:+.3f} .. {gap.high:+.3f} ({len(gaps)} pairs)')
+            bars.append(bar(f'mean regret of cost-aware minus {other}', gap.estimate, 0.0))
+    print(f'\nRegret of what is reported after {COST:g} cost units')
+    print(format_table(rows))
+    return {'found': found, 'bars': bars}
+
+
+def foretell(relation: str, seed: int) -> dict:
+    """Return forecasts on the way, and what came true."""
+    problem = Problem(relation, seed, study_of(simulate=False, cost=None))
+    source = [problem.source.measure(configuration, number) for number, configuration in
+              enumerate(problem.study.space.sample(KNOWN, seed=seed))]
+    tuner = Tuner(problem.study, source=source, seed=seed, budget=1000)
+    told, truth = {}, {}
+    for number in range(max(AHEAD) + FURTHER):
+        if number in AHEAD:
+            told[number] = tuner.forecast(FURTHER)
+        run = problem.target.measure(tuner.ask()[0].configuration, 1000 + number)
+        tuner.tell(run)
+        truth[number + 1] = problem.target.truth([tuner.best().configuration])
+    entries = []
+    for number, forecast in told.items():
+        metrics = {name: float(v[0]) for name, v in truth[number + FURTHER].items()}
+        value = problem.study.objective(metrics)
+        entries.append({
+            'after': number, 'inside': forecast.low <= value <= forecast.high,
+            'error': (value - forecast.mean) / value, 'width':
+            (forecast.high - forecast.low) / value,
+        })
+    return {'forecasts': entries}
+
+
+def forecasts(seeds: int) -> dict:
+    """Count how often the 90 % interval of a forecast holds what came true."""
+    runs = {relation: lambda seed, relation=relation: foretell(relation, seed)
+            for relation in RELATIONS}
+    found = played('forecasts', seeds, runs)
+    rows = [['source is', 'after', 'in the 90 % interval', 'mean error', 'width']]
+    for relation, told in found.items():
+        for after in AHEAD:
+            some = [f for one in told for f in one['forecasts'] if f['after'] == after]
+            if some:
+                rows.append([relation, str(after), f'{np.mean([f["inside"] for f in some]):.2f}',
+                             *(f'{100 * np.mean([f[k] for f in some]):+.1f} %'
+                               for k in ('error', 'width'))])
+    print(f'\nForecasts of the objective after {FURTHER} further runs of the target')
+    print(format_table(rows))
+    bars = []
+    related = [f['inside'] for name in RELATIONS if name != 'unrelated'
+               for one in found[name] for f in one['forecasts']]
+    if related:
+        bars.append(bar('forecasts with a related source that miss their 90 % interval',
+                        1.0 - float(np.mean(related)), 0.2))
+    return {'found': found, 'bars': bars}
+
+
+PARTS = {'costs': costs, 'forecasts': forecasts}
+
+
+if __name__ == '__main__':
+    end(lambda: run_parts(__doc__, PARTS, 10))

@@ -20,6 +20,8 @@ __all__ = ['MODES', 'TYPES', 'Configuration', 'Parameter', 'RosTarget', 'Space',
 
 Configuration = dict[str, Value]
 
+_REMEMBERED = 1024  # configurations that were found valid; a tuner asks about its runs often
+
 
 class Space:
     """
@@ -47,6 +49,7 @@ class Space:
         self.categorical = np.array([p.categorical for p in self.parameters], dtype=bool)
         self._by_name = {parameter.name: parameter for parameter in self.parameters}
         self._conditional = self._order_conditions()
+        self._checked: dict[tuple[Any, ...], Configuration] = {}
         for number, constraint in enumerate(self.constraints):
             self._check_result(constraint, f'constraints[{number}]', 'a constraint')
 
@@ -133,6 +136,21 @@ class Space:
         broken constraint. A parameter whose condition does not hold gets its default, and may be
         missing.
         """
+        try:
+            # True, 1 and 1.0 are equal, but not all of them may be right.
+            key = tuple((name, type(v), v) for name, v in configuration.items())
+            if key in self._checked:
+                return dict(self._checked[key])
+        except (AttributeError, TypeError):
+            key = None
+        result = self._validated(configuration, file)
+        if key is not None:
+            if len(self._checked) >= _REMEMBERED:
+                self._checked.clear()
+            self._checked[key] = dict(result)
+        return result
+
+    def _validated(self, configuration: Mapping[str, Any], file: object) -> Configuration:
         if not isinstance(configuration, Mapping):
             rule = 'a configuration maps names of parameters to values'
             raise InputError(rule, file=file, value=configuration)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tl_adapt.space import Configuration, Space
 
 STEPS = (0.25, 0.1, 0.04, 0.015)  # of the unit cube, one after the other
-ROUNDS = 12
+ROUNDS = 10
 LIVE = (6, 4, 3, 2, 2, 1)  # climbers that go on in each round, the last number in all others
 EVERY = 9  # values of a discrete parameter up to which a round tries each
 _TOGETHER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # moves that are tried together, if so many paid
@@ -156,9 +156,7 @@ def _values(parameter: Parameter, at: float, step: float, rng: np.random.Generat
         values = np.arange(size) / max(size - 1, 1)
         return values if size <= EVERY else rng.choice(values, EVERY, replace=False)
     step = max(step, 1.0 / (size - 1) if size else 0.0)
-    values = np.clip([at - step, at + step], 0.0, 1.0)
-    # Beyond what a step reaches there may be better, too.
-    return np.append(values, rng.random())
+    return np.clip([at - step, at + step], 0.0, 1.0)
 
 
 def combined(place: Array, better: Array) -> Array:

@@ -20,7 +20,7 @@ def assessed(value):
     def assess(X):
         mean, nothing, sure = value(X), np.zeros(len(X)), np.ones(len(X))
         return Assessment(
-            mean, nothing, sure, sure, (Term(1.0, False, mean, nothing),), nothing
+            mean, nothing, sure, sure, (Term(1.0, False, mean, nothing),), nothing, X
         )
 
     return assess

@@ -3,11 +3,14 @@
 import argparse
 import importlib.util
 import re
+import runpy
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from tl_adapt.verbs import campaign
+from tl_adapt.verbs import campaign, transfer
 
 FILES = sorted((Path(__file__).resolve().parents[1] / 'launch').glob('*.launch.py'))
 
@@ -30,6 +33,33 @@ def test_the_campaign_takes_what_the_verb_takes():
     assert given == {'environment', 'configurations', 'repeats', 'workers', 'store', 'output'}
     assert all(f'--{name}' in parser.format_help() for name in given)
     assert all(f"LaunchConfiguration('{name}')" in text for name in given | {'study'})
+
+
+def test_the_transfer_takes_what_the_verb_takes(monkeypatch):
+    given = {}
+
+    def declare(name, *, default_value, description):
+        given[name] = default_value
+
+    def stand_in(name, **parts):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**parts))
+
+    stand_in('launch', LaunchDescription=list)
+    stand_in('launch.actions', DeclareLaunchArgument=declare,
+             ExecuteProcess=lambda cmd, **_: cmd)
+    stand_in('launch.substitutions', FindExecutable=lambda name: name,
+             LaunchConfiguration=lambda name: (name,))
+    module = runpy.run_path(str(FILES[0].with_name('transfer.launch.py')))
+    parts = module['generate_launch_description']()[-1]
+    words = [given[part[0]] if isinstance(part, tuple) else part for part in parts]
+    assert words[:5] == ['ros2', 'run', 'tl_adapt', 'tl_adapt', 'transfer']
+    parser = argparse.ArgumentParser()
+    transfer.add_arguments(parser)
+    parsed = vars(parser.parse_args(words[5:]))
+    assert parsed['study'] == 'demo'
+    assert parsed['confirm'] == 'service'
+    assert parsed['seed'] is None
+    assert set(given) == set(parsed) - {'reuse'}
 
 
 @pytest.mark.launch

@@ -5,7 +5,7 @@ import threading
 import pytest
 import yaml
 
-from tl_adapt.errors import StoreError
+from tl_adapt.errors import ApparatusError, StoreError
 from tl_adapt.parameter_file import (
     configuration_lines,
     parameter_tree,
@@ -15,6 +15,7 @@ from tl_adapt.store import Store
 from tl_adapt.study import load_study
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 from tl_adapt.transfer import run_transfer
+from tl_adapt.tuning.operator import Answer
 
 
 @pytest.fixture(scope='module')
@@ -81,10 +82,62 @@ def test_the_operator_can_end_it(study, source, tmp_path):
     with Store(tmp_path / 'store.sqlite', study=study) as store:
         result = run_transfer(
             study, store, target, budget=3, seed=5, source=source,
-            confirm=lambda index, _: index < 1,
+            confirm=lambda index, *_: Answer.RUN if index < 1 else Answer.ABORT,
         )
     assert result.stopped == 'the operator ended it'
+    assert not result.interrupted
     assert len(result.measurements) == 1
+
+
+@pytest.mark.parametrize('method', ['transfer', 'target-only', 'random'])
+def test_what_the_operator_refuses_is_not_asked_again(study, source, tmp_path, method):
+    target = AnalyticEnvironment(study, 'target')
+    asked, answers = [], [Answer.SKIP, Answer.RUN, Answer.SKIP, Answer.RUN, Answer.LATE]
+
+    def confirm(index, proposal, tuner):
+        asked.append(proposal.configuration)
+        assert index == len(tuner.target)
+        return answers[len(asked) - 1]
+
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        result = run_transfer(
+            study, store, target, method=method, budget=4, seed=5, source=source, confirm=confirm,
+        )
+        assert result.interrupted
+        assert result.stopped == 'the operator gave no answer'
+        assert configurations(result) == [asked[1], asked[3]]
+        assert len({str(one) for one in asked}) == 5
+        again = run_transfer(
+            study, store, target, method=method, budget=4, seed=5, source=source,
+            refused=result.tuner.refused,
+        )
+    assert not again.interrupted
+    refused = [asked[0], asked[2]]
+    assert again.tuner.refused == refused
+    assert all(one not in refused for one in configurations(again))
+    assert again.choice.configuration not in refused
+
+
+def test_a_run_that_is_given_up_is_not_kept(study, source, tmp_path):
+    stop = threading.Event()
+    target = AnalyticEnvironment(study, 'target')
+
+    class Dying:
+        name = target.name
+        retries = 0
+
+        def measure(self, configuration, seed):
+            stop.set()
+            raise ApparatusError('its processes were ended')
+
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        result = run_transfer(
+            study, store, Dying(), budget=3, seed=5, source=source, stop=stop
+        )
+        assert (result.interrupted, result.measurements) == (True, [])
+        assert store.count(environment=target.name) == 0
+        with pytest.raises(ApparatusError):
+            run_transfer(study, store, Dying(), budget=3, seed=5, source=source)
 
 
 def test_an_unknown_method_is_refused(study, tmp_path):

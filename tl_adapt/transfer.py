@@ -9,21 +9,22 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
 from tl_adapt.baselines import BASELINES
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.environments.lazy import Environments, LazyEnvironments
-from tl_adapt.errors import StoreError
+from tl_adapt.errors import ApparatusError, StoreError
 from tl_adapt.keeper import Keeper
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.operator import Answer
 from tl_adapt.tuning.optimiser import Optimiser
-from tl_adapt.tuning.proposal import Choice
+from tl_adapt.tuning.proposal import Choice, Proposal
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
 METHODS = ('transfer', 'target-only', *BASELINES)
 
+ENDED_BY_OPERATOR = 'the operator ended it'
 SIMULATED = 'tuning'  # the purpose under which runs of the source are kept that tuning took
 
 
@@ -43,6 +45,7 @@ class TransferResult:
     choice: Choice | None
     stopped: str
     tuner: Optimiser
+    interrupted: bool = False
     simulations: list[Measurement] = dataclasses.field(default_factory=list)
 
 
@@ -122,21 +125,22 @@ def run_transfer(
     budget: int,
     seed: int,
     source: Sequence[Measurement] = (),
-    confirm: Callable[[int, Configuration], bool] | None = None,
+    confirm: Callable[[int, Proposal, Optimiser], Answer] | None = None,
     on_measurement: Callable[[int, Measurement, Optimiser], None] | None = None,
     environments: Environments | None = None,
     on_simulation: Callable[[int, Measurement, Optimiser], None] | None = None,
     stop: threading.Event | None = None,
     lock: threading.Lock | None = None,
     reuse: bool = False,
+    refused: Iterable[Configuration] = (),
 ) -> TransferResult:
     """
     Measure on the target until the budget is spent or more is not worth it.
 
     Measurements that the store already holds for this method are told to the tuner first, so a
     run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
-    is asked before each run; False ends the tuning. `lock` guards the store if other threads
-    write to it too.
+    is asked before each run. What is `refused` is not proposed. A run that ends after `stop` is
+    set is not kept. `lock` guards the store if other threads write to it too.
 
     With `tuning.simulate` the tuner may also want runs of the source. `environments` gives or
     makes it then (None: the study's own), and `on_simulation` is called after each; they need no
@@ -172,14 +176,17 @@ def run_transfer(
         tuner.tell(measurement, charged=False)
     for measurement in [*simulations, *known]:
         tuner.tell(measurement)
+    for configuration in refused:
+        tuner.refuse(configuration)
     measurements = list(known)
-    stopped = ''
+    interrupted, stopped = False, ''
+    stop = threading.Event() if stop is None else stop
     made = environments or functools.partial(make_environment, study)
     keepers: dict[str, Keeper] = {}
     with LazyEnvironments(environment, made) as open_environments:
         while True:
-            if stop is not None and stop.is_set():
-                stopped = 'interrupted'
+            if stop.is_set():
+                interrupted, stopped = True, 'interrupted'
                 break
             reason = tuner.should_stop()
             if reason is not None:
@@ -190,16 +197,27 @@ def run_transfer(
             simulated = proposal.environment != environment.name
             runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)
             index = len(runs)
-            if not simulated and confirm is not None and not confirm(index, configuration):
-                stopped = 'the operator ended it'
+            answer = Answer.RUN
+            if confirm is not None and not simulated:
+                answer = confirm(index, proposal, tuner)
+            if answer is Answer.SKIP:
+                tuner.withdraw(proposal, again=False)
+                continue
+            if answer is not Answer.RUN:
+                interrupted = answer is Answer.LATE
+                stopped = 'the operator gave no answer' if interrupted else ENDED_BY_OPERATOR
                 break
             number = run_seed(seed, 'tuning', index)
-            measurement = measure_with_retry(
-                open_environments[proposal.environment], configuration, number
-            )
-            if stop is not None and stop.is_set():
+            try:
+                measurement = measure_with_retry(
+                    open_environments[proposal.environment], configuration, number
+                )
+            except ApparatusError:
+                if not stop.is_set():
+                    raise
+            if stop.is_set():
                 # Its processes may have been ended under it: not a result.
-                stopped = 'interrupted'
+                interrupted, stopped = True, 'interrupted'
                 break
             measurement.provenance['aim'] = aim
             if proposal.environment not in keepers:
@@ -214,4 +232,6 @@ def run_transfer(
             if told is not None:
                 told(index, measurement, tuner)
     choice = tuner.best() if measurements else None
-    return TransferResult(method, measurements, choice, stopped, tuner, simulations)
+    return TransferResult(
+        method, measurements, choice, stopped, tuner, interrupted, simulations
+    )

@@ -130,6 +130,11 @@ class Tuner(Booked):
         super().withdraw(proposal, again=again)
         self._proposal = None
 
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never again; see `Booked`."""
+        super().refuse(configuration)
+        self._proposal = None
+
     def ask(self, n: int = 1) -> list[Proposal]:
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
@@ -164,8 +169,9 @@ class Tuner(Booked):
                      or following.environment == self.study.target.name):
             return lack
         size = self.search.size
-        if size is not None and n >= size and len(self.book.seen()) >= size:
-            return f'all {size} configurations are measured'
+        known = n + len(self.refused)
+        if size is not None and known >= size and len(self.book.seen()) >= size:
+            return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
         if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
@@ -272,15 +278,18 @@ class Tuner(Booked):
     def _propose(self) -> Proposal | str:
         index = sum(self.book.numbers)
         careful = self.caution.on
+        start = self.search.start()
         if careful and not self.target:
-            return self._proposed(self.search.start(), None, 'to begin with what is known')
+            if start in self.refused:
+                return 'nothing is known to be safe: where to begin was refused'
+            return self._proposed(start, None, 'to begin with what is known')
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
             return going_on
         if self.method == 'random':
             return self._by_design('random', index)
-        if not self.source and index == 0:
-            return self._proposed(self.search.start(), None, 'where nothing is known')
+        if not self.source and index == 0 and start not in self.refused:
+            return self._proposed(start, None, 'where nothing is known')
         if not self.model.ready and careful:
             return 'nothing is known to be safe: no valid run to learn from'
         if (index < self._initial() and not careful) or not self.model.ready:
@@ -319,7 +328,8 @@ class Tuner(Booked):
         measured = look_back(model, self.target, self.search)
         worth = self.goal.worth_again(measured.found)
         pending = [one.configuration for one in self.pending]
-        allowed = np.array([one not in pending for one in measured.configurations], dtype=bool)
+        barred = [*pending, *self.refused]
+        allowed = np.array([one not in barred for one in measured.configurations], dtype=bool)
         allowed &= self.caution.allows(self.model, measured.found)
         if not allowed.any():
             return None
@@ -381,7 +391,12 @@ class Tuner(Booked):
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
         known = [self.space.validate(m.configuration) for m in self._good()]
-        return self.search.look(model, rank, known, self.book.numbers)
+        configurations, found = self.search.look(model, rank, known, self.book.numbers)
+        rows = [i for i, one in enumerate(configurations) if one not in self.refused]
+        if rows and len(rows) < len(configurations):
+            configurations = [configurations[i] for i in rows]
+            found = found.at(np.array(rows))
+        return configurations, found
 
     def _good(self) -> list[Measurement]:
         """Return the best valid measurements of both environments by what was measured."""

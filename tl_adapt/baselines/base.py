@@ -111,7 +111,8 @@ class Baseline(Booked, ABC):
             return lack
         size = self.search.size
         if size is not None and len(self.seen) >= size:
-            return f'all {size} configurations are measured'
+            refused = ' or refused' if self.refused else ''
+            return f'all {size} configurations are measured{refused}'
         return None
 
     def best(self) -> Choice:

@@ -32,7 +32,8 @@ class Book:
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
         self.account = Account(study.budget)
-        self._refused: set[tuple[bool, str]] = set()
+        self.refused: list[Configuration] = []
+        self._unwanted: set[str] = set()  # of the source
 
     def simulated(self, environment: str) -> bool:
         """Say whether runs of an environment are the source's."""
@@ -56,9 +57,14 @@ class Book:
         if proposal not in self.pending:
             raise ValueError(f'only a pending proposal can be withdrawn, got {proposal}')
         self.pending.remove(proposal)
-        if not again:
-            simulated = self.simulated(proposal.environment)
-            self._refused.add((simulated, fingerprint(proposal.configuration)))
+        if not again and self.simulated(proposal.environment):
+            self._unwanted.add(fingerprint(proposal.configuration))
+        elif not again:
+            self.refuse(proposal.configuration)
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Bar a run of the target; raises InputError for what is outside of the space."""
+        self.refused.append(self.study.space.validate(configuration))
 
     def of(self, simulated: bool) -> list[Proposal]:
         """Return what is pending on the source, or on the target."""
@@ -68,7 +74,7 @@ class Book:
         """Return the fingerprints of what is measured, pending or refused."""
         told = self.configurations(simulated)
         pending = [one.configuration for one in self.of(simulated)]
-        refused = {key for where, key in self._refused if where == simulated}
+        refused = self._unwanted if simulated else {fingerprint(c) for c in self.refused}
         return {fingerprint(c) for c in [*told, *pending]} | refused
 
     def configurations(self, simulated: bool) -> list[Configuration]:
@@ -121,3 +127,12 @@ class Booked:
         Raises ValueError if it is not pending.
         """
         self.book.withdraw(proposal, again=again)
+
+    @property
+    def refused(self) -> list[Configuration]:
+        """Return what is never proposed for the target."""
+        return self.book.refused
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never again; raises InputError if it is outside of the space."""
+        self.book.refuse(configuration)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.space import Configuration
 from tl_adapt.tuning.proposal import Choice, Proposal
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Optimiser(Protocol):
         """Return the cost so far, in the study's cost units."""
 
     @property
+    def refused(self) -> list[Configuration]:
+        """Return what must not be asked."""
+
+    @property
     def model(self) -> ModelSet:
         """Return the models, fitted to all that was told."""
 
@@ -46,7 +51,10 @@ class Optimiser(Protocol):
         """Take note of a measurement, asked for or not, in any order."""
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
-        """Take back a proposal that will not be measured."""
+        """Take back a proposal that will not be measured; unless `again`, it is never made."""
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never again."""
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""

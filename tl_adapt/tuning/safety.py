@@ -139,7 +139,7 @@ class Caution:
         known = look_back(model, self.book.target, self.search)
         safe = self.probability(model, known.found)
         index = fall_back(safe, known.runs)
-        if index is None:
+        if index is None or known.configurations[index] in self.book.refused:
             return refusal(safe, self.study.tuning.risk)
         why = f'the safest: valid within all limits with probability {safe[index]:.2f}'
         return dataclasses.replace(

@@ -6,28 +6,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.environments.base import Measurement, make_environment
-from tl_adapt.errors import InputError, TlAdaptError
-from tl_adapt.parameter_file import configuration_lines
-from tl_adapt.space import Configuration
+from tl_adapt.errors import ApparatusError, InputError, TlAdaptError, import_ros
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
 from tl_adapt.transfer import (
+    ENDED_BY_OPERATOR,
     METHODS,
     TransferResult,
+    aim_digest,
     floored,
     nothing_to_transfer,
     run_transfer,
 )
-from tl_adapt.tuning.optimiser import Optimiser
+from tl_adapt.tuning.dialogue import Dialogue
+from tl_adapt.tuning.history import History
+from tl_adapt.tuning.operator import AtTerminal, Operator, Unattended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--budget', type=int, default=0, help="target measurements (0: the study's budget)"
     )
     parser.add_argument('--method', choices=METHODS, default='transfer', help='(transfer)')
-    parser.add_argument('--seed', type=int, default=None, help="(the study's seeds.tuning)")
+    parser.add_argument(
+        '--cost', type=float, default=0.0, help="cost units to spend (0: the study's budget)"
+    )
+    parser.add_argument(
+        '--time', type=float, default=0.0, help="wall time to spend, in s (0: the study's budget)"
+    )
+    parser.add_argument('--seed', type=seed_number, help="(the study's seeds.tuning)")
     parser.add_argument(
         '--output', type=Path, default=Path('output'), help='folder for the model (output)'
     )
@@ -47,18 +56,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='learn also from target measurements chosen for other objectives, limits or seeds',
     )
     parser.add_argument(
-        '--confirm', action='store_true', help='ask the operator before each measurement'
+        '--confirm', nargs='?', choices=('terminal', 'service', 'none'), const='terminal',
+        default='none', help='ask the operator before each measurement: in this terminal, or by '
+        'the services of the node `transfer` (none)',
     )
+    parser.add_argument(
+        '--confirm-timeout', type=float, default=0.0, metavar='S',
+        help='end, with all kept, where a service was not answered for so long (0: wait on)',
+    )
+    parser.add_argument(
+        '--namespace', default='', help="namespace of the node `transfer` (the target's)"
+    )
+
+
+def seed_number(text: str) -> int | None:
+    """Return a number; None for an empty text, which a launch file gives for none."""
+    return int(text) if text else None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the transfer and return the exit code: 0, or 130 after ctrl-C or SIGTERM."""
-    for name in ('budget', 'seed'):
+    for name in ('budget', 'cost', 'time', 'seed', 'confirm_timeout'):
         value = getattr(args, name)
-        if value is not None and value < 0:
-            raise InputError('must be at least 0', key=f'--{name}', value=value)
-    study = load_study(args.study)
-    target = study.target.name
+        if value is not None and not value >= 0:
+            key = f'--{name.replace("_", "-")}'
+            raise InputError('must be at least 0', key=key, value=value)
+    if args.confirm_timeout and args.confirm != 'service':
+        raise InputError('needs --confirm service', key='--confirm-timeout')
+    study = _with_budget(load_study(args.study), args)
     with _open(study, args) as store:
         source = _source(study, args, store)
         check_chosen(args.output)
@@ -66,17 +91,29 @@ def run(args: argparse.Namespace) -> int:
             with _terminable():
                 result = _spend(study, store, source, args)
         except KeyboardInterrupt:
-            count = store.count(environment=target, purpose=args.method)
-            print(
-                f'interrupted: {count} target measurements are kept in {store.name}; '
-                'the same command goes on'
-            )
+            result = None
+        except ApparatusError as error:
+            raise TlAdaptError(f'{error} ({_kept(study, store, args)})') from error
+        if result is None or result.interrupted:
+            why = 'interrupted' if result is None else result.stopped
+            print(f'{why}: {_kept(study, store, args)}')
             return INTERRUPTED
     print(f'stopped: {result.stopped}')
     for text in floored(study, result.measurements):
         _warn(text)
     write_result(study, result, args.output)
     return 0
+
+
+def _kept(study: Study, store: Store, args: argparse.Namespace) -> str:
+    count = store.count(environment=study.target.name, purpose=args.method)
+    return f'{count} target measurements are kept in {store.name}; the same command goes on'
+
+
+def _with_budget(study: Study, args: argparse.Namespace) -> Study:
+    """Return the study with the budgets in cost units and time that were asked for."""
+    given = {name: getattr(args, name) for name in ('cost', 'time') if getattr(args, name)}
+    return dataclasses.replace(study, budget=dataclasses.replace(study.budget, **given))
 
 
 def _open(study: Study, args: argparse.Namespace) -> Store:
@@ -120,21 +157,50 @@ def _spend(
     study: Study, store: Store, source: list[Measurement], args: argparse.Namespace
 ) -> TransferResult:
     budget = args.budget or study.budget.target
+    seed = study.seeds.tuning if args.seed is None else args.seed
+    path = args.output / f'{args.method}.json'
+    history = History(path, study, args.method, aim_digest(study, seed))
+    stop = threading.Event()
     # A run on the robot is dear: its trace lets metrics be computed anew later.
     environment = make_environment(study, study.target.name, traces=args.output / 'traces')
+
+    def give_up() -> None:
+        stop.set()
+        environment.close()
+
     try:
-        return run_transfer(
-            study, store, environment, method=args.method, budget=budget,
-            seed=study.seeds.tuning if args.seed is None else args.seed,
-            source=source, reuse=args.reuse,
-            confirm=(lambda i, c: _ask(study, i, c)) if args.confirm else None,
-            on_measurement=lambda i, m, t: _show(study, i, budget, m, t),
-            on_simulation=lambda i, m, t: print(
-                f'{study.source.name} {i + 1}: {_objective(study, m)}', flush=True
-            ),
-        )
+        operator = _operator(study, args, give_up)
+        try:
+            dialogue = Dialogue(study, budget, operator, history)
+            result = run_transfer(
+                study, store, environment, method=args.method, budget=budget, seed=seed,
+                source=source, reuse=args.reuse, confirm=dialogue.confirm,
+                on_measurement=dialogue.tell, on_simulation=dialogue.simulated, stop=stop,
+                refused=history.refused,
+            )
+            if stop.is_set():
+                result.interrupted, result.stopped = False, ENDED_BY_OPERATOR
+            return result
+        finally:
+            operator.close()
     finally:
         environment.close()
+
+
+def _operator(
+    study: Study, args: argparse.Namespace, give_up: Callable[[], None]
+) -> Operator:
+    """Return who is asked before each run."""
+    if args.confirm == 'none':
+        return Unattended(study)
+    if args.confirm == 'terminal':
+        return AtTerminal(study)
+    module = import_ros('tl_adapt.ros.nodes.transfer', '--confirm service')
+    namespace = args.namespace or study.target.options.get('namespace', '')
+    operator: Operator = module.ByServices(
+        study, namespace=namespace, timeout=args.confirm_timeout, give_up=give_up
+    )
+    return operator
 
 
 @contextlib.contextmanager
@@ -159,32 +225,6 @@ def write_result(study: Study, result: TransferResult, output: Path) -> None:
     if result.choice is None:
         raise TlAdaptError('no target measurement was taken, so nothing can be chosen')
     write_chosen(study, result.choice, result.tuner.model, output)
-
-
-def _show(
-    study: Study, index: int, budget: int, measurement: Measurement, tuner: Optimiser
-) -> None:
-    got = _objective(study, measurement)
-    print(f'{index + 1}/{budget}: {got}; {tuner.best().why}', flush=True)
-
-
-def _objective(study: Study, measurement: Measurement) -> str:
-    if measurement.valid:
-        return f'objective {study.objective(measurement.metrics):.3f}'
-    return f'failed: {measurement.reason}'
-
-
-def _ask(study: Study, index: int, configuration: Configuration) -> bool:
-    if not sys.stdin.isatty():
-        raise TlAdaptError('--confirm needs a terminal to ask the operator')
-    print(f'next measurement ({index + 1}):')
-    for line in configuration_lines(study, configuration):
-        print(f'  {line}')
-    try:
-        return input('run it? [y/N] ').strip().lower() in ('y', 'yes')
-    except EOFError:
-        print()
-        return False
 
 
 def _warn(text: str) -> None:

@@ -8,6 +8,7 @@ import yaml
 
 from tl_adapt.cli import main
 from tl_adapt.environments.base import make_environment
+from tl_adapt.errors import ApparatusError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
@@ -144,6 +145,30 @@ def test_an_interrupted_transfer_says_what_is_kept(number, folder, campaign, cap
     assert go() == 0
     assert 'stopped:' in capsys.readouterr().out
     assert 3 <= kept(folder) <= 4
+
+
+def test_a_robot_that_does_not_answer_leaves_all_kept(folder, campaign, capsys, monkeypatch):
+    def make(study, name, **options):
+        environment = make_environment(study, name, **options)
+        inner, calls = environment.measure, itertools.count()
+
+        def measure(configuration, seed):
+            if next(calls) >= 2:
+                raise ApparatusError('node /driver is gone')
+            return inner(configuration, seed)
+
+        environment.measure = measure
+        return environment
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, 'make_environment', make)
+        assert go('--cost', '90') == 2
+    assert capsys.readouterr().err == (
+        'tl_adapt: error: node /driver is gone (2 target measurements are kept in s.sqlite; '
+        'the same command goes on)\n'
+    )
+    assert kept(folder) == 2
+    assert go() == 0
 
 
 @pytest.mark.parametrize('place', ['file', 'file/below', 'taken', '/proc/none'])

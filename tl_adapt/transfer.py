@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 #: How target measurements may be chosen; each is the purpose under which the store keeps them.
 METHODS = ('transfer', 'target-only', *BASELINES)
 
-ENDED_BY_OPERATOR = 'the operator ended it'
 SIMULATED = 'tuning'  # the purpose under which runs of the source are kept that tuning took
+
+ENDED_BY_OPERATOR = 'the operator ended it'
 
 
 @dataclasses.dataclass
@@ -45,8 +46,8 @@ class TransferResult:
     choice: Choice | None
     stopped: str
     tuner: Optimiser
-    interrupted: bool = False
     simulations: list[Measurement] = dataclasses.field(default_factory=list)
+    interrupted: bool = False
 
 
 def make_tuner(
@@ -198,7 +199,7 @@ def run_transfer(
             runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)
             index = len(runs)
             answer = Answer.RUN
-            if confirm is not None and not simulated:
+            if not simulated and confirm is not None:
                 answer = confirm(index, proposal, tuner)
             if answer is Answer.SKIP:
                 tuner.withdraw(proposal, again=False)
@@ -233,5 +234,5 @@ def run_transfer(
                 told(index, measurement, tuner)
     choice = tuner.best() if measurements else None
     return TransferResult(
-        method, measurements, choice, stopped, tuner, interrupted, simulations
+        method, measurements, choice, stopped, tuner, simulations, interrupted
     )

@@ -131,7 +131,7 @@ class Tuner(Booked):
         self._proposal = None
 
     def refuse(self, configuration: Configuration) -> None:
-        """Propose a configuration never again; see `Booked`."""
+        """Propose a configuration never; see `Booked`."""
         super().refuse(configuration)
         self._proposal = None
 
@@ -327,8 +327,7 @@ class Tuner(Booked):
         """Return the repeat that is worth most, None for none."""
         measured = look_back(model, self.target, self.search)
         worth = self.goal.worth_again(measured.found)
-        pending = [one.configuration for one in self.pending]
-        barred = [*pending, *self.refused]
+        barred = [*(one.configuration for one in self.pending), *self.refused]
         allowed = np.array([one not in barred for one in measured.configurations], dtype=bool)
         allowed &= self.caution.allows(self.model, measured.found)
         if not allowed.any():
@@ -394,8 +393,7 @@ class Tuner(Booked):
         configurations, found = self.search.look(model, rank, known, self.book.numbers)
         rows = [i for i, one in enumerate(configurations) if one not in self.refused]
         if rows and len(rows) < len(configurations):
-            configurations = [configurations[i] for i in rows]
-            found = found.at(np.array(rows))
+            configurations, found = [configurations[i] for i in rows], found.at(np.array(rows))
         return configurations, found
 
     def _good(self) -> list[Measurement]:

@@ -32,8 +32,8 @@ class Book:
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
         self.account = Account(study.budget)
-        self.refused: list[Configuration] = []
-        self._unwanted: set[str] = set()  # of the source
+        self.refused: list[Configuration] = []  # on the target
+        self._refused: set[str] = set()  # fingerprints, on the source
 
     def simulated(self, environment: str) -> bool:
         """Say whether runs of an environment are the source's."""
@@ -57,13 +57,14 @@ class Book:
         if proposal not in self.pending:
             raise ValueError(f'only a pending proposal can be withdrawn, got {proposal}')
         self.pending.remove(proposal)
-        if not again and self.simulated(proposal.environment):
-            self._unwanted.add(fingerprint(proposal.configuration))
-        elif not again:
-            self.refuse(proposal.configuration)
+        if not again:
+            if self.simulated(proposal.environment):
+                self._refused.add(fingerprint(proposal.configuration))
+            else:
+                self.refuse(proposal.configuration)
 
     def refuse(self, configuration: Configuration) -> None:
-        """Bar a run of the target; raises InputError for what is outside of the space."""
+        """Never have a configuration run on the target; InputError if it is outside the space."""
         self.refused.append(self.study.space.validate(configuration))
 
     def of(self, simulated: bool) -> list[Proposal]:
@@ -74,7 +75,7 @@ class Book:
         """Return the fingerprints of what is measured, pending or refused."""
         told = self.configurations(simulated)
         pending = [one.configuration for one in self.of(simulated)]
-        refused = self._unwanted if simulated else {fingerprint(c) for c in self.refused}
+        refused = self._refused if simulated else {fingerprint(c) for c in self.refused}
         return {fingerprint(c) for c in [*told, *pending]} | refused
 
     def configurations(self, simulated: bool) -> list[Configuration]:
@@ -120,6 +121,20 @@ class Booked:
         """Return the cost so far, in cost units."""
         return self.book.account.cost
 
+    @property
+    def time(self) -> float:
+        """Return the wall time of the runs so far, in s."""
+        return self.book.account.time
+
+    @property
+    def refused(self) -> list[Configuration]:
+        """Return the configurations that must not be run on the target."""
+        return self.book.refused
+
+    def refuse(self, configuration: Configuration) -> None:
+        """Propose a configuration never; raises InputError if it is outside of the space."""
+        self.book.refuse(configuration)
+
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
         """
         Take back a proposal that will not be measured; unless `again`, it is never made again.
@@ -127,12 +142,3 @@ class Booked:
         Raises ValueError if it is not pending.
         """
         self.book.withdraw(proposal, again=again)
-
-    @property
-    def refused(self) -> list[Configuration]:
-        """Return what is never proposed for the target."""
-        return self.book.refused
-
-    def refuse(self, configuration: Configuration) -> None:
-        """Propose a configuration never again; raises InputError if it is outside of the space."""
-        self.book.refuse(configuration)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from tl_adapt.environments.base import Measurement
+from tl_adapt.tuner import Tuner
 from tl_adapt.tuning.history import History
-from tl_adapt.tuning.operator import Answer, Operator, Question, Report, left
+from tl_adapt.tuning.operator import Answer, Operator, Question, Report, left, outcome
 from tl_adapt.tuning.optimiser import Optimiser
 from tl_adapt.tuning.proposal import Proposal
 
@@ -36,15 +37,19 @@ class Dialogue:
 
     def tell(self, index: int, measurement: Measurement, tuner: Optimiser) -> None:
         """Tell what the run gave."""
-        report = Report(index + 1, self.total, measurement, tuner.best())
+        rest = self.total - index - 1
+        forecast = tuner.forecast(rest) if rest and _learns(tuner) else None
+        report = Report(index + 1, self.total, measurement, tuner.best(), forecast)
         if self._question is not None:
             self.history.add(self._question, report)
         self.operator.tell(report)
 
     def simulated(self, index: int, measurement: Measurement, tuner: Optimiser) -> None:
-        """Say what a run of the source gave."""
-        got = (
-            f'objective {self.study.objective(measurement.metrics):.3f}'
-            if measurement.valid else f'failed: {measurement.reason}'
-        )
-        print(f'{measurement.environment} {index + 1}: {got}', flush=True)
+        """Show a run of the source, which needs no operator."""
+        got = outcome(self.study, measurement)
+        print(f'{self.study.source.name} {index + 1}: {got}', flush=True)
+
+
+def _learns(tuner: Optimiser) -> TypeGuard[Tuner]:
+    """Say whether a model chooses, and knows something of the target."""
+    return isinstance(tuner, Tuner) and tuner.model.ready and any(m.valid for m in tuner.target)

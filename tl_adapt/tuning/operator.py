@@ -13,6 +13,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.parameter_file import configuration_lines
 from tl_adapt.progress import duration
+from tl_adapt.tuning.forecast import Forecast
 from tl_adapt.tuning.optimiser import Optimiser
 from tl_adapt.tuning.proposal import Choice, Proposal
 
@@ -56,7 +57,7 @@ def left(study: Study, tuner: Optimiser, runs: int) -> Left:
     if cost is not None:
         cost = max(cost - tuner.spent, 0.0)
     if time is not None:
-        time = max(time - sum(run.wall_time for run in tuner.target), 0.0)
+        time = max(time - tuner.time, 0.0)
     return Left(max(runs, 0), cost, time)
 
 
@@ -71,26 +72,29 @@ class Question:
 
     def __str__(self) -> str:
         """Return it as one line."""
-        worth = self.proposal.worth
-        gain = '' if worth is None else f' {worth:.2g}'
-        return f'next {self.number}/{self.total}: {self.proposal.why}{gain}; left: {self.left}'
+        why, worth = self.proposal.why, self.proposal.worth
+        if worth is not None:
+            why = f'expected gain {worth:.2g} ({why})'
+        return f'next {self.number}/{self.total}: {why}; left: {self.left}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Hold what run `number` of `total` gave, and the best configuration after it."""
+    """
+    Hold what run `number` of `total` gave, and the best configuration after it.
+
+    `forecast` is what the rest of the budget should bring (None: nothing is left, or no model).
+    """
 
     number: int
     total: int
     measurement: Measurement
     incumbent: Choice
+    forecast: Forecast | None = None
 
     def text(self, study: Study) -> str:
         """Return it as a line, and one more with the metrics."""
-        run = self.measurement
-        got = f'failed: {run.reason}'
-        if run.valid:
-            got = f'objective {study.objective(run.metrics):.3f}'
+        run, got = self.measurement, outcome(study, self.measurement)
         metrics = ', '.join(
             f'{name} {run.metrics[name]:.4g} {metric.unit if metric.unit != "1" else ""}'.rstrip()
             for name, metric in study.metrics.items() if name in run.metrics
@@ -101,7 +105,16 @@ class Report:
             lines.append(f'  {metrics}')
         if broken:
             lines.append(f'  limits broken: {", ".join(broken)}')
+        if self.forecast is not None:
+            lines.append(f'  {self.forecast}')
         return '\n'.join(lines)
+
+
+def outcome(study: Study, run: Measurement) -> str:
+    """Return what a run gave, in a few words."""
+    if run.valid:
+        return f'objective {study.objective(run.metrics):.3f}'
+    return f'failed: {run.reason}'
 
 
 class Operator(Protocol):

@@ -33,12 +33,16 @@ class Optimiser(Protocol):
         """Return what was asked for, and neither told nor withdrawn."""
 
     @property
+    def refused(self) -> list[Configuration]:
+        """Return the configurations that must not be run on the target."""
+
+    @property
     def spent(self) -> float:
         """Return the cost so far, in the study's cost units."""
 
     @property
-    def refused(self) -> list[Configuration]:
-        """Return what must not be asked."""
+    def time(self) -> float:
+        """Return the wall time of the runs so far, in s."""
 
     @property
     def model(self) -> ModelSet:
@@ -51,10 +55,10 @@ class Optimiser(Protocol):
         """Take note of a measurement, asked for or not, in any order."""
 
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
-        """Take back a proposal that will not be measured; unless `again`, it is never made."""
+        """Take back a proposal that will not be measured."""
 
     def refuse(self, configuration: Configuration) -> None:
-        """Propose a configuration never again."""
+        """Propose a configuration never."""
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""

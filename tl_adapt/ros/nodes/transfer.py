@@ -191,6 +191,8 @@ def report_values(study: Study, report: Report) -> dict[str, str]:
         'incumbent.mean': _text(best.mean), 'incumbent.std': _text(best.std),
         'incumbent.configuration': json.dumps(best.configuration),
     }
+    if report.forecast is not None:
+        values['forecast'] = str(report.forecast)
     return values | {f'last.metric.{name}': _text(value) for name, value in run.metrics.items()}
 
 

@@ -309,6 +309,12 @@ class Tuner(Booked):
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
+        if careful and reached is not None:
+            open_ = np.array([fingerprint(one) not in seen for one in configurations], dtype=bool)
+            free = self.goal.rank(reached)(view.found)
+            step = self.caution.expand(self.model, view.found, free, open_)
+            if step is not None:
+                return self._proposed(configurations[step], None, 'to learn what else is safe')
         if reached is None:
             why, gain = 'the most likely to be feasible', None
         else:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tl_adapt import acquisition
 from tl_adapt.acquisition import Term
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
@@ -140,3 +141,14 @@ def test_the_front_is_found_with_fewer_runs_than_by_chance():
         found[method] = volume_of(tuner)
         assert one.space.contains(tuner.best().configuration)
     assert found['model'] > 1.1 * found['random']
+
+
+def test_information_prefers_the_unknown_to_what_is_surely_a_little_better():
+    mean, std = np.array([0.9, 1.0, 5.0]), np.array([0.01, 0.5, 0.1])
+    information = acquisition.MinimumInformation(1.0)
+    told = information(mean, std)
+    assert int(np.argmax(told)) == 1
+    assert told.min() >= 0.0
+    assert np.array_equal(told[1:], information(mean[1:], std[1:]))
+    far = information(np.array([1e3, -1e3]), np.array([1e-9, 1e-9]))
+    assert np.isfinite(far).all()

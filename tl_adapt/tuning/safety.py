@@ -126,7 +126,9 @@ class Caution:
             return np.ones(len(found.mean), dtype=bool)
         return np.asarray(self.probability(model, found) >= 1.0 - self.study.tuning.risk)
 
-    def expand(self, model: ModelSet, found: Assessment, free: Array, open_: Array) -> int | None:
+    def expand(
+        self, model: ModelSet, found: Assessment, free: Array, open_: NDArray[np.bool_]
+    ) -> int | None:
         """
         Return the safe configuration to run so that a better one may become safe, or None.
 

@@ -87,7 +87,7 @@ class Ending:
         left = int((~measured).sum())
         if left in (0, len(among)):
             return None
-        worth = self.goal.rank(self.reached)(self.models.assess(among.places))
+        worth = self.goal.worth(self.reached)(self.models.assess(among.places))
         if worth[~measured].max() > self.gain * abs(float(self.reached[0])):
             return None
         regrets = draw_regrets(self.models, among.places, measured, self.seed)

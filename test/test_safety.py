@@ -128,8 +128,3 @@ def test_it_stops_where_the_default_fails_and_nothing_else_is_known():
     failed = Measurement('robot', STUDY.space.default(), 1, valid=False, reason='collision')
     tuner.tell(failed)
     assert 'nothing is known to be safe' in tuner.should_stop()
-
-
-def test_random_choices_are_refused():
-    with pytest.raises(InputError, match='tuning.safe'):
-        Tuner(STUDY, method='random')

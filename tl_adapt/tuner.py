@@ -29,7 +29,6 @@ from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.known import as_measured, look_back
-from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
@@ -48,8 +47,8 @@ class Tuner(Booked):
     Choose target measurements one by one, or several at once for workers that run side by side.
 
     `source` are measurements of the source environment; `transfer=False` ignores them and
-    starts from the default configuration. `method` is 'model' or 'random'. `budget` is a number
-    of target measurements (the study's if None). `candidates` are the only configurations that
+    starts from the default configuration. `budget` is a number of target measurements (the study's
+    if None). `candidates` are the only configurations that
     can be measured (None: the whole space). The same seed and the same measurements in the same
     order give the same choices.
     """
@@ -62,28 +61,22 @@ class Tuner(Booked):
         transfer: bool = True,
         seed: int = 0,
         budget: int | None = None,
-        method: str = 'model',
         candidates: Sequence[Configuration] | None = None,
     ) -> None:
         """
         Keep the settings.
 
-        Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
-        a candidate outside of the study's space, and for random choices in a study that is safe.
+        Raises ValueError for a budget below 0 or no candidate, InputError for a candidate outside
+        of the study's space.
         """
-        if method not in ('model', 'random'):
-            raise ValueError(f"method must be 'model' or 'random', got {method!r}")
-        if method == 'random' and study.tuning.safe:
-            raise InputError('random choices are not safe', key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
-        self.method = method
         self.seed = seed
         self.budget = study.budget.target if budget is None else budget
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
-        known = source if transfer and method == 'model' else ()
-        simulate = study.tuning.simulate and transfer and method == 'model'
+        known = source if transfer else ()
+        simulate = study.tuning.simulate and transfer
         self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
@@ -174,7 +167,7 @@ class Tuner(Booked):
             return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
-        if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
+        if n < max(3, self._initial()) or not self.model.ready:
             return None
         reached = self._reached(self.model)
         if reached is None:
@@ -210,9 +203,6 @@ class Tuner(Booked):
         that goes for the front and has targets gets what comes nearest to them.
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
-        if self.method == 'random':
-            return best_measured(self.study, valid) or \
-                self._unproven('nothing valid was measured')
         if not self.model.ready:
             return self._unproven('no valid measurement to learn from')
         if not valid and self.target:
@@ -286,14 +276,12 @@ class Tuner(Booked):
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
             return going_on
-        if self.method == 'random':
-            return self._by_design('random', index)
         if not self.source and index == 0 and start not in self.refused:
             return self._proposed(start, None, 'where nothing is known')
         if not self.model.ready and careful:
             return 'nothing is known to be safe: no valid run to learn from'
         if (index < self._initial() and not careful) or not self.model.ready:
-            return self._by_design('sobol', index)
+            return self._by_design(index)
         model = self._with_pending()
         if index == 0:
             configurations, found = self._look(model, _promise)
@@ -350,7 +338,7 @@ class Tuner(Booked):
         """Return a run away from where the source points, to see whether it is right."""
         default = self.search.start()
         if fingerprint(default) in self.book.seen():
-            return self._by_design('sobol', index)
+            return self._by_design(index)
         return self._proposed(default, None, 'to test what the source says')
 
     def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
@@ -370,10 +358,10 @@ class Tuner(Booked):
         target = self.study.target
         return Proposal(dict(configuration), target.name, worth, target.cost, why)
 
-    def _by_design(self, method: str, index: int) -> Proposal:
+    def _by_design(self, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
-        why = 'by chance' if method == 'random' else 'to cover the space'
-        return self._proposed(self.search.unseen(method, index, self.book.seen()), None, why)
+        configuration = self.search.unseen('sobol', index, self.book.seen())
+        return self._proposed(configuration, None, 'to cover the space')
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""

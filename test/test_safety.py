@@ -128,3 +128,15 @@ def test_it_stops_where_the_default_fails_and_nothing_else_is_known():
     failed = Measurement('robot', STUDY.space.default(), 1, valid=False, reason='collision')
     tuner.tell(failed)
     assert 'nothing is known to be safe' in tuner.should_stop()
+
+
+def test_a_source_without_the_limits_metric_does_not_widen_the_steps():
+    known = runs_of_the_source(40)
+    for run in known:
+        run.metrics.pop('clearance', None)
+    tuner = Tuner(STUDY, source=known, seed=3, budget=6, candidates=CANDIDATES)
+    for number in range(3):
+        tuner.tell(TARGET.measure(STUDY.space.default(), number))
+    found = tuner.model.assess(STUDY.space.encode(CANDIDATES))
+    told = tuner.caution.allows(tuner.model, found)
+    assert told.sum() < len(CANDIDATES) / 4

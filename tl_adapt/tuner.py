@@ -138,6 +138,8 @@ class Tuner(Booked):
         asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
+            if isinstance(proposal, str) and asked:
+                break
             if isinstance(proposal, str):
                 raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
             if self.book.lack(proposal.environment):
@@ -302,12 +304,15 @@ class Tuner(Booked):
             free = self.goal.rank(reached)(view.found)
             step = self.caution.expand(self.model, view.found, free, open_)
             if step is not None:
-                return self._proposed(configurations[step], None, 'to learn what else is safe')
+                towards = self._proposed(
+                    configurations[step], None, 'to learn what else is safe'
+                )
+                return self.caution.instead(self.model, towards)
         if reached is None:
             why, gain = 'the most likely to be feasible', None
         else:
             why = 'the largest expected improvement'
-            if not self.study.tuning.repeats:
+            if self.goal.one_number and not self.study.tuning.repeats:
                 # Ranked by information, perhaps; the worth is in the unit of the goal anyway.
                 why, worth = 'it tells most of the best', self.goal.worth(reached)(view.found)
             gain = float(worth[chosen])

@@ -25,6 +25,8 @@ class Goal(Protocol):
 
     #: Whether less of the objective is all that counts for the choice.
     by_objective: bool
+    #: Whether what is reached is one number, whose regret says when to end.
+    one_number: bool
 
     def reached(self, measured: Assessment) -> Array | None:
         """Return what the measured configurations reach by posterior mean, None if none does."""
@@ -53,6 +55,7 @@ class WeightedSum:
     """Go for the least objective: the worth is the expected improvement in its unit."""
 
     by_objective = True
+    one_number = True
 
     def __init__(self, study: Study) -> None:
         """Keep the study."""
@@ -128,6 +131,8 @@ class Front(WeightedSum):
     what can still be gained at its other end. The choice is by the study's targets, if it has
     any, or by its weights.
     """
+
+    one_number = False
 
     def __init__(self, study: Study) -> None:
         """Keep the study's targets."""

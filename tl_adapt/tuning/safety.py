@@ -116,9 +116,18 @@ class Caution:
         target = self.book.target
         vouched = vouched_for(model, self.study.space.default(), target)
         careful = probability(found, len(target), vouched)
-        if self.book.source:
+        if self.book.source and self._told_by_source(model):
             return careful
         return np.where(within_reach(self.study, target, found.points), careful, 0.0)
+
+    def _told_by_source(self, model: ModelSet) -> bool:
+        """Say whether the source has valid runs with the metric of every limit."""
+        if not any(run.valid for run in self.book.source):
+            return False
+        return all(
+            limit.metric in model.models and model.models[limit.metric].sources
+            for limit in self.study.limits
+        )
 
     def allows(self, model: ModelSet, found: Assessment) -> NDArray[np.bool_]:
         """Return which (n,) may be run: those that are safe, or all."""

@@ -133,3 +133,12 @@ def test_it_stops_where_the_default_fails_and_nothing_else_is_known():
 def test_random_choices_are_refused():
     with pytest.raises(InputError, match='tuning.safe'):
         Tuner(STUDY, method='random')
+
+
+def test_it_does_not_begin_with_a_candidate_that_is_not_the_default():
+    default = STUDY.space.default()
+    others = [one for one in CANDIDATES if one != default]
+    tuner = Tuner(STUDY, seed=3, budget=6, candidates=others)
+    assert 'default configuration is no candidate' in tuner.should_stop()
+    with pytest.raises(InputError, match='default configuration is no candidate'):
+        tuner.ask()

@@ -140,3 +140,12 @@ def test_a_source_without_the_limits_metric_does_not_widen_the_steps():
     found = tuner.model.assess(STUDY.space.encode(CANDIDATES))
     told = tuner.caution.allows(tuner.model, found)
     assert told.sum() < len(CANDIDATES) / 4
+
+
+def test_it_does_not_begin_with_a_candidate_that_is_not_the_default():
+    default = STUDY.space.default()
+    others = [one for one in CANDIDATES if one != default]
+    tuner = Tuner(STUDY, seed=3, budget=6, candidates=others)
+    assert 'default configuration is no candidate' in tuner.should_stop()
+    with pytest.raises(InputError, match='default configuration is no candidate'):
+        tuner.ask()

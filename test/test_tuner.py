@@ -326,3 +326,13 @@ def test_nothing_is_promised_when_every_target_run_failed():
     choice = tuner.best()
     assert choice.configuration == STUDY.space.default()
     assert 'none of 3 target measurements was valid' in choice.why
+
+
+def test_a_batch_larger_than_what_is_left_holds_nothing_that_was_refused():
+    first, second = STUDY.space.sample(2, seed=1)
+    for refused, left in ((first, second), (second, first)):
+        tuner = Tuner(STUDY, candidates=[first, second])
+        tuner.refuse(refused)
+        assert [one.configuration for one in tuner.ask(4)] == [left] * 4
+    tuner.refuse(left)
+    assert tuner.ask(2) == []

@@ -359,6 +359,7 @@ def test_the_tuner_forecasts_what_its_budget_should_bring():
     assert tuner.forecast(0).mean == pytest.approx(tuner.forecast(0).now)
     text = str(Forecast(3, 2.0, 1.5, 1.25, 1.75))
     assert text.startswith('3 more runs should bring the objective from 2 to 1.5 (1.25 to 1.75')
+    assert str(Forecast(1, 2.0, 1.5, 1.25, 1.75)).startswith('1 more run should')
 
 
 def test_regrets_are_shares_of_the_objective():

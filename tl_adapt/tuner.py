@@ -132,8 +132,8 @@ class Tuner(Booked):
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        They are fewer where the budget in cost units or time does not pay for n. Raises
-        InputError where the study wants safe runs and none is.
+        They are fewer where the budget in cost units or time does not pay for n, or where all
+        that is left was refused. Raises InputError where the study wants safe runs and none is.
         """
         asked: list[Proposal] = []
         for _ in range(n):
@@ -142,7 +142,8 @@ class Tuner(Booked):
                 break
             if isinstance(proposal, str):
                 raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
-            if self.book.lack(proposal.environment):
+            barred = self.refused if proposal.environment == self.study.target.name else []
+            if self.book.lack(proposal.environment) or proposal.configuration in barred:
                 break
             self.pending.append(proposal)
             self._proposal = None
@@ -274,6 +275,8 @@ class Tuner(Booked):
         if careful and not self.target:
             if start in self.refused:
                 return 'nothing is known to be safe: where to begin was refused'
+            if start != self.space.default():
+                return 'nothing is known to be safe: the default configuration is no candidate'
             return self._proposed(start, None, 'to begin with what is known')
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
@@ -365,8 +368,9 @@ class Tuner(Booked):
 
     def _by_design(self, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
-        configuration = self.search.unseen('sobol', index, self.book.seen())
-        return self._proposed(configuration, None, 'to cover the space')
+        refused = {fingerprint(one) for one in self.refused}
+        chosen = self.search.unseen('sobol', index, self.book.seen(), refused)
+        return self._proposed(chosen, None, 'to cover the space')
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""

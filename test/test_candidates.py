@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tl_adapt.baselines import RandomSearch
 from tl_adapt.designs import Candidates, fingerprint
 from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.errors import InputError
@@ -88,8 +89,8 @@ def test_a_table_that_is_no_grid_can_be_the_target(method, study, tmp_path):
 def test_all_rows_and_then_an_end():
     rows = STUDY.space.sample(4, seed=1)
     environment = AnalyticEnvironment(STUDY, 'target')
-    for options in ({'method': 'random'}, {'transfer': False}):
-        tuner = Tuner(STUDY, budget=9, candidates=[*rows, *rows], **options)
+    for kind in (RandomSearch, Tuner):
+        tuner = kind(STUDY, budget=9, candidates=[*rows, *rows])
         asked = []
         while tuner.should_stop() is None:
             asked += [proposal.configuration for proposal in tuner.ask()]
@@ -109,8 +110,8 @@ def test_the_default_comes_first_where_it_is_a_row():
 def test_only_rows_are_chosen():
     environment = AnalyticEnvironment(STUDY, 'target')
     rows = STUDY.space.sample(6, seed=1)
-    for method in ('model', 'random'):
-        tuner = Tuner(STUDY, candidates=rows, method=method)
+    for kind in (RandomSearch, Tuner):
+        tuner = kind(STUDY, candidates=rows)
         assert tuner.best().configuration in rows
         # Another table once had this one.
         tuner.tell(environment.measure(environment.best(samples=64)[0], 1))

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from tl_adapt import acquisition
 from tl_adapt.acquisition import Term
+from tl_adapt.baselines import RandomSearch
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.models.model_set import Assessment
@@ -131,12 +133,36 @@ def volume_of(tuner):
 
 def test_the_front_is_found_with_fewer_runs_than_by_chance():
     one, found = study(), {}
-    for method in ('model', 'random'):
-        candidates = one.space.sample(300, seed=5)
-        source = [measure('source', c, 0.1) for c in one.space.sample(30, seed=1)]
-        tuner = Tuner(one, source=source, seed=2, method=method, candidates=candidates)
+    candidates = one.space.sample(300, seed=5)
+    source = [measure('source', c, 0.1) for c in one.space.sample(30, seed=1)]
+    for tuner in (
+        Tuner(one, source=source, seed=2, candidates=candidates),
+        RandomSearch(one, seed=2, candidates=candidates),
+    ):
         for _ in range(6):
             tuner.tell(measure('target', tuner.ask()[0].configuration))
-        found[method] = volume_of(tuner)
+        found[type(tuner)] = volume_of(tuner)
         assert one.space.contains(tuner.best().configuration)
-    assert found['model'] > 1.1 * found['random']
+    assert found[Tuner] > 1.1 * found[RandomSearch]
+
+
+def test_information_prefers_the_unknown_to_what_is_surely_a_little_better():
+    mean, std = np.array([0.9, 1.0, 5.0]), np.array([0.01, 0.5, 0.1])
+    information = acquisition.MinimumInformation(1.0)
+    told = information(mean, std)
+    assert int(np.argmax(told)) == 1
+    assert told.min() >= 0.0
+    assert np.array_equal(told[1:], information(mean[1:], std[1:]))
+    far = information(np.array([1e3, -1e3]), np.array([1e-9, 1e-9]))
+    assert np.isfinite(far).all()
+
+
+def test_a_front_over_listed_configurations_does_not_end_by_regret():
+    two = study()
+    rows = two.space.sample(12, seed=1)
+    tuner = Tuner(two, budget=9, candidates=rows)
+    for number in range(5):
+        asked = tuner.ask()[0].configuration
+        metrics = {o.metric: 1.0 + number + i for i, o in enumerate(two.objectives)}
+        tuner.tell(Measurement(two.target.name, asked, number, metrics))
+        assert tuner.should_stop() is None or isinstance(tuner.should_stop(), str)

@@ -130,6 +130,22 @@ def test_it_stops_where_the_default_fails_and_nothing_else_is_known():
     assert 'nothing is known to be safe' in tuner.should_stop()
 
 
-def test_random_choices_are_refused():
-    with pytest.raises(InputError, match='tuning.safe'):
-        Tuner(STUDY, method='random')
+def test_a_source_without_the_limits_metric_does_not_widen_the_steps():
+    known = runs_of_the_source(40)
+    for run in known:
+        run.metrics.pop('clearance', None)
+    tuner = Tuner(STUDY, source=known, seed=3, budget=6, candidates=CANDIDATES)
+    for number in range(3):
+        tuner.tell(TARGET.measure(STUDY.space.default(), number))
+    found = tuner.model.assess(STUDY.space.encode(CANDIDATES))
+    told = tuner.caution.allows(tuner.model, found)
+    assert told.sum() < len(CANDIDATES) / 4
+
+
+def test_it_does_not_begin_with_a_candidate_that_is_not_the_default():
+    default = STUDY.space.default()
+    others = [one for one in CANDIDATES if one != default]
+    tuner = Tuner(STUDY, seed=3, budget=6, candidates=others)
+    assert 'default configuration is no candidate' in tuner.should_stop()
+    with pytest.raises(InputError, match='default configuration is no candidate'):
+        tuner.ask()

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from tl_adapt import acquisition
+from tl_adapt.baselines import RandomSearch
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.command import CommandEnvironment
 from tl_adapt.errors import InputError
@@ -134,7 +135,7 @@ def test_without_transfer_it_starts_from_the_default():
 
 def test_random_search_needs_no_model():
     environment = target_of()
-    tuner = tune(Tuner(STUDY, transfer=False, seed=1, method='random', budget=6), environment)
+    tuner = tune(RandomSearch(STUDY, seed=1, budget=6), environment)
     choice = tuner.best()
     kept = [STUDY.objective(m.metrics) for m in tuner.target
             if m.valid and not STUDY.broken_limits(m.metrics)]
@@ -145,8 +146,10 @@ def test_random_search_needs_no_model():
 
 def test_only_failures_do_not_stop_it(source):
     environment = target_of()
-    for options in ({'source': source}, {'transfer': False}, {'method': 'random'}):
-        tuner = Tuner(STUDY, seed=1, budget=5, **options)
+    for tuner in (
+        Tuner(STUDY, seed=1, budget=5, source=source), Tuner(STUDY, seed=1, budget=5),
+        RandomSearch(STUDY, seed=1, budget=5),
+    ):
         for _ in range(5):
             measurement = environment.measure(tuner.ask()[0].configuration, 1)
             measurement.valid, measurement.reason = False, 'collision'
@@ -171,7 +174,7 @@ def test_best_is_not_the_luck_of_one_run(source):
 
 
 def test_it_stops_and_says_why():
-    tuner = Tuner(STUDY, method='random', budget=0)
+    tuner = Tuner(STUDY, budget=0)
     assert tuner.should_stop() == 'the budget of 0 target measurements is spent'
     small = study_from_dict({
         'version': 1, 'name': 'small',
@@ -201,8 +204,6 @@ def test_it_stops_and_says_why():
 
 
 def test_bad_input_is_refused(source):
-    with pytest.raises(ValueError, match='method'):
-        Tuner(STUDY, method='guess')
     with pytest.raises(ValueError, match='budget'):
         Tuner(STUDY, budget=-1)
     measurement = target_of().measure(STUDY.space.default(), 1)
@@ -325,3 +326,13 @@ def test_nothing_is_promised_when_every_target_run_failed():
     choice = tuner.best()
     assert choice.configuration == STUDY.space.default()
     assert 'none of 3 target measurements was valid' in choice.why
+
+
+def test_a_batch_larger_than_what_is_left_holds_nothing_that_was_refused():
+    first, second = STUDY.space.sample(2, seed=1)
+    for refused, left in ((first, second), (second, first)):
+        tuner = Tuner(STUDY, candidates=[first, second])
+        tuner.refuse(refused)
+        assert [one.configuration for one in tuner.ask(4)] == [left] * 4
+    tuner.refuse(left)
+    assert tuner.ask(2) == []

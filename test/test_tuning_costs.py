@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from tl_adapt.baselines import RandomSearch
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.joint import Joint, joint_moments
@@ -238,7 +239,7 @@ def test_the_budget_says_what_it_lacks():
 
 def test_tuning_ends_before_a_run_that_does_not_fit():
     study = study_of(budget={'time': 7})
-    tuner = Tuner(study, method='random', budget=20)
+    tuner = RandomSearch(study, budget=20)
     assert len(tune(tuner, study)) == 3
     assert tuner.should_stop() == 'a run of robot takes 2 s, but 1 of the budget of 7 s are left'
     assert tuner.ask() == []
@@ -285,7 +286,7 @@ def test_the_source_is_not_run_where_it_is_dear_or_not_wanted():
 def test_answers_may_come_in_any_order(order, withdrawn):
     study = study_of(budget={'target': 8})
     place = Formula(study, 'robot')
-    tuner = Tuner(study, method='random', seed=1)
+    tuner = RandomSearch(study, seed=1)
     asked = tuner.ask(5)
     assert len({str(one.configuration) for one in asked}) == 5
     tuner.withdraw(asked[withdrawn], again=False)
@@ -315,7 +316,7 @@ def test_a_batch_of_source_runs_is_what_would_be_asked_one_by_one():
 
 
 def test_what_was_withdrawn_may_come_again_unless_it_is_refused():
-    tuner = Tuner(study_of(), method='random', seed=1)
+    tuner = RandomSearch(study_of(), seed=1)
     first = tuner.ask()[0]
     tuner.withdraw(first)
     assert tuner.ask()[0].configuration == first.configuration
@@ -358,6 +359,7 @@ def test_the_tuner_forecasts_what_its_budget_should_bring():
     assert tuner.forecast(0).mean == pytest.approx(tuner.forecast(0).now)
     text = str(Forecast(3, 2.0, 1.5, 1.25, 1.75))
     assert text.startswith('3 more runs should bring the objective from 2 to 1.5 (1.25 to 1.75')
+    assert str(Forecast(1, 2.0, 1.5, 1.25, 1.75)).startswith('1 more run should')
 
 
 def test_regrets_are_shares_of_the_objective():

@@ -29,7 +29,6 @@ from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
 from tl_adapt.tuning.known import as_measured, look_back
-from tl_adapt.tuning.measured import best_measured
 from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
@@ -48,8 +47,8 @@ class Tuner(Booked):
     Choose target measurements one by one, or several at once for workers that run side by side.
 
     `source` are measurements of the source environment; `transfer=False` ignores them and
-    starts from the default configuration. `method` is 'model' or 'random'. `budget` is a number
-    of target measurements (the study's if None). `candidates` are the only configurations that
+    starts from the default configuration. `budget` is a number of target measurements (the study's
+    if None). `candidates` are the only configurations that
     can be measured (None: the whole space). The same seed and the same measurements in the same
     order give the same choices.
     """
@@ -62,28 +61,22 @@ class Tuner(Booked):
         transfer: bool = True,
         seed: int = 0,
         budget: int | None = None,
-        method: str = 'model',
         candidates: Sequence[Configuration] | None = None,
     ) -> None:
         """
         Keep the settings.
 
-        Raises ValueError for an unknown method, a budget below 0 or no candidate, InputError for
-        a candidate outside of the study's space, and for random choices in a study that is safe.
+        Raises ValueError for a budget below 0 or no candidate, InputError for a candidate outside
+        of the study's space.
         """
-        if method not in ('model', 'random'):
-            raise ValueError(f"method must be 'model' or 'random', got {method!r}")
-        if method == 'random' and study.tuning.safe:
-            raise InputError('random choices are not safe', key='tuning.safe', value=True)
         self.study = study
         self.space = study.space
-        self.method = method
         self.seed = seed
         self.budget = study.budget.target if budget is None else budget
         if self.budget is not None and self.budget < 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
-        known = source if transfer and method == 'model' else ()
-        simulate = study.tuning.simulate and transfer and method == 'model'
+        known = source if transfer else ()
+        simulate = study.tuning.simulate and transfer
         self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
@@ -139,15 +132,18 @@ class Tuner(Booked):
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        They are fewer where the budget in cost units or time does not pay for n. Raises
-        InputError where the study wants safe runs and none is.
+        They are fewer where the budget in cost units or time does not pay for n, or where all
+        that is left was refused. Raises InputError where the study wants safe runs and none is.
         """
         asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
+            if isinstance(proposal, str) and asked:
+                break
             if isinstance(proposal, str):
                 raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
-            if self.book.lack(proposal.environment):
+            barred = self.refused if proposal.environment == self.study.target.name else []
+            if self.book.lack(proposal.environment) or proposal.configuration in barred:
                 break
             self.pending.append(proposal)
             self._proposal = None
@@ -174,7 +170,7 @@ class Tuner(Booked):
             return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.study.tuning.safe and isinstance(refused := self._next(), str):
             return refused
-        if self.method == 'random' or n < max(3, self._initial()) or not self.model.ready:
+        if n < max(3, self._initial()) or not self.model.ready:
             return None
         reached = self._reached(self.model)
         if reached is None:
@@ -210,9 +206,6 @@ class Tuner(Booked):
         that goes for the front and has targets gets what comes nearest to them.
         """
         valid = [m for m in self.target if m.valid and m.configuration in self.search]
-        if self.method == 'random':
-            return best_measured(self.study, valid) or \
-                self._unproven('nothing valid was measured')
         if not self.model.ready:
             return self._unproven('no valid measurement to learn from')
         if not valid and self.target:
@@ -282,18 +275,18 @@ class Tuner(Booked):
         if careful and not self.target:
             if start in self.refused:
                 return 'nothing is known to be safe: where to begin was refused'
+            if start != self.space.default():
+                return 'nothing is known to be safe: the default configuration is no candidate'
             return self._proposed(start, None, 'to begin with what is known')
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
             return going_on
-        if self.method == 'random':
-            return self._by_design('random', index)
         if not self.source and index == 0 and start not in self.refused:
             return self._proposed(start, None, 'where nothing is known')
         if not self.model.ready and careful:
             return 'nothing is known to be safe: no valid run to learn from'
         if (index < self._initial() and not careful) or not self.model.ready:
-            return self._by_design('sobol', index)
+            return self._by_design(index)
         model = self._with_pending()
         if index == 0:
             configurations, found = self._look(model, _promise)
@@ -309,10 +302,23 @@ class Tuner(Booked):
         chosen = next(
             (int(i) for i in order if fingerprint(configurations[i]) not in seen), int(order[0])
         )
+        if careful and reached is not None:
+            open_ = np.array([fingerprint(one) not in seen for one in configurations], dtype=bool)
+            free = self.goal.rank(reached)(view.found)
+            step = self.caution.expand(self.model, view.found, free, open_)
+            if step is not None:
+                towards = self._proposed(
+                    configurations[step], None, 'to learn what else is safe'
+                )
+                return self.caution.instead(self.model, towards)
         if reached is None:
             why, gain = 'the most likely to be feasible', None
         else:
-            why, gain = 'the largest expected improvement', float(worth[chosen])
+            why = 'the largest expected improvement'
+            if self.goal.one_number and not self.study.tuning.repeats:
+                # Ranked by information, perhaps; the worth is in the unit of the goal anyway.
+                why, worth = 'it tells most of the best', self.goal.worth(reached)(view.found)
+            gain = float(worth[chosen])
         proposal = self._proposed(configurations[chosen], gain, why)
         if self.study.tuning.repeats and gain is not None \
                 and not repeats.exact(self.study, self.target):
@@ -340,7 +346,7 @@ class Tuner(Booked):
         """Return a run away from where the source points, to see whether it is right."""
         default = self.search.start()
         if fingerprint(default) in self.book.seen():
-            return self._by_design('sobol', index)
+            return self._by_design(index)
         return self._proposed(default, None, 'to test what the source says')
 
     def _consider(self, model: ModelSet) -> tuple[Array | None, View]:
@@ -360,10 +366,11 @@ class Tuner(Booked):
         target = self.study.target
         return Proposal(dict(configuration), target.name, worth, target.cost, why)
 
-    def _by_design(self, method: str, index: int) -> Proposal:
+    def _by_design(self, index: int) -> Proposal:
         """Return the first configuration of a design that is not yet measured or pending."""
-        why = 'by chance' if method == 'random' else 'to cover the space'
-        return self._proposed(self.search.unseen(method, index, self.book.seen()), None, why)
+        refused = {fingerprint(one) for one in self.refused}
+        chosen = self.search.unseen('sobol', index, self.book.seen(), refused)
+        return self._proposed(chosen, None, 'to cover the space')
 
     def _with_pending(self) -> ModelSet:
         """Return the model as if every pending run had given what is predicted of it."""

@@ -9,6 +9,7 @@ are the target's measurements: transfer, once more.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,8 +143,13 @@ class ModelPlanner:
         )
 
     def _make_tuner(self) -> Tuner:
+        # Windows cost nothing, and nothing is simulated while the robot runs.
+        study = dataclasses.replace(
+            self._study, budget=dataclasses.replace(self._study.budget, cost=None, time=None),
+            tuning=dataclasses.replace(self._study.tuning, simulate=False),
+        )
         return Tuner(
-            self._study, source=carried(self._study, self._model, seed=self._seed),
+            study, source=carried(self._study, self._model, seed=self._seed),
             seed=self._seed, budget=_UNLIMITED,
         )
 

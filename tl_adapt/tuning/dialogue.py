@@ -37,8 +37,9 @@ class Dialogue:
 
     def tell(self, index: int, measurement: Measurement, tuner: Optimiser) -> None:
         """Tell what the run gave."""
-        rest = self.total - index - 1
-        forecast = tuner.forecast(rest) if rest and _learns(tuner) else None
+        forecast = tuner.forecast() if index + 1 < self.total and _learns(tuner) else None
+        if forecast is not None and forecast.runs == 0:
+            forecast = None
         report = Report(index + 1, self.total, measurement, tuner.best(), forecast)
         if self._question is not None:
             self.history.add(self._question, report)

@@ -45,7 +45,8 @@ class Forecast:
     def __str__(self) -> str:
         """Say it in one line."""
         return (
-            f'{self.runs} more runs should bring the objective from {self.now:.4g} to '
+            f'{self.runs} more run{"s" if self.runs != 1 else ""} should bring the objective '
+            f'from {self.now:.4g} to '
             f'{self.mean:.4g} ({self.low:.4g} to {self.high:.4g} with 90 %), by the model'
         )
 

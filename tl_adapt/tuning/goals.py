@@ -25,6 +25,8 @@ class Goal(Protocol):
 
     #: Whether less of the objective is all that counts for the choice.
     by_objective: bool
+    #: Whether what is reached is one number, whose regret says when to end.
+    one_number: bool
 
     def reached(self, measured: Assessment) -> Array | None:
         """Return what the measured configurations reach by posterior mean, None if none does."""
@@ -35,6 +37,9 @@ class Goal(Protocol):
 
         It is asked of all first that is considered, and then of any part.
         """
+
+    def worth(self, reached: Array | None) -> Rank:
+        """Return what gives the improvement that is expected of a run of each (n,)."""
 
     def worth_again(self, measured: Assessment) -> Array:
         """Return how much another run of each measured configuration (k,) is worth."""
@@ -50,6 +55,7 @@ class WeightedSum:
     """Go for the least objective: the worth is the expected improvement in its unit."""
 
     by_objective = True
+    one_number = True
 
     def __init__(self, study: Study) -> None:
         """Keep the study."""
@@ -61,6 +67,27 @@ class WeightedSum:
         return None if index is None else measured.mean[[index]]
 
     def rank(self, reached: Array | None) -> Rank:
+        """
+        Return what configurations are ranked by: the expected improvement (n,), or information.
+
+        Where runs are exact (no repeats), what they tell of the least value there is leads sooner
+        to it.
+        """
+        if reached is None or self.study.tuning.repeats:
+            return self.worth(reached)
+        best = float(reached[0])
+        information: acquisition.MinimumInformation | None = None
+
+        def rank(found: Assessment) -> Array:
+            nonlocal information
+            mean, std, least = _one_scale(found, best)
+            if information is None:
+                information = acquisition.MinimumInformation(least)
+            return found.feasible * information(mean, std)
+
+        return rank
+
+    def worth(self, reached: Array | None) -> Rank:
         """
         Return what gives the constrained expected improvement (n,).
 
@@ -105,6 +132,8 @@ class Front(WeightedSum):
     any, or by its weights.
     """
 
+    one_number = False
+
     def __init__(self, study: Study) -> None:
         """Keep the study's targets."""
         super().__init__(study)
@@ -124,8 +153,12 @@ class Front(WeightedSum):
         the measured one alone is too short at first to say how far the ends are apart.
         """
         if reached is None:
-            return super().rank(None)
+            return super().worth(None)
         return _ExpectedGrowth(reached)
+
+    def worth(self, reached: Array | None) -> Rank:
+        """Return what configurations are ranked by."""
+        return self.rank(reached)
 
     def worth_again(self, measured: Assessment) -> Array:
         """Return 0 (k,): what a repeat tells of a front is not known."""
@@ -166,6 +199,14 @@ class _ExpectedGrowth:
         terms = [Term(t.factor, False, t.mean, t.variance) for t in found.terms]
         gain = pareto.expected_improvement(terms, self._boxes)
         return np.asarray(found.feasible * gain / self._volume)
+
+
+def _one_scale(found: Assessment, best: float) -> tuple[Array, Array, float]:
+    """Return mean and deviation (n,) of the objective, and what is reached, on one scale."""
+    term = found.terms[0]
+    if len(found.terms) > 1 or not term.log or term.factor < 0 or best <= 0:
+        return found.mean, found.std, best
+    return term.mean, np.sqrt(np.maximum(term.variance, 0.0)), float(np.log(best / term.factor))
 
 
 def make_goal(study: Study) -> Goal:

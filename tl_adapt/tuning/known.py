@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,9 @@ def as_measured(study: Study, found: Assessment, runs: Sequence[Measurement]) ->
     model, which smooths, knows less of what was measured than the measurement says.
     """
     mean = found.mean.copy()
-    whole = np.array([all(o.metric in run.metrics for o in study.objectives) for run in runs])
+    whole = np.array([all(
+        math.isfinite(run.metrics.get(o.metric, math.nan)) for o in study.objectives
+    ) for run in runs])
     rows = np.flatnonzero(whole)
     told = [runs[row].metrics for row in rows.tolist()]
     mean[rows] = [study.objective(metrics) for metrics in told]

@@ -14,6 +14,7 @@ from tl_adapt.errors import TlAdaptError
 from tl_adapt.parameter_file import configuration_lines
 from tl_adapt.progress import duration
 from tl_adapt.tuning.forecast import Forecast
+from tl_adapt.tuning.measured import loss
 from tl_adapt.tuning.optimiser import Optimiser
 from tl_adapt.tuning.proposal import Choice, Proposal
 
@@ -112,9 +113,10 @@ class Report:
 
 def outcome(study: Study, run: Measurement) -> str:
     """Return what a run gave, in a few words."""
-    if run.valid:
-        return f'objective {study.objective(run.metrics):.3f}'
-    return f'failed: {run.reason}'
+    if not run.valid:
+        return f'failed: {run.reason}'
+    bad, objective = loss(study, run)
+    return 'no objective: a metric is missing' if bad == 2 else f'objective {objective:.3f}'
 
 
 class Operator(Protocol):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 REACH = 0.1  # root mean square over the parameters of a step in the unit cube
+NEARLY = 0.3  # of the worth of what is not safe, from which on a safe one is run for itself
 TRIES = 4  # runs of the safest measured configuration while none is safe
 HOPE = 0.5  # probability below which it is not run again
 
@@ -115,15 +116,42 @@ class Caution:
         target = self.book.target
         vouched = vouched_for(model, self.study.space.default(), target)
         careful = probability(found, len(target), vouched)
-        if self.book.source:
+        if self.book.source and self._told_by_source(model):
             return careful
         return np.where(within_reach(self.study, target, found.points), careful, 0.0)
+
+    def _told_by_source(self, model: ModelSet) -> bool:
+        """Say whether the source has valid runs with the metric of every limit."""
+        if not any(run.valid for run in self.book.source):
+            return False
+        return all(
+            limit.metric in model.models and model.models[limit.metric].sources
+            for limit in self.study.limits
+        )
 
     def allows(self, model: ModelSet, found: Assessment) -> NDArray[np.bool_]:
         """Return which (n,) may be run: those that are safe, or all."""
         if not self.on:
             return np.ones(len(found.mean), dtype=bool)
         return np.asarray(self.probability(model, found) >= 1.0 - self.study.tuning.risk)
+
+    def expand(
+        self, model: ModelSet, found: Assessment, free: Array, open_: NDArray[np.bool_]
+    ) -> int | None:
+        """
+        Return the safe configuration to run so that a better one may become safe, or None.
+
+        `free` (n,) is what each is worth whether or not it is safe, `open_` (n,) says which may
+        be proposed. Where what is worth most is not safe yet, and nothing safe comes near it in
+        worth, the safe one nearest to it is the step towards it (Turchetta et al. 2019).
+        """
+        allowed = self.allows(model, found) & open_
+        goal = int(np.argmax(free))
+        if not self.on or not allowed.any() or allowed[goal] \
+                or float(free[allowed].max()) >= NEARLY * float(free[goal]):
+            return None
+        apart = np.square(found.points - found.points[goal]).sum(axis=1)
+        return int(np.argmin(np.where(allowed, apart, np.inf)))
 
     def instead(self, model: ModelSet, proposal: Proposal) -> Proposal | str:
         """

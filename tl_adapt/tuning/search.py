@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -64,10 +64,17 @@ class Search:
         among = self.space if self.among is None else self.among
         return among.sample(n, seed=self.seed, method=method)
 
-    def unseen(self, method: str, index: int, seen: set[str]) -> Configuration:
-        """Return the first configuration of a design whose fingerprint is not in `seen`."""
+    def unseen(
+        self, method: str, index: int, seen: set[str], refused: Collection[str] = ()
+    ) -> Configuration:
+        """
+        Return the first configuration of a design whose fingerprint is not in `seen`.
+
+        Where there is none it is one to run again, which is not `refused` if there is such a one.
+        """
         design = self.design(method, index + len(seen) + 8)
-        return next((c for c in design if fingerprint(c) not in seen), design[0])
+        again = next((c for c in design if fingerprint(c) not in refused), design[0])
+        return next((c for c in design if fingerprint(c) not in seen), again)
 
     def look(
         self, model: ModelSet, rank: Rank, known: Iterable[Configuration],

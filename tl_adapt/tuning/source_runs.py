@@ -108,6 +108,9 @@ class SourceRuns:
                 spent = (n - self.given) * self.spec.cost + ours.cost
                 if spent > SHARE * sum(book.numbers) * proposal.cost:
                     return proposal
+                # Where a run of the source costs nothing, one round for each of the target's.
+                if n - self.given - self.first > self.size * sum(book.numbers):
+                    return proposal
                 theirs = max(
                     allocation.of_target(loss, i, proposal.cost).rate
                     for i in range(min(RIVALS, len(loss.valid)))

@@ -77,7 +77,7 @@ class Ending:
     def proven(self, search: Search, target: Sequence[Measurement]) -> str | None:
         """Return why nothing better is left in a space that is listed, or None."""
         among = search.among
-        if among is None or len(among) > LISTED or not self.goal.by_objective:
+        if among is None or len(among) > LISTED or not self.goal.one_number:
             return None
         known = {
             fingerprint(self.models.study.space.validate(m.configuration))
@@ -87,7 +87,7 @@ class Ending:
         left = int((~measured).sum())
         if left in (0, len(among)):
             return None
-        worth = self.goal.rank(self.reached)(self.models.assess(among.places))
+        worth = self.goal.worth(self.reached)(self.models.assess(among.places))
         if worth[~measured].max() > self.gain * abs(float(self.reached[0])):
             return None
         regrets = draw_regrets(self.models, among.places, measured, self.seed)
@@ -102,7 +102,7 @@ class Ending:
     def too_little(self, worth: float, view: Callable[[], View]) -> str | None:
         """Return why a run of this worth, and those after it, are not worth it, or None."""
         why = self.goal.too_little(worth, self.reached, self.gain)
-        if why is None or not self.goal.by_objective:
+        if why is None or not self.goal.one_number:
             return why
         X, measured = view().points()
         chance = draw_regrets(self.models, X, measured, self.seed).chance(BOUND * self.gain)

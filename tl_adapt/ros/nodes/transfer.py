@@ -26,6 +26,7 @@ from std_srvs.srv import Trigger
 
 from tl_adapt.parameter_file import value_text
 from tl_adapt.study import Study
+from tl_adapt.tuning.measured import loss
 from tl_adapt.tuning.operator import Answer, Question, Report
 
 _DONE = {
@@ -184,10 +185,11 @@ def question_values(study: Study, question: Question) -> dict[str, str]:
 def report_values(study: Study, report: Report) -> dict[str, str]:
     """Return the key-values of the last run and of the incumbent, as texts."""
     run, best = report.measurement, report.incumbent
+    bad, objective = loss(study, run)
     values = {
         'last.run': str(report.number), 'last.valid': str(run.valid).lower(),
         'last.reason': run.reason,
-        'last.objective': _text(study.objective(run.metrics) if run.valid else None),
+        'last.objective': _text(None if bad == 2 else objective),
         'incumbent.mean': _text(best.mean), 'incumbent.std': _text(best.std),
         'incumbent.configuration': json.dumps(best.configuration),
     }

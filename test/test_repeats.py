@@ -8,9 +8,10 @@ from numpy.testing import assert_allclose
 from tl_adapt.acquisition import Term
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import Assessment, Slack
-from tl_adapt.study import study_from_dict
+from tl_adapt.study import Limit, study_from_dict
 from tl_adapt.tuner import Tuner
 from tl_adapt.tuning import repeats
+from tl_adapt.tuning.goals import make_goal
 
 SPEEDS = [{'speed': round(0.1 * i, 1)} for i in range(11)]
 
@@ -98,3 +99,16 @@ def test_noisy_runs_are_repeated_and_exact_ones_are_not():
     assert tune(0.3) >= 2
     assert tune(0.3, n=6, repeats=False) == 0
     assert tune(0.0, n=9) <= 1
+
+
+def test_a_limit_that_may_break_takes_away_what_the_objective_promises():
+    study = dataclasses.replace(small_study(), limits=(Limit('time', '<=', 9.0, 'time <= 9'),))
+    goal = make_goal(study)
+    far = Slack(np.array([9.0, 9.0]), np.full(2, 0.5), 0.5)
+    found = dataclasses.replace(assessed([1.0, 0.8], 0.05, 0.0), slacks=(far,))
+    reached = goal.reached(dataclasses.replace(found, feasible=np.array([0.9, 0.1])))
+    assert_allclose(reached, [1.0, 1.09, 0.9])
+    safe = goal.worth(reached)(found)
+    broken = goal.worth(reached)(dataclasses.replace(found, feasible=np.array([1.0, 0.2])))
+    assert safe[1] > safe[0]
+    assert broken[1] < 1e-6 < broken[0]

@@ -62,9 +62,17 @@ class WeightedSum:
         self.study = study
 
     def reached(self, measured: Assessment) -> Array | None:
-        """Return the lowest posterior mean (1,) of the feasible."""
+        """
+        Return three numbers: the lowest posterior mean of the feasible, the lowest loss, its unit.
+
+        The last is the loss of breaking a limit for sure; see `acquisition.lowest_loss`.
+        """
         index = acquisition.incumbent(measured.mean, measured.feasible)
-        return None if index is None else measured.mean[[index]]
+        if index is None:
+            return None
+        penalty = abs(float(np.median(measured.mean)))
+        loss = measured.mean + penalty * (1.0 - measured.feasible)
+        return np.array([measured.mean[index], loss.min(), penalty])
 
     def rank(self, reached: Array | None) -> Rank:
         """
@@ -89,13 +97,20 @@ class WeightedSum:
 
     def worth(self, reached: Array | None) -> Rank:
         """
-        Return what gives the constrained expected improvement (n,).
+        Return what gives the expected improvement (n,) under constraints.
 
         Without repeats what the model takes for noise is what it does not know yet of exact runs:
-        then all of its uncertainty is a chance.
+        then all of its uncertainty is a chance. With them and limits it is the loss that should
+        improve, in which a configuration that may break a limit is no better for its objective:
+        the value of a repeat is in the same unit.
         """
         best = None if reached is None else float(reached[0])
         noisy = self.study.tuning.repeats
+        if noisy and self.study.limits and reached is not None:
+            _, lowest, penalty = reached.tolist()
+            return lambda found: acquisition.expected_improvement(
+                [*repeats.told(found), repeats.limit_term(found, penalty)], lowest
+            )
         return lambda found: acquisition.constrained_improvement(
             repeats.told(found) if noisy else found.terms, found.mean, found.feasible, best
         )

@@ -28,7 +28,7 @@ from tl_adapt.models.model_set import Assessment
 if TYPE_CHECKING:
     from tl_adapt.study import Study
 
-_DOUBT = 4.0  # times the variance that the model states; see `worth`
+_DOUBT = 2.0  # times the variance that the model states; see `worth`
 
 
 def _density(z: Array) -> Array:
@@ -51,16 +51,27 @@ def worth(found: Assessment) -> Array:
     loss = found.mean + penalty * (1.0 - found.feasible)
     doubted = _DOUBT * found.std**2
     moved = doubted**2 / np.maximum(doubted + found.noise**2, 1e-300)
-    for slack in found.slacks:
-        if slack is not None:
-            told = slack.variance / (slack.variance + slack.noise)
-            moved = moved + (penalty * found.valid * _density(slack.margin) * told) ** 2
+    moved = moved + limit_term(found, penalty).variance
     deviation = np.maximum(np.sqrt(moved), 1e-300)
     first, second = np.argsort(loss, kind='stable')[:2]
     gap = loss - loss[first]
     gap[first] = loss[second] - loss[first]
     z = gap / deviation
     return np.asarray(deviation * _density(z) - gap * ndtr(-z))
+
+
+def limit_term(found: Assessment, penalty: float) -> Term:
+    """
+    Return what the limits add to the loss (n,), with the variance that one run can take away.
+
+    A run moves the margin of a limit by the share of its spread that is not noise.
+    """
+    variance = np.zeros(len(found.mean))
+    for slack in found.slacks:
+        if slack is not None:
+            share = slack.variance / (slack.variance + slack.noise)
+            variance += (penalty * found.valid * _density(slack.margin) * share) ** 2
+    return Term(1.0, False, penalty * (1.0 - found.feasible), variance)
 
 
 def exact(study: Study, target: Iterable[Measurement]) -> bool:

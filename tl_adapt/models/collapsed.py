@@ -5,8 +5,9 @@ Module for the mean prediction of a transfer model, collapsed into few sums of k
 
 Every hypothesis is a Gaussian process with known hyperparameters, so its mean is a constant plus
 a sum of kernels around measured points (Rasmussen & Williams 2006, equation 2.27), and so is the
-weighted mean of all of them. What is left is one sum for each set of length scales, however many
-hypotheses there are; that is what makes very many points cheap to predict.
+weighted mean of all of them, but for what forests of the sources add.
+What is left is one sum for each set of length scales, however many hypotheses there are; that is
+what makes very many points cheap to predict.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from tl_adapt.models.forest import Forest
 from tl_adapt.models.gaussian_process import TREND
 from tl_adapt.models.kernel import SCALES, Array, Features, components
 from tl_adapt.models.relations import CONSTANT, INHERITED, PARTS, SLOPE
@@ -90,6 +92,19 @@ class Kernels:
         return Kernels(view, self.centres[:, columns], coefficient)
 
 
+@dataclasses.dataclass(frozen=True)
+class Leaves:
+    """Hold `factor` times a forest as a function of the target's points; `columns` as in View."""
+
+    forest: Forest
+    columns: Columns | None
+    factor: float
+
+    def at(self, X: Array) -> Array:
+        """Return the values (n,) at points X (n, d)."""
+        return self.factor * self.forest(X if self.columns is None else self.columns(X))
+
+
 @dataclasses.dataclass
 class Said:
     """
@@ -109,10 +124,25 @@ class Said:
         """Return coefficients (r,): the posterior covariance is the prior one less pull @ V."""
         return self.seen.V @ self.inherited
 
+    @property
+    def lean(self) -> float:
+        """Return by how much more than the source the target follows its forest."""
+        blend = self.source.blend
+        return 0.0 if blend is None else blend.variance * float(self.seen.off @ self.inherited)
+
+    @property
+    def leaves(self) -> Leaves | None:
+        """Return the forest's part of both, None without a forest."""
+        blend = self.source.blend
+        if blend is None:
+            return None
+        return Leaves(blend.forest, self.source.columns, self.factor * blend.share + self.lean)
+
     def spelled_mean(self) -> tuple[float, Kernels]:
-        """Return constant and kernels of factor times the source's mean."""
-        process = self.source.process
-        return _spell(self.source, process.A, self.factor * process.alpha)
+        """Return constant and kernels of what `leaves` lacks of factor times the mean and lean."""
+        process, leaves = self.source.process, self.leaves
+        factor = self.factor - (0.0 if leaves is None else leaves.factor)
+        return _spell(self.source, process.A, factor * process.alpha)
 
     def spelled_prior(self) -> tuple[float, Kernels]:
         """Return constant and kernels of the prior's part of the inherited covariance."""

@@ -89,7 +89,9 @@ class _Covariance:
 
 def _some(seen: Seen, rows: NDArray[np.int_]) -> Seen:
     """Return what a source says of some of the points."""
-    return Seen(seen.mean[rows], seen.variance[rows], seen.features[rows], seen.V[:, rows])
+    return Seen(
+        seen.mean[rows], seen.variance[rows], seen.features[rows], seen.V[:, rows], seen.off[rows]
+    )
 
 
 class _Remaining:

@@ -26,13 +26,14 @@ class _Kept(NamedTuple):
     """
     Hold what a source says of the candidates, which no target point changes.
 
-    `mean` (N,) and `V` (r, N) as in `Seen`, but less `middle` (r,), which all nearly share and
-    single precision would spoil; None where there is no room. The source is held so that its id
-    stays its own.
+    `mean` and `off` (N,) and `V` (r, N) as in `Seen`, the last but less `middle` (r,), which all
+    nearly share and single precision would spoil; None where there is no room. The source is held
+    so that its id stays its own.
     """
 
     source: Source
     mean: Array
+    off: Array
     V: NDArray[np.float32] | None
     middle: Array
 
@@ -132,7 +133,7 @@ class Pool:
         parts = []
         for said in collapsed.sources:
             kept = self._kept[id(said.source)]
-            total += said.factor * kept.mean
+            total += said.factor * kept.mean + said.lean * kept.off
             parts.append(said.spelled_prior())
             if kept.V is None:
                 parts.append(said.spelled_pull())
@@ -176,12 +177,12 @@ class Pool:
         total, done = len(new) * len(self.X), 0
         for source in new:
             size = len(source.A) * len(self.X) * np.dtype(np.float32).itemsize
-            mean = np.empty(len(self.X))
+            mean, off = np.empty((2, len(self.X)))
             V = np.empty((len(source.A), len(self.X)), np.float32) if size <= room else None
             middle = np.zeros(len(source.A))
             for part in chunks(len(self.X), _ROWS):
                 seen = source.at(self.X[part])
-                mean[part] = seen.mean
+                mean[part], off[part] = seen.mean, seen.off
                 if part.start == 0:
                     middle = seen.V.mean(axis=1)
                 if V is not None:
@@ -190,4 +191,4 @@ class Pool:
                 if progress is not None:
                     progress(done, total)
             room -= 0 if V is None else size
-            self._kept[id(source)] = _Kept(source, mean, V, middle)
+            self._kept[id(source)] = _Kept(source, mean, off, V, middle)

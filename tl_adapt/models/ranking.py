@@ -7,23 +7,28 @@ The kernels are products over columns. So the table of kernels of all configurat
 falls into one table of the first columns' settings and one of the last ones', and the predictions
 of a whole slab of configurations are one product of two matrices (the mixed-product rule of
 Kronecker products; Saatci 2011, Scalable inference for structured Gaussian process models,
-chapter 5, uses the same structure for inference). All are computed, none is skipped or bounded.
+chapter 5, uses the same structure for inference). The boxes of a forest's leaves are such
+products, too: a configuration is in one if its first and its last columns are.
+All are computed, none is skipped or bounded.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 from tl_adapt.designs import every_value
 from tl_adapt.errors import InputError
-from tl_adapt.models.collapsed import Kernels, collapse
+from tl_adapt.models.collapsed import Kernels, Leaves, collapse
+from tl_adapt.models.forest import Forest, Words
+from tl_adapt.models.gaussian_process import chunks
 from tl_adapt.models.kernel import Array, components, squared_distance
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.transfer import TransferModel
@@ -119,7 +124,8 @@ def rank_grid(
     for said in collapsed.sources:
         parts += [said.spelled_mean(), said.spelled_prior(), said.spelled_pull()]
     constant, kernels = collapsed.spelled(*parts)
-    tables = _Tables(grid, constant, kernels)
+    leaves = [said.leaves for said in collapsed.sources if said.leaves is not None]
+    tables = _Tables(grid, constant, kernels, leaves)
     best = _Best(min(top + _SPARE, grid.size), grid, allowed)
     _run(tables, best, workers, progress)
     points = grid.points(best.codes)
@@ -208,12 +214,56 @@ def _added(steps: Sequence[Array], centres: int) -> Array:
     return total
 
 
+class _Boxes:
+    """Hold which of a forest's leaves the levels of each column are in."""
+
+    def __init__(self, leaves: Leaves, levels: list[Array], split: int) -> None:
+        """Look at the levels; the columns from `split` on are the last ones."""
+        forest, columns = leaves.forest, leaves.columns
+        start = np.array([[places[0] for places in levels]])
+        see = (lambda X: X) if columns is None else columns
+        own = columns.shared if columns is not None else {j: j for j in range(len(levels))}
+        self.words: list[Words] = []  # (k_j, T) of each column
+        for column, places in enumerate(levels):
+            probes = np.repeat(start, len(places), axis=0)
+            probes[:, column] = places
+            asked = [own[column]] if column in own else []
+            self.words.append(forest.reached(see(probes), asked))
+        there = see(start)
+        rest = set(range(there.shape[1])) - set(own.values())
+        self.common = forest.reached(there, rest)
+        # Leaves that the first columns never tell apart share a row.
+        alike = np.packbits(Forest.spread_out(np.vstack([self.common, *self.words[:split]])), 0)
+        _, self.shown, group = np.unique(alike, axis=1, return_index=True, return_inverse=True)
+        value = leaves.factor / len(forest.leaves) * forest.leaves.ravel()
+        count = len(value)
+        self.weight = csr_matrix((value, (group.reshape(-1), np.arange(count))))
+
+    def last(self, split: int) -> Iterator[tuple[slice, Array]]:
+        """Yield settings of the last columns, and their values (rows, settings) of each row."""
+        total = np.full((1, self.common.shape[1]), ~np.uint64(0))
+        for words in self.words[split:]:
+            total = (total[:, None, :] & words[None, :, :]).reshape(-1, total.shape[1])
+        for part in chunks(len(total), _HIGH):
+            yield part, self.weight @ Forest.spread_out(total[part]).T.astype(np.float64)
+
+    def first(self, digits: Sequence[Codes], count: int) -> Array:
+        """Return the rows' indicators (count, rows) for settings of the first columns."""
+        total = np.repeat(self.common, count, axis=0)
+        for words, digit in zip(self.words, digits):
+            total &= words[digit]
+        return Forest.spread_out(total)[:, self.shown].astype(np.float64)
+
+
 class _Tables:
     """Predict slabs of the grid: all settings of the last columns with some of the first ones."""
 
-    def __init__(self, grid: _Grid, constant: float, kernels: list[Kernels]) -> None:
+    def __init__(
+        self, grid: _Grid, constant: float, kernels: list[Kernels], leaves: list[Leaves]
+    ) -> None:
         """Make the table of the last columns, which has the coefficients in it."""
-        width = max(sum(one.coefficient.size for one in kernels), 1)
+        width = sum(one.coefficient.size for one in kernels)
+        width = max(width + sum(one.forest.leaves.size for one in leaves), 1)
         most = min(_LOW, max(_TABLE // (8 * width), 1))
         self.split = grid.split_at(most)
         self.shape = grid.shape[: self.split]
@@ -221,7 +271,10 @@ class _Tables:
         self.lows = grid.size // self.highs
         self.constant = constant
         self.columns = [_Columns.of(one, grid.levels) for one in kernels]
-        self.low = np.empty((width if kernels else 0, self.lows))
+        self.boxes = [_Boxes(one, grid.levels, self.split) for one in leaves]
+        width = sum(one.coefficient.size for one in kernels)
+        width += sum(len(one.shown) for one in self.boxes)
+        self.low = np.empty((width, self.lows))
         row = 0
         for one, columns in zip(kernels, self.columns):
             shared = components(columns.common)
@@ -230,6 +283,11 @@ class _Tables:
                 end = row + len(coefficient)
                 self.low[row:end] = (table * (coefficient * factor)).T
                 row = end
+        for boxes in self.boxes:
+            end = row + len(boxes.shown)
+            for part, values in boxes.last(self.split):
+                self.low[row:end, part] = values
+            row = end
 
     def predict(self, begin: int, end: int) -> Array:
         """Return the means (end - begin, lows) on the model's scale, not yet held in bounds."""
@@ -243,6 +301,10 @@ class _Tables:
             for part in components(total):
                 high[:, column : column + part.shape[1]] = part
                 column += part.shape[1]
+        for boxes in self.boxes:
+            part = boxes.first(digits, end - begin)
+            high[:, column : column + part.shape[1]] = part
+            column += part.shape[1]
         found = high @ self.low
         found += self.constant
         return found

@@ -5,7 +5,8 @@ Module for what may relate a target environment to a source.
 
 All hypotheses are cases of  target(x) = a + b source(x) + difference(x) + noise,  where a and b
 have normal priors and the difference is a Gaussian process. Given the source's measurements,
-source(x) is a normal process with posterior mean f and covariance C. So each hypothesis is an
+source(x) is a normal process with posterior mean f and covariance C (see `forest` for what a
+forest of the source adds to both). So each hypothesis is an
 exact Gaussian process over the few target points alone, with prior mean b0 f and covariance
     var(a) + var(b) f f^T + share C + sum_s w_s exp(-s q / 2) + noise.
 With the source's length scales in q this is the two-task process with intrinsic coregionalisation,
@@ -291,6 +292,7 @@ def joined(left: Place, right: Place) -> Place:
             np.append(left.seen.variance, right.seen.variance),
             np.vstack([left.seen.features, right.seen.features]),
             np.hstack([left.seen.V, right.seen.V]),
+            np.append(left.seen.off, right.seen.off),
         )
     return Place(
         np.vstack([left.scaled, right.scaled]), np.append(left.mean, right.mean),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from tl_adapt.models.forest import Blend
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.likelihood import factorise
@@ -31,13 +32,15 @@ class Seen:
     Hold what a source says of m points, in its own standardised units.
 
     `mean` (m,), `variance` (m,) of its function, `features` (m, D), and `V` (r, m): the posterior
-    covariance of two sets of points is their prior covariance minus V1^T V2.
+    covariance of two sets of points is their prior covariance minus V1^T V2. `off` (m,) is by
+    how much its forest and its process disagree, which adds a variance of its own.
     """
 
     mean: Array
     variance: Array
     features: Array
     V: Array
+    off: Array
 
 
 _FEW = 8  # rows from which on hyperparameters are kept for a while
@@ -56,10 +59,18 @@ def milestone(n: int) -> int:
 class Source:
     """Hold a source's process, and say where the target's points are in the source's cube."""
 
-    def __init__(self, process: GaussianProcess, columns: Columns | None = None) -> None:
-        """Keep the process; `columns` is None where both environments have the same ones."""
+    def __init__(
+        self, process: GaussianProcess, columns: Columns | None = None,
+        blend: Blend | None = None,
+    ) -> None:
+        """
+        Keep the process; `columns` is None where both environments have the same ones.
+
+        `blend` says what a forest of the source counts, None that it counts nothing.
+        """
         self.process = process
         self.columns = columns
+        self.blend = blend
         rows = np.arange(len(process.z))
         if len(rows) > ROWS:
             rows = np.sort(np.random.default_rng(process.seed).permutation(rows)[:ROWS])
@@ -111,7 +122,8 @@ class Source:
 
     def _look(self, X: Array) -> Seen:
         process = self.process
-        features = process.features(X if self.columns is None else self.columns(X))
+        own = X if self.columns is None else self.columns(X)
+        features = process.features(own)
         mean, V = np.empty(len(X)), np.empty((len(self.A), len(X)))
         # A few points at once: matrices of all would leave the processor's cache.
         for part in chunks(len(X), max(16, _CACHED // len(process.A))):
@@ -120,14 +132,20 @@ class Source:
             if len(self.A) < len(process.A):
                 cross = process.covariance(process.A, features[part])
             mean[part] = process.alpha @ cross
-        variance = process.signal + 1.0 - np.einsum('ij,ij->j', V, V)
-        return Seen(mean, np.maximum(variance, 0.0), features, V)
+        variance = np.maximum(process.signal + 1.0 - np.einsum('ij,ij->j', V, V), 0.0)
+        off = np.zeros(len(X))
+        if self.blend is not None:
+            off = self.blend.forest(own) - mean
+            mean += self.blend.share * off
+            variance += self.blend.variance * off**2
+        return Seen(mean, variance, features, V, off)
 
     def covariance(self, left: Seen, right: Seen) -> Array:
         """Return the posterior covariance (m1, m2) of the source's function."""
-        return np.asarray(
-            self.process.covariance(left.features, right.features) - left.V.T @ right.V
-        )
+        found = self.process.covariance(left.features, right.features) - left.V.T @ right.V
+        if self.blend is not None:
+            found += (self.blend.variance * left.off)[:, None] * right.off
+        return np.asarray(found)
 
 
 class Columns:

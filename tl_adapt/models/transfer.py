@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from tl_adapt.models import evidence, scale
+from tl_adapt.models.forest import Blend
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
 from tl_adapt.models.likelihood import LENGTH
@@ -70,7 +71,7 @@ class TransferModel(scale.OnOriginalScale):
         self._keys: list[tuple[Any, ...]] = []
         self._thetas: list[Array] = []
         self._units: list[tuple[float, float]] = []
-        self._grown: tuple[tuple[Any, ...], GaussianProcess] | None = None
+        self._grown: tuple[tuple[Any, ...], GaussianProcess, Blend | None] | None = None
 
     @property
     def source(self) -> GaussianProcess | None:
@@ -183,25 +184,37 @@ class TransferModel(scale.OnOriginalScale):
                 found.append(known[key])
                 continue
             mask = self.categorical if space is None else space.categorical
-            process = self._process(X, y, mask, log)
+            process, blend = self._process(X, y, mask, log)
             columns = None
             if space is not None:
                 self._dim()
                 columns = Columns(self.space, space)  # type: ignore[arg-type]
-            found.append(Source(process, columns))
+            found.append(Source(process, columns, blend))
         self.sources, self._keys = found, keys
         return True
 
-    def _process(self, X: Array, y: Array, mask: Array | None, log: bool) -> GaussianProcess:
-        """Return a source's process; a growing one is the same whatever was fitted before."""
+    def _process(
+        self, X: Array, y: Array, mask: Array | None, log: bool
+    ) -> tuple[GaussianProcess, Blend | None]:
+        """
+        Return a source's process, and what a forest adds to it.
+
+        Those of a growing source are the same whatever was fitted before.
+        """
         if not self.growing:
-            return GaussianProcess(mask, log=log, seed=self.seed).fit(X, y)
+            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X, y)
+            return process, Blend.of(process, self.seed)
         n = milestone(len(y))
         key = (log, X[:n].tobytes(), y[:n].tobytes())
         if self._grown is None or self._grown[0] != key:
-            self._grown = key, GaussianProcess(mask, log=log, seed=self.seed).fit(X[:n], y[:n])
-        grown = self._grown[1]
-        return grown.extended(X[n:], y[n:]) if n < len(y) else grown
+            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X[:n], y[:n])
+            self._grown = key, process, Blend.of(process, self.seed)
+        _, process, blend = self._grown
+        if n < len(y):
+            grown = process.extended(X[n:], y[n:])
+            blend = blend and blend.moved(process, grown)
+            process = grown
+        return process, blend
 
     def _refined(self) -> int:
         """Return how many hypotheses have hyperparameters of their own."""
@@ -419,6 +432,8 @@ class TransferModel(scale.OnOriginalScale):
         }
         for i, source in enumerate(self.sources):
             inner = source.process.to_arrays()
+            if source.blend is not None:
+                inner |= source.blend.to_arrays()
             arrays |= {f'source{i}.{key}': a for key, a in inner.items()}
         return arrays
 
@@ -432,7 +447,8 @@ class TransferModel(scale.OnOriginalScale):
         for i in range(int(arrays['sources'])):
             prefix = f'source{i}.'
             inner = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-            model.sources.append(Source(GaussianProcess.from_arrays(inner, seed=seed)))
+            process = GaussianProcess.from_arrays(inner, seed=seed)
+            model.sources.append(Source(process, blend=Blend.from_arrays(inner)))
         model.X = as_points(arrays['X'])
         model.y = scale.as_values(arrays['y'], len(model.X))
         model._units = [(float(a), float(b)) for a, b in arrays['units']]

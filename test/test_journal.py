@@ -440,6 +440,14 @@ def test_it_works_beside_the_writer_of_measurements(path):
         assert store.count() == 1
 
 
+def test_what_is_begun_is_on_the_disk(path):
+    with opened(path) as journal:
+        journal.begin(INTENT)
+        with journal._database._engine.begin() as connection:
+            assert connection.exec_driver_sql('PRAGMA synchronous').scalar() == 2
+            assert connection.exec_driver_sql('PRAGMA journal_mode').scalar() == 'wal'
+
+
 def test_two_adapters_write_at_once(path):
     code = (
         'import sys\n'

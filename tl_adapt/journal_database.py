@@ -184,7 +184,8 @@ def _begin(connection: sa.engine.Connection, deadline: float) -> None:
         connection.exec_driver_sql('BEGIN IMMEDIATE')
     elif connection.dialect.name == 'postgresql':
         connection.exec_driver_sql('SET LOCAL synchronous_commit = on')
-        # Two that make the tables at once would fail.
+        # One after the other: rows come to be seen in the order of their ids, and two that make
+        # the tables at once don't fail.
         connection.exec_driver_sql(f'SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})')
 
 

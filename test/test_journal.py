@@ -220,6 +220,61 @@ def test_a_killed_adapter_leaves_its_change_behind(path):
         assert journal.unfinished() is None
 
 
+KILLED_OFTEN = '''
+import os, random, select, signal, sys
+from tl_adapt.adaptation.records import Intent
+from tl_adapt.journal import StoreJournal
+
+path, rounds = sys.argv[1], int(sys.argv[2])
+chance = random.Random(int(sys.argv[3]))
+
+def adapter(tell):
+    journal = StoreJournal(path, study='small', environment='field')
+    for change in range(10**6):
+        intent = Intent(change, '', {}, {}, {})
+        journal.begin(intent)
+        os.write(tell, b'sent %d\\n' % change)
+        journal.end(intent, ok=True)
+        os.write(tell, b'ended %d\\n' % change)
+
+open_changes = 0
+for _ in range(rounds):
+    hear, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        adapter(tell)
+    os.close(tell)
+    select.select([hear], [], [], 20.0)
+    select.select([], [], [], chance.uniform(0.0, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with os.fdopen(hear) as told:
+        what, change = told.read().splitlines()[-1].split()
+    journal = StoreJournal(path, study='small', environment='field')
+    found = journal.unfinished()
+    if what == 'sent':
+        assert found is not None and found.change == int(change), (what, change, found)
+    else:
+        assert found is None or found.change - int(change) in (0, 1), (what, change, found)
+    if found is not None:
+        open_changes += 1
+        journal.end(found, ok=False)
+    assert journal.unfinished() is None
+    journal.close()
+    assert not journal.trouble
+print(open_changes)
+'''
+
+
+def test_adapters_that_are_killed_at_any_moment_leave_no_change_unknown(path):
+    answer = subprocess.run(
+        [sys.executable, '-c', KILLED_OFTEN, str(path), '20', '1'],
+        capture_output=True, text=True, timeout=100, check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert int(answer.stdout) > 0
+
+
 def test_a_change_of_ones_own_is_not_left_behind_by_another(path):
     with opened(path) as journal:
         journal.begin(INTENT)

@@ -382,7 +382,7 @@ def test_a_store_that_is_removed_is_made_again(path):
         for file in path.parent.iterdir():
             file.unlink()
         journal.begin(INTENT)
-    assert [row.what for row in entries(path)] == ['begin']
+    assert [row.kind for row in entries(path)] == [BEGIN]
 
 
 def test_a_folder_that_is_gone_is_told_and_not_made_again(tmp_path):
@@ -412,7 +412,7 @@ def test_when_memory_is_full_the_oldest_records_are_lost_and_that_is_told(path):
             assert '3 are lost' in journal.trouble
         assert written(journal)
     rows = entries(path)
-    assert sorted(row.what for row in rows[1:]) == ['end', 'note 3', 'note 4', 'records lost']
+    assert sorted(row.what for row in rows[1:]) == ['change', 'note 3', 'note 4', 'records lost']
     (lost,) = [row for row in rows if row.what == 'records lost']
     assert lost.effect == '3 records were dropped'
     assert 'locked' in lost.why

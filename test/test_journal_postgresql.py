@@ -152,4 +152,4 @@ def test_a_server_that_is_gone_is_told_and_found_again(postgresql, url):
                 postgresql.start()
         assert written(journal)
         journal.begin(INTENT)
-    assert sorted(row.what for row in entries(url)) == ['begin', 'late', 'note']
+    assert sorted(row.what for row in entries(url)) == ['change', 'late', 'note']

@@ -121,7 +121,7 @@ def record_row(record: Record) -> dict[str, Any]:
 def begin_row(intent: Intent, token: str) -> dict[str, Any]:
     """Return the columns of a change's begin; raises TypeError for what would not come back."""
     return {
-        'kind': BEGIN, 'who': ADAPTER, 'what': 'begin', 'why': storable(intent.why),
+        'kind': BEGIN, 'who': ADAPTER, 'what': 'change', 'why': storable(intent.why),
         'change': intent.change, 'intent': token,
         'configuration': to_text(intent.configuration), 'before': _optional(intent.previous),
         'node_values': to_text({'before': intent.before, 'after': intent.after}),
@@ -131,7 +131,8 @@ def begin_row(intent: Intent, token: str) -> dict[str, Any]:
 def end_row(change: int, token: str, *, ok: bool, reason: str) -> dict[str, Any]:
     """Return the columns of a change's end."""
     return {
-        'kind': END, 'who': ADAPTER, 'what': 'end', 'effect': 'done' if ok else 'failed',
+        'kind': END, 'who': ADAPTER, 'what': 'change',
+        'effect': 'applied' if ok else 'failed',
         'why': storable(reason), 'change': change, 'intent': token, 'ok': ok,
     }
 

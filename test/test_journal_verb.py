@@ -12,6 +12,7 @@ import sys
 import threading
 
 import pytest
+from small_journal import written
 from small_study import SMALL
 
 from tl_adapt import cli
@@ -173,10 +174,7 @@ def test_it_is_read_while_an_adapter_writes_and_a_campaign_has_the_store(capsys)
     with Store('output/small.sqlite'), adapter() as journal:
         for i in range(3):
             journal.add(Record('adapter', 'effect', '', 1, effect=f'{i} windows as predicted'))
-            with journal._changed:
-                assert journal._changed.wait_for(
-                    lambda: not (journal._pending or journal._writing), 10.0
-                )
+            assert written(journal)
             lines = shown(capsys, 'study.yaml').splitlines()
             assert len(lines) == 3 + i
             assert f'{i} windows' in lines[-1]

@@ -17,10 +17,9 @@ from small_study import SMALL
 
 from tl_adapt import cli
 from tl_adapt.adaptation.records import Intent, Record
-from tl_adapt.journal import StoreJournal, journal_of
+from tl_adapt.journal import StoreJournal
 from tl_adapt.report.journal_lines import journal_table
 from tl_adapt.store import Store
-from tl_adapt.study import load_study
 
 DEFAULT = {'v': 0.5, 'n': 3, 'mode': 'slow'}
 SLOWER = {**DEFAULT, 'v': 0.25}
@@ -77,20 +76,6 @@ def test_it_tells_who_what_why_and_the_effect(capsys):
     ]
     assert shown(capsys, 'output/small.sqlite').splitlines() == lines
     assert shown(capsys, 'study.yaml', '--store', 'output/small.sqlite').splitlines() == lines
-
-
-def test_a_study_says_where_its_journal_is_and_how_long_it_is_kept(folder, capsys):
-    study = load_study('study.yaml')
-    journal = journal_of(study, 'robot')
-    assert journal._keep_days is None
-    changes(journal)
-    journal.close()
-    assert 'saves 12 %' in shown(capsys, 'study.yaml', '--environment', 'robot')
-    (folder / 'study.yaml').write_text(SMALL + 'adaptation: {journal_days: 7}\n')
-    journal = journal_of(load_study('study.yaml'), 'robot', 'other.sqlite')
-    assert journal._keep_days == 7
-    journal.close()
-    assert (folder / 'other.sqlite').is_file()
 
 
 def test_a_change_that_failed_is_shown_with_the_reason(capsys):

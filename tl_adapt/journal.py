@@ -18,8 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tl_adapt.adaptation.records import ADAPTER, Intent, Record
 from tl_adapt.errors import StoreError
@@ -36,9 +35,6 @@ from tl_adapt.journal_table import (
     record_row,
 )
 from tl_adapt.store import storable
-
-if TYPE_CHECKING:
-    from tl_adapt.study import Study
 
 _CHUNK = 500  # rows written at once: a few ms, so that others can write in between
 _TRY = 0.25  # s that records wait for other writers, at each try
@@ -368,22 +364,6 @@ class StoreJournal:
             'kind': RECORD, 'who': ADAPTER, 'what': 'records lost', 'why': storable(reason),
             'effect': f'{count} records were dropped',
         })
-
-
-def journal_of(
-    study: Study, environment: str, store: str = '',
-    sim_time: Callable[[], float | None] = lambda: None,
-) -> StoreJournal:
-    """
-    Open the journal of a study's adapter, in `store` or in output/<study>.sqlite.
-
-    Raises StoreError as StoreJournal does.
-    """
-    return StoreJournal(
-        store or Path('output') / f'{study.name}.sqlite', study=study.name,
-        environment=environment, sim_time=sim_time,
-        keep_days=study.adaptation.get('journal_days'),
-    )
 
 
 def _store_error(error: Exception, name: str) -> StoreError:

@@ -12,7 +12,8 @@ from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.models.kernel import Array
 from tl_adapt.space import Configuration
-from tl_adapt.tuner import SURE, Tuner
+from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.choosing import SURE
 from tl_adapt.tuning.goals import Front
 from tl_adapt.tuning.pareto import nondominated
 from tl_adapt.tuning.preferences import metric_moments, signs

@@ -20,7 +20,9 @@ from tl_adapt.adaptation.events import (
     ApplyResult,
     Choice,
     Configuration,
+    ContextChanged,
     Event,
+    Exploration,
     ForeignChange,
     Level,
     NodeRestarted,
@@ -143,6 +145,8 @@ class Policy:
             Resumed: self._on_resumed,
             RollbackRequested: self._on_rollback,
             NodeRestarted: self._on_restarted,
+            ContextChanged: lambda _: [],
+            Exploration: lambda _: [],
         }
         actions = handlers[type(event)](event)
         return [*actions, Publish(self.status)]

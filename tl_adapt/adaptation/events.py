@@ -133,13 +133,15 @@ class Window:
     Hold one window of watching.
 
     `configuration` is what was in force from its begin to its end, None if that changed within.
-    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s.
+    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s. `context`
+    names the context that held all the time, empty where the study has none.
     """
 
     metrics: Mapping[str, float]
     outcome: str = ''
     sim_time: float = 0.0
     configuration: Configuration | None = None
+    context: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +191,24 @@ class NodeRestarted:
     node: str
 
 
+@dataclasses.dataclass(frozen=True)
+class ContextChanged:
+    """Say in which context the robot is from now on; it has held for as long as it has to."""
+
+    context: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Exploration:
+    """Say whether configurations may be tried out from now on, and if not, why."""
+
+    allowed: bool
+    why: str = ''
+
+
 Event = (
     Start | Window | ApplyResult | Paused | Resumed | RollbackRequested | ForeignChange
-    | NodeRestarted
+    | NodeRestarted | ContextChanged | Exploration
 )
 
 

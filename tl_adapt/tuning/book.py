@@ -73,7 +73,9 @@ class Book:
 
     def refuse(self, configuration: Configuration) -> None:
         """Never have a configuration run on the target; InputError if it is outside the space."""
-        self.refused.append(self.study.space.validate(configuration))
+        checked = self.study.space.validate(configuration)
+        if checked not in self.refused:
+            self.refused.append(checked)
 
     def of(self, simulated: bool) -> list[Proposal]:
         """Return what is pending on the source, or on the target."""

@@ -120,6 +120,32 @@ def test_searches_find_better_than_chance(name):
     assert found(name) < 0.8 * found('random')
 
 
+@pytest.mark.parametrize('name', sorted(set(BASELINES) - {'latin-hypercube'}))
+@pytest.mark.parametrize('longer', [12, 40, 400])
+def test_a_longer_search_begins_like_a_shorter_one(name, longer):
+    _, short = run(SMOOTH, name, 6, seed=2, budget=6)
+    _, long = run(SMOOTH, name, 12, seed=2, budget=longer)
+    assert long[:6] == short
+    _, middle = run(SMOOTH, name, 12, seed=2, budget=20)
+    assert long == middle
+
+
+@every
+@pytest.mark.parametrize('listed', [True, False])
+def test_what_was_refused_is_not_even_repeated(name, listed):
+    everything = SMALL.space.enumerate()
+    refused = everything[:-1]
+    optimiser = BASELINES[name](SMALL, seed=1, candidates=everything if listed else None)
+    for configuration in refused:
+        optimiser.refuse(configuration)
+    for _ in range(3):
+        (asked,) = optimiser.ask()
+        assert asked.configuration == everything[-1]
+        optimiser.tell(measured(SMALL, asked.configuration))
+    optimiser.refuse(everything[-1])
+    assert optimiser.ask(2) == []
+
+
 def test_a_latin_hypercube_has_each_part_once():
     _, asked = run(SMOOTH, 'latin-hypercube', 12)
     parts = np.sort(np.floor(12 * SMOOTH.space.encode(asked)), axis=0)
@@ -159,6 +185,10 @@ def test_the_budget_of_cost_ends_it(name):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match='budget must be 0 or more'):
         BASELINES['genetic'](SMOOTH, budget=-1)
+    with pytest.raises(ValueError, match='budget must be 0 or more, got nan'):
+        BASELINES['genetic'](SMOOTH, budget=float('nan'))
+    with pytest.raises(ValueError, match='n must be 0 or more, got -1'):
+        BASELINES['genetic'](SMOOTH).ask(-1)
     with pytest.raises(ValueError, match='candidates must not be empty'):
         BASELINES['genetic'](SMOOTH, candidates=[])
     with pytest.raises(InputError, match='must be in'):

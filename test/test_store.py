@@ -267,6 +267,35 @@ def test_readers_see_what_is_committed_while_it_is_written(path):
         assert reader.count() == 40
 
 
+def test_a_reader_leaves_no_files_behind_and_a_writers_alone(path):
+    def beside():
+        return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
+
+    with Store(path) as store:
+        store.add(some())
+    before = beside()
+    for write in (False, True):
+        with Store(path, write=write) as store:
+            assert store.count() == 1
+        assert beside() == before == ['', '.lock']
+    with Store(path) as writer:
+        writer.add(some(2))
+        there = beside()
+        with Store(path, write=False) as store:
+            assert store.count() == 2
+        assert beside() == there
+        writer.add(some(3))
+    assert beside() == before
+    # The writer may begin while somebody reads.
+    with Store(path, write=False) as store:
+        assert store.count() == 3
+        writer = Store(path)
+    writer.add(some(4))
+    assert writer.count() == 4
+    writer.close()
+    assert beside() == before
+
+
 def test_many_threads_add_each_key_once(path):
     new = []
     with Store(path) as store:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -86,20 +87,30 @@ def take_lock(path: pathlib.Path) -> IO[str]:
 
 def sqlite_engine(path: pathlib.Path, *, read_only: bool) -> sa.engine.Engine:
     """Make an engine with one connection that threads share under the store's lock."""
+    uri = 'file:' + urllib.parse.quote(str(path.absolute()))
+    log = path.with_name(path.name + '-wal')
+    quiet = read_only and not log.exists()  # nobody writes
 
     def connect() -> sqlite3.Connection:
-        uri = 'file:' + urllib.parse.quote(str(path.absolute()))
         mode = '?mode=ro' if read_only else '?mode=rwc'
         try:
             return _connect(uri + mode)
         except sqlite3.OperationalError:
             # A reader needs the -shm file, which can't be made in a read-only folder; without
             # a -wal file nobody is writing, and the file alone holds everything.
-            if not read_only or path.with_name(path.name + '-wal').exists():
+            if not read_only or log.exists():
                 raise
             return _connect(uri + mode + '&immutable=1')
 
-    return sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    def tidy(engine: sa.engine.Engine) -> None:
+        # The last to close removes the -wal and -shm files, but a reader is not allowed to.
+        if quiet and log.exists():
+            with contextlib.suppress(sqlite3.Error):
+                _connect(uri + '?mode=rw').close()
+
+    engine = sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    sa.event.listen(engine, 'engine_disposed', tidy)
+    return engine
 
 
 def _connect(uri: str) -> sqlite3.Connection:

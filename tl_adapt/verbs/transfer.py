@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--budget', type=int, default=0, help="target measurements (0: the study's budget)"
     )
-    parser.add_argument('--method', choices=METHODS, default='transfer', help='(transfer)')
+    parser.add_argument(
+        '--method', choices=METHODS, default='transfer',
+        help='(transfer); a latin-hypercube is of its budget, all others begin alike with any',
+    )
     parser.add_argument(
         '--cost', type=float, default=0.0, help="cost units to spend (0: the study's budget)"
     )

@@ -370,7 +370,7 @@ def test_a_store_made_before_refusals_were_kept_is_read_and_written(path):
     with Store(path, study=study) as store:
         store.add(some())
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute('DROP TABLE refused')
+        connection.execute('DROP TABLE IF EXISTS refused')
     with Store(path, study=study, write=False) as store:
         assert store.refused('field') == []
     with Store(path, study=study) as store:

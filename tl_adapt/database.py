@@ -87,30 +87,32 @@ def take_lock(path: pathlib.Path) -> IO[str]:
 
 def sqlite_engine(path: pathlib.Path, *, read_only: bool) -> sa.engine.Engine:
     """Make an engine with one connection that threads share under the store's lock."""
-    uri = 'file:' + urllib.parse.quote(str(path.absolute()))
-    log = path.with_name(path.name + '-wal')
-    quiet = read_only and not log.exists()  # nobody writes
 
     def connect() -> sqlite3.Connection:
+        uri = 'file:' + urllib.parse.quote(str(path.absolute()))
         mode = '?mode=ro' if read_only else '?mode=rwc'
         try:
             return _connect(uri + mode)
         except sqlite3.OperationalError:
             # A reader needs the -shm file, which can't be made in a read-only folder; without
             # a -wal file nobody is writing, and the file alone holds everything.
-            if not read_only or log.exists():
+            if not read_only or path.with_name(path.name + '-wal').exists():
                 raise
             return _connect(uri + mode + '&immutable=1')
 
-    def tidy(engine: sa.engine.Engine) -> None:
-        # The last to close removes the -wal and -shm files, but a reader is not allowed to.
-        if quiet and log.exists():
-            with contextlib.suppress(sqlite3.Error):
-                _connect(uri + '?mode=rw').close()
-
     engine = sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
-    sa.event.listen(engine, 'engine_disposed', tidy)
+    if read_only and not path.with_name(path.name + '-wal').exists():
+        sa.event.listen(engine, 'engine_disposed', lambda _: _tidy(path))
     return engine
+
+
+def _tidy(path: pathlib.Path) -> None:
+    """Remove the -wal and -shm files that a reader left, unless somebody has the file open."""
+    if path.with_name(path.name + '-wal').exists():
+        # The last one to close removes them, but a reader is not allowed to.
+        uri = 'file:' + urllib.parse.quote(str(path.absolute())) + '?mode=rw'
+        with contextlib.suppress(sqlite3.Error):
+            _connect(uri).close()
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,9 +29,9 @@ from tl_adapt.digests import (
 )
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
+from tl_adapt.refusals import add_refusal, get_refusals
 
 if TYPE_CHECKING:
-    from tl_adapt.space import Configuration
     from tl_adapt.study import Study
 
 __all__ = ['SCHEMA_VERSION', 'MissingStoreError', 'Store', 'measurement_key']
@@ -74,25 +74,8 @@ _ROWS = sa.Table(
     sa.Column('started', sa.Text, nullable=False),
     sa.Column('provenance', sa.Text, nullable=False),
 )
-# What an operator refused is a fact about the robot, whatever was looked for when it was asked.
-_REFUSED = sa.Table(
-    'refused',
-    _TABLES,
-    sa.Column(
-        'id', sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True,
-        autoincrement=True,
-    ),
-    sa.Column('environment_digest', sa.String(64), nullable=False, index=True),
-    sa.Column('configuration', sa.Text, nullable=False),
-    sa.Column('refused', sa.Text, nullable=False),
-)
 _JSON_FIELDS = ('configuration', 'metrics', 'provenance')
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
-
-
-def _now() -> str:
-    """Return the time as text."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat()
 
 
 def _text(value: str) -> str:
@@ -179,7 +162,7 @@ class Store:
                     _ABOUT.insert().values(
                         schema_version=SCHEMA_VERSION,
                         made_by=f'tl_adapt {__version__}',
-                        created=_now(),
+                        created=datetime.datetime.now(datetime.timezone.utc).isoformat(),
                     )
                 )
 
@@ -321,39 +304,25 @@ class Store:
         with self._transaction() as connection:
             return int(connection.execute(query).scalar() or 0)
 
-    def refuse(self, environment: str, configuration: Mapping[str, Any]) -> None:
+    def refuse(self, environment: str, configuration: dict[str, Any]) -> None:
         """
         Keep that a configuration must not be run in an environment of the study.
 
         Raises StoreError if it can't be written, InputError for one outside of the space.
         """
-        space = self._known_study().space
-        text = json.dumps(space.validate(configuration), sort_keys=True)
-        mark = self._environment_digest(environment)
-        with self._transaction() as connection:
-            _REFUSED.create(connection, checkfirst=True)  # stores made before lack it
-            same = (_REFUSED.c.environment_digest == mark) & (_REFUSED.c.configuration == text)
-            if connection.execute(sa.select(_REFUSED.c.id).where(same)).first() is None:
-                connection.execute(_REFUSED.insert().values(
-                    environment_digest=mark, configuration=text, refused=_now(),
-                ))
-
-    def refused(self, environment: str) -> list[Configuration]:
-        """Return what was refused in an environment and can be had in the study's space."""
-        space = self._known_study().space
-        query = sa.select(_REFUSED.c.configuration).order_by(_REFUSED.c.id).where(
-            _REFUSED.c.environment_digest == self._environment_digest(environment)
-        )
-        with self._transaction() as connection:
-            there = sa.inspect(connection).has_table(_REFUSED.name)
-            rows = connection.execute(query).scalars().all() if there else []
-        found = [json.loads(row) for row in rows]
-        return [space.validate(one) for one in found if space.contains(one)]
-
-    def _known_study(self) -> Study:
         if self.study is None:
             raise StoreError(f'{self.name}: opened without a study')
-        return self.study
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            add_refusal(connection, mark, self.study.space, configuration)
+
+    def refused(self, environment: str) -> list[dict[str, Any]]:
+        """Return what was refused in an environment and can be had in the study's space."""
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            return get_refusals(connection, mark, self.study.space)
 
     def left_out(self) -> int:
         """Return how many rows belong to other studies, metrics or environments than ours."""

@@ -11,6 +11,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.study import study_from_dict
 from tl_adapt.transfer import METHODS, make_tuner
+from tl_adapt.tuner import Tuner
 from tl_adapt.tuning.measured import loss
 
 
@@ -94,6 +95,17 @@ def test_the_state_follows_from_what_was_told(name):
         again.tell(measured(SMOOTH, configuration))
     assert again.ask()[0].configuration == asked[8]
     assert optimiser.spent == 36.0
+
+
+@every
+def test_what_is_not_listed_does_not_exhaust_the_list(name):
+    listed, others = SMOOTH.space.sample(3, seed=1), SMOOTH.space.sample(4, seed=2)
+    for optimiser in (BASELINES[name](SMOOTH, candidates=listed),
+                      Tuner(SMOOTH, candidates=listed)):
+        for configuration in others:
+            optimiser.refuse(configuration)
+        assert optimiser.should_stop() is None
+        assert optimiser.ask()[0].configuration in listed
 
 
 @every

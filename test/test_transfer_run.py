@@ -217,6 +217,19 @@ def test_what_was_refused_stays_so_whatever_is_looked_for(study, source, tmp_pat
             assert again.choice.configuration != refused
 
 
+def test_it_ends_where_all_was_refused(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    target.configurations = lambda: study.space.sample(2, seed=1)
+    for method in ('transfer', 'random'):
+        with Store(tmp_path / 'store.sqlite', study=study) as store:
+            result = run_transfer(
+                study, store, target, method=method, budget=3, seed=5, source=source,
+                confirm=lambda *_: Answer.SKIP,
+            )
+            assert result.stopped == 'all 2 configurations are measured or refused'
+            assert len(store.refused(target.name)) == 2
+
+
 def test_runs_of_another_aim_are_not_counted_on_the_budget(study, source, tmp_path):
     target = AnalyticEnvironment(study, 'target')
     for method in ('transfer', 'random'):

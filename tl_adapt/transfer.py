@@ -193,7 +193,11 @@ def run_transfer(
             if reason is not None:
                 stopped = reason
                 break
-            proposal = tuner.ask()[0]
+            asked = tuner.ask()
+            if not asked:
+                stopped = 'nothing is left that may be run'
+                break
+            proposal = asked[0]
             configuration = proposal.configuration
             simulated = proposal.environment != environment.name
             runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)

@@ -176,7 +176,7 @@ class Tuner(Booked):
             return lack
         size = self.search.size
         known = n + len(self.refused)
-        if size is not None and known >= size and len(self.book.seen()) >= size:
+        if size is not None and known >= size and self.search.exhausted(self.book.seen()):
             return f'all {size} configurations are measured' + (' or refused' * (n < known))
         if self.caution.on and isinstance(unsafe := self._next(), Unsafe) and not self.pending:
             return unsafe.why

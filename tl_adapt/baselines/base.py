@@ -115,7 +115,7 @@ class Baseline(Booked, ABC):
         if lack:
             return lack
         size = self.search.size
-        if size is not None and len(self.seen) >= size:
+        if self.search.exhausted(self.seen):
             refused = ' or refused' if self.refused else ''
             return f'all {size} configurations are measured{refused}'
         return None

@@ -9,9 +9,10 @@ are the target's measurements: transfer, once more.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ CHOICE = 'choice.json'
 # Points that carry the present model over a change: more cost time and tell little more.
 _CARRIED = 200
 _UNLIMITED = 10**6
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Raise TlAdaptError that says what failed where the numerics do."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise TlAdaptError(f'{what}: {error}') from error
 
 
 class ModelPlanner:
@@ -57,38 +67,43 @@ class ModelPlanner:
         """
         if self._tuner is not None:
             return
-        try:
-            self._tuner = self._make_tuner()
-            self._tuner.best()
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not be carried on: {error}') from error
+        with _said('the model can not be carried on'):
+            tuner = self._make_tuner()
+            tuner.best()
+            self._tuner = tuner
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
-        """Return what one window in this configuration should give."""
+        """Return what one window in this configuration should give; TlAdaptError if it fails."""
         if self._bands is None or self._bands[0] != configuration:
-            X = self._study.space.encode([configuration])
-            found = {}
-            for name, model in self._model.models.items():
-                mean, var = model.latent(X, noise=True)
-                found[name] = Band(float(mean[0]), float(np.sqrt(var[0])), bool(model.log_scale))
-            self._bands = dict(configuration), found
+            with _said('the model can not predict'):
+                self._bands = dict(configuration), self._predict(self._model, configuration)
         return self._bands[1]
+
+    def _predict(self, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
+        X = self._study.space.encode([configuration])
+        found = {}
+        for name, model in models.models.items():
+            mean, var = model.latent(X, noise=True)
+            found[name] = Band(float(mean[0]), float(np.sqrt(var[0])), bool(model.log_scale))
+        return found
 
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
         """Return the configuration with the largest constrained expected improvement."""
-        tuner = self._learnt(evidence)
-        try:
-            # What was asked for counts as pending, so that each turn gives another one.
-            for _ in range(len(avoid) + 1):
-                candidate = tuner.ask()[0].configuration
-                if candidate not in avoid:
-                    return Choice(candidate, why='the largest expected improvement')
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not propose: {error}') from error
-        finally:
-            tuner.pending.clear()
+        with _said('the model can not propose'):
+            tuner = self._learnt(evidence)
+            try:
+                # What was asked for counts as pending, so that each turn gives another one.
+                for _ in range(len(avoid) + 1):
+                    for asked in tuner.ask():
+                        if asked.configuration not in avoid:
+                            return Choice(
+                                asked.configuration, why='the largest expected improvement'
+                            )
+            finally:
+                for proposal in list(tuner.pending):
+                    tuner.withdraw(proposal)
         return None
 
     def best(
@@ -98,20 +113,26 @@ class ModelPlanner:
         avoid: Sequence[Configuration],
     ) -> Choice | None:
         """Return the best configuration by posterior mean and its gain over `anchor`."""
-        tuner = self._learnt(evidence)
-        try:
+        with _said('the model can not choose'):
+            tuner = self._learnt(evidence)
             found = tuner.best()
             if found.configuration in avoid or not np.isfinite(found.mean):
                 return None
             present = float(tuner.model.objective([anchor])[0][0])
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not choose: {error}') from error
         gain = (present - found.mean) / max(abs(present), 1e-12)
         return Choice(dict(found.configuration), gain, found.why)
 
     def accept(self, evidence: Sequence[Window]) -> None:
-        """Make the model that was learnt from the evidence the present one."""
-        self._model = self._learnt(evidence).model
+        """
+        Make the model that was learnt from the evidence the present one.
+
+        Raises TlAdaptError if that fails; the present one stays then.
+        """
+        with _said('what was learnt can not be taken over'):
+            model = self._learnt(evidence).model
+            # Models learn when they are first asked: all must have before they are relied on.
+            self._predict(model, self._study.space.default())
+        self._model = model
         self._tuner, self._told, self._bands = None, 0, None
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
@@ -122,7 +143,7 @@ class ModelPlanner:
             raise TlAdaptError('the model can not be carried on')
         if len(evidence) < self._told or self._evidence_changed(tuner, evidence):
             # Another change than the one that was being learnt: begin anew, the source stays.
-            tuner.target.clear()
+            tuner.forget()
             self._told = 0
         for window in evidence[self._told:]:
             tuner.tell(self._measurement(window))

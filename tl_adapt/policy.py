@@ -18,6 +18,7 @@ from tl_adapt.adaptation.events import (
     Action,
     Apply,
     ApplyResult,
+    Band,
     Choice,
     Configuration,
     ContextChanged,
@@ -26,6 +27,7 @@ from tl_adapt.adaptation.events import (
     ForeignChange,
     Level,
     NodeRestarted,
+    Outlook,
     Paused,
     Publish,
     Resumed,
@@ -44,8 +46,8 @@ from tl_adapt.errors import InputError, TlAdaptError
 
 # A robot that can't be set back this often is left to its operator.
 _ROLLBACK_ATTEMPTS = 3
-# Metrics that leave their band in turns, never in a row, must not fill the memory.
-_KEPT_EVIDENCE = 20
+# A change that took longer to be sure of than this many windows is a small one.
+_KEPT_WINDOWS = 20
 
 
 class Policy:
@@ -83,10 +85,7 @@ class Policy:
         self.desired = dict(chosen)  # what the robot is meant to have when nothing is explored
         self.memory = Memory(fallback=fallback, contains=contains)
         self._planner = planner
-        self._judge = Judge(
-            band=self.rules.band, confirm=self.rules.confirm, matters=matters, broken=broken,
-            relevant=relevant,
-        )
+        self._judge = Judge(self.rules, matters=matters, broken=broken, relevant=relevant)
         self._started = False
         self._pending: Apply | None = None
         self._then = 'watch'
@@ -94,9 +93,11 @@ class Policy:
         self._attempts = 0
         self._next_change = 1
         self._dwell = 0
-        self._evidence: list[Window] = []
+        self._history: list[Window] = []  # judged windows, the last ones
+        self._evidence: list[Window] = []  # windows since the environment changed
         self._anchor: Configuration | None = None  # set from a change until its end
         self._explored = 0
+        self._learnt = True  # whether the model has learnt from the last change
         self._recovering = False
         self._level = Level.OK
         self._reason = 'waiting for the robot'
@@ -252,18 +253,22 @@ class Policy:
 
     def _watched_window(self, window: Window) -> list[Action]:
         dwell = self.state is State.SETTLING
-        verdict = self._judge.judge(window, self._planner.bands(dict(self.current or {})),
-                                    dwell=dwell)
+        bands, outlook = self._predicted()
+        verdict = self._judge.judge(
+            window, bands, valid=outlook.valid, kept=outlook.kept / max(outlook.valid, 1e-9),
+            dwell=dwell,
+        )
+        self._history = [*self._history, window][-_KEPT_WINDOWS:]
         if dwell:
             self._dwell -= 1
             if self._dwell <= 0:
                 self.state = State.WATCHING
         if not verdict.suspicious:
-            self._evidence = []
             self.memory.remember(self.current)
             self._say(Level.OK, 'as predicted')
             return []
-        self._evidence = [*self._evidence, window][-_KEPT_EVIDENCE:]
+        if verdict.changed:
+            self._evidence = self._history[-verdict.since:]
         self._say(Level.WARN, verdict.text)
         if verdict.broken or verdict.failed:
             self.memory.ban(self.current, verdict.text)
@@ -271,7 +276,7 @@ class Policy:
         return self._replan() if verdict.changed else []
 
     def _explored_window(self, window: Window) -> list[Action]:
-        verdict = self._judge.compare(window, self._planner.bands(dict(self.current or {})))
+        verdict = self._judge.compare(window, self._predicted()[0])
         self._evidence.append(window)
         if self._recovering:
             self._recovering = False
@@ -284,6 +289,11 @@ class Policy:
         self.memory.ban(self.current, verdict.text)
         last = self._explored >= self.rules.explore
         return self._roll_back(why, 'conclude' if last else 'recover')
+
+    def _predicted(self) -> tuple[Mapping[str, Band], Outlook]:
+        """Return what the model says of the present configuration."""
+        configuration = dict(self.current or {})
+        return self._planner.bands(configuration), self._planner.outlook(configuration)
 
     # --- planning --------------------------------------------------------------------------------
 
@@ -315,6 +325,7 @@ class Policy:
         anchor = dict(self._anchor or self.desired)
         choice = self._best(anchor)
         self._end_suspicion()
+        self._judge.renew(model_wrong=not self._learnt)
         if choice is None:
             self._say(Level.OK, 'nothing better was found')
             if not self.memory.allowed(anchor):
@@ -329,9 +340,11 @@ class Policy:
 
     def _best(self, anchor: Configuration) -> Choice | None:
         """Return what to settle on, None if nothing gains enough; accept the learnt model."""
+        self._learnt = False
         try:
             choice = self._planner.best(self._evidence, anchor, self.memory.avoided)
             self._planner.accept(self._evidence)
+            self._learnt = True
         except TlAdaptError as error:
             self._say(Level.WARN, f'no plan: {error}')
             return None
@@ -432,7 +445,7 @@ class Policy:
 
     def _end_suspicion(self) -> None:
         self._judge.forget()
-        self._evidence = []
+        self._evidence, self._history = [], []
         self._anchor = None
         self._recovering = False
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
+from tl_adapt.adaptation.memory import configuration_key
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.kernel import Array
@@ -42,7 +43,8 @@ class ModelPlanner:
         self._seed = study.seeds.tuning if seed is None else seed
         self._tuner: Tuner | None = None
         self._told = 0
-        self._bands: tuple[Configuration, dict[str, Band]] | None = None
+        self._bands: dict[str, dict[str, Band]] = {}
+        self._outlooks: dict[str, Outlook] = {}
 
     @property
     def model(self) -> ModelSet:
@@ -65,14 +67,28 @@ class ModelPlanner:
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
         """Return what one window in this configuration should give."""
-        if self._bands is None or self._bands[0] != configuration:
+        key = configuration_key(configuration)
+        if key not in self._bands:
             X = self._study.space.encode([configuration])
             found = {}
             for name, model in self._model.models.items():
-                mean, var = model.latent(X, noise=True)
-                found[name] = Band(float(mean[0]), float(np.sqrt(var[0])), bool(model.log_scale))
-            self._bands = dict(configuration), found
-        return self._bands[1]
+                mean, var = model.latent(X, noise=False)
+                found[name] = Band(
+                    float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
+                    bool(model.log_scale),
+                )
+            self._bands[key] = found
+        return self._bands[key]
+
+    def outlook(self, configuration: Configuration) -> Outlook:
+        """Return what the present model predicts of a configuration as a whole."""
+        key = configuration_key(configuration)
+        if key not in self._outlooks:
+            found = self._model.assess(self._study.space.encode([configuration]))
+            self._outlooks[key] = Outlook(
+                float(found.mean[0]), float(found.valid[0]), float(found.feasible[0])
+            )
+        return self._outlooks[key]
 
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
@@ -112,7 +128,8 @@ class ModelPlanner:
     def accept(self, evidence: Sequence[Window]) -> None:
         """Make the model that was learnt from the evidence the present one."""
         self._model = self._learnt(evidence).model
-        self._tuner, self._told, self._bands = None, 0, None
+        self._tuner, self._told = None, 0
+        self._bands, self._outlooks = {}, {}
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
         """Return the tuner that was told all the evidence."""

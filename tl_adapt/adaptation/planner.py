@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
 
 
 class Planner(Protocol):
@@ -20,6 +20,9 @@ class Planner(Protocol):
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
         """Return what the present model predicts of one window, per metric."""
+
+    def outlook(self, configuration: Configuration) -> Outlook:
+        """Return what the present model predicts of a configuration as a whole."""
 
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]

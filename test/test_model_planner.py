@@ -105,7 +105,9 @@ def test_what_must_be_avoided_is_not_proposed(study, model):
     second = planner.propose(evidence, [first.configuration])
     assert second is None or second.configuration != first.configuration
     best = planner.best(evidence, {'v': 0.3, 'w': 0.5}, [])
-    assert planner.best(evidence, {'v': 0.3, 'w': 0.5}, [best.configuration]) is None
+    other = planner.best(evidence, {'v': 0.3, 'w': 0.5}, [best.configuration])
+    assert other.configuration != best.configuration
+    assert planner.best(evidence, {'v': 0.3, 'w': 0.5}, []).configuration == best.configuration
 
 
 def test_another_change_forgets_the_evidence_of_the_first(study, model):
@@ -146,3 +148,29 @@ def test_a_choice_is_read(study, tmp_path):
     (tmp_path / 'choice.json').write_text(
         json.dumps({'configuration': {'v': 0.5, 'w': 1}, 'why': 'because'}))
     assert load_choice(tmp_path, study) == ({'v': 0.5, 'w': 1.0}, 'because')
+
+
+def test_what_is_chosen_keeps_the_limits(study, model):
+    planner = ModelPlanner(study, model)
+    # The best v under this load, 1.1, is beyond the limit of the gap at 0.9.
+    anchor = {'v': 0.3, 'w': 0.5}
+    evidence = [window({'v': v, 'w': 0.5}, 2.0) for v in (0.3, 0.3, 0.99, 0.95, 0.6)]
+    best = planner.best(evidence, anchor, [])
+    assert best.configuration['v'] <= 0.9
+    assert best.gain > 0.1
+    planner.accept(evidence)
+    outlook = planner.outlook(best.configuration)
+    assert outlook.kept >= 0.9
+    assert outlook.kept <= outlook.valid <= 1.0
+    assert planner.outlook({'v': 0.99, 'w': 0.5}).kept < 0.5
+
+
+def test_a_branch_learns_for_itself(study, model):
+    planner = ModelPlanner(study, model)
+    anchor = {'v': 0.3, 'w': 0.5}
+    other = planner.branch()
+    before = planner.bands(anchor)['time']
+    assert other.bands(anchor)['time'] == before
+    other.accept([window(anchor, 1.0)] * 2)
+    assert other.bands(anchor)['time'].mean > before.mean + 0.2
+    assert planner.bands(anchor)['time'] == before

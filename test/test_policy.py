@@ -54,6 +54,12 @@ class StandIn:
     def bands(self, configuration):
         return {'time': Band(10.0, 0.1, 1.0), 'gap': Band(0.5, 0.1, 1.0)}
 
+    def branch(self):
+        return self
+
+    def prepare(self):
+        pass
+
     def outlook(self, configuration):
         return Outlook(10.0, valid=0.99, kept=0.98)
 

@@ -108,6 +108,10 @@ class Expected:
         ratio = band.noise_std / max(band.model_std, 1e-12)
         return 0.0, min(ratio * ratio, self._new) or 1e-6
 
+    def set_level(self, place: str, off: float, worth: float) -> None:
+        """Say what is known of a place, as `level` returns it."""
+        self._levels[place] = off, worth
+
     def next(self, place: str, band: Band) -> Expectation:
         """Return what the next window at this place should give."""
         off, worth = self.level(place, band)

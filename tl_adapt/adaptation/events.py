@@ -8,9 +8,12 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tl_adapt.errors import InputError
+
+if TYPE_CHECKING:
+    from tl_adapt.adaptation.records import Record
 
 Configuration = dict[str, Any]
 
@@ -250,6 +253,13 @@ class Rollback(Apply):
 
 
 @dataclasses.dataclass(frozen=True)
+class Write:
+    """Ask for a decision or an observation to be written down."""
+
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """Hold what the policy says of itself; see `Policy.status`."""
 
@@ -268,6 +278,7 @@ class Status:
     bands: Mapping[str, tuple[float, float]]
     residuals: Mapping[str, float]
     outcome: str
+    context: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,4 +288,4 @@ class Publish:
     status: Status
 
 
-Action = Apply | Rollback | Publish
+Action = Apply | Rollback | Write | Publish

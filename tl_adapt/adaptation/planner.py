@@ -24,6 +24,12 @@ class Planner(Protocol):
     def outlook(self, configuration: Configuration) -> Outlook:
         """Return what the present model predicts of a configuration as a whole."""
 
+    def branch(self) -> Planner:
+        """Return a planner of its own, which begins with the present model of this one."""
+
+    def prepare(self) -> None:
+        """Compute ahead what a change will need; cheap where that was done."""
+
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
@@ -35,7 +41,7 @@ class Planner(Protocol):
         anchor: Configuration,
         avoid: Sequence[Configuration],
     ) -> Choice | None:
-        """Return the best configuration by posterior mean, with its gain over `anchor`."""
+        """Return the best safe configuration by posterior mean, with its gain over `anchor`."""
 
     def accept(self, evidence: Sequence[Window]) -> None:
         """Let the model learnt from `evidence` become the present one."""

@@ -94,7 +94,7 @@ def test_failed_missions_tell_nothing_of_an_effect():
         1, OLD, windows(20.0, 5, np.random.default_rng(0)), (BEFORE, AFTER), ['time'])
     for _ in range(20):
         assert watch.add(Window({'time': 20.0}, 'timeout', 20.0, NEW)) is None
-    assert not watch.leaning(Kind.NONE)
+    assert watch.likely() is None
     assert watch.close('the mission ends').text.endswith('(the mission ends)')
 
 

@@ -233,19 +233,23 @@ class Policy(Verifying):
             if self._dwell <= 0:
                 self.state = State.WATCHING
         if verdict.changed:
-            context.evidence = context.history[-verdict.since:]
-            self._note('change detected', verdict.text, configuration=self.current)
+            context.learn_since(verdict.since)
         if verdict.broken or verdict.failed:
             self._say(Level.WARN, verdict.text)
             self._end_effect(verdict.text)
             self._ban(self.current, verdict.text)
+            if verdict.changed:
+                self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
         effect = None if dwell else self._seen_effect(window, verdict)
         if effect is not None:
             return self._disown(*effect)
         if verdict.suspicious:
             self._say(Level.WARN, verdict.text)
-            return self._replan() if verdict.changed else []
+            if not verdict.changed:
+                return []
+            self._note('change detected', verdict.text, configuration=self.current)
+            return self._replan()
         self.memory.remember(self.current)
         self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:

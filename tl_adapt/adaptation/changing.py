@@ -36,7 +36,8 @@ class Changing:
     Keep what the robot has and what it is meant to have, and ask for changes.
 
     Every decision is recorded. A change is asked for only if it is in the space and not banned in
-    the present context; its number tells its answer from one to an older change, which is void.
+    the present context, but for the fallback where what the robot has is unknown. Its number tells
+    its answer from one to an older change, which is void.
     """
 
     def __init__(
@@ -145,7 +146,8 @@ class Changing:
         who: str = ADAPTER,
     ) -> list[Action]:
         """Ask for a change; `keep` says whether it is what the robot is meant to end with."""
-        if not self.memory.allowed(configuration):
+        last_resort = self.current is None and configuration == self.memory.fallback
+        if not (self.memory.allowed(configuration) or last_resort):
             self._say(Level.ERROR, f'a configuration that is not allowed is not sent: {why}')
             self._note('refusal', why, configuration=dict(configuration))
             self._pending = None
@@ -173,13 +175,14 @@ class Changing:
         )
         if target is not None:
             return self._send(target, f'rolled back: {why}', then, kind=Rollback, who=who)
+        if self.current is None:
+            # Also a fallback that did badly is better than a robot that has nobody knows what.
+            text = f'the fallback, as the last resort: {why}'
+            return self._send(self.memory.fallback, text, then, kind=Rollback, who=who)
         # Nothing safe is left: keep what is there, and let the plan find something.
         self._pending = None
         self._say(Level.ERROR, f'no known-good configuration is left ({why})')
         self._note('no rollback', self._reason, who=who)
-        if self.current is None:
-            self.state = State.IDLE
-            return []
         if then == 'watch':
             self.state = State.WATCHING
             return []

@@ -44,6 +44,11 @@ class Context:
         """Keep a judged window."""
         self.history = [*self.history, window][-_KEPT_WINDOWS:]
 
+    def learn_since(self, windows: int) -> None:
+        """Let the last windows, since the environment changed, be the evidence."""
+        self.history = self.history[-windows:]
+        self.evidence = list(self.history)
+
     def begin(self, anchor: Configuration) -> None:
         """Begin to learn a changed environment from the evidence."""
         self.anchor = dict(anchor)
@@ -82,6 +87,10 @@ class Contexts:
         self.present = self._known[name]
         return self.present
 
+    def all(self) -> list[Context]:
+        """Return the contexts that were met."""
+        return list(self._known.values())
+
     def refuse(self, configuration: Configuration, reason: str) -> None:
         """Ban in all contexts what a node does not take."""
         self._refused.append((dict(configuration), reason))
@@ -92,9 +101,3 @@ class Contexts:
         """Name what is known to be safe in all contexts."""
         for context in self._known.values():
             context.memory.fallback = dict(configuration)
-
-    def forget_windows(self) -> None:
-        """Drop the windows of all contexts, as they may tell of something else by now."""
-        for context in self._known.values():
-            context.history = []
-            context.end()

@@ -124,9 +124,10 @@ class EffectWatch:
         found = self._effect(Kind.UNCLEAR)
         return dataclasses.replace(found, text=f'{found.text} ({why})' if why else found.text)
 
-    def leaning(self, kind: Kind) -> bool:
-        """Tell whether this hypothesis is likely by now, if not for sure."""
-        return bool(self.windows) and self.probabilities[kind] >= 0.9
+    def likely(self) -> Effect | None:
+        """Return what is more likely than not by now, None if nothing is."""
+        kind, probability = max(self.probabilities.items(), key=lambda item: item[1])
+        return self._effect(kind) if self.windows and probability > 0.5 else None
 
     def _effect(self, kind: Kind) -> Effect:
         parts = ', '.join(metric.text for metric in self._metrics)

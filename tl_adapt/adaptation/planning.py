@@ -184,9 +184,7 @@ class Planning(Changing):
             self.state = State.WATCHING
             return []
         if not self.memory.allowed(goal):
-            self._say(Level.ERROR, 'no configuration is allowed in this context')
-            self.state = State.WATCHING if self.current is not None else State.IDLE
-            return []
+            return self._roll_back('what was best is banned', 'watch')
         why = f'for context {context.name or "(none)"}: {reason or "its own configuration"}'
         return self._send(goal, why, 'watch')
 

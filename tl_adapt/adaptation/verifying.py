@@ -65,12 +65,10 @@ class Verifying(Planning):
         if watch is None:
             return None
         effect = watch.add(window)
-        if effect is None and verdict.changed and watch.leaning(Kind.NONE):
-            # That the model is wrong here and that nothing happened look alike: it is the latter.
-            effect = dataclasses.replace(watch.close(), kind=Kind.NONE)
+        if effect is None and verdict.changed:
+            # What the change itself did must not be taken for a change of the environment.
+            effect = watch.likely() or watch.close('the environment changed')
         if effect is None:
-            if verdict.changed:
-                self._end_effect('the environment changed')
             return None
         self._effect = None
         if effect.kind is Kind.OTHER and self._got_worse(watch):

@@ -32,7 +32,7 @@ from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.safety import Caution, Unsafe
 from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
-from tl_adapt.tuning.trust import confirmed
+from tl_adapt.tuning.trust import confirmed, stuck
 from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
@@ -260,6 +260,9 @@ class Tuner(Booked):
             return self._proposed(configurations[chosen], None, 'the predicted best')
         if self.simulations and index % 2 and not careful and not confirmed(self.model):
             return self._test_source(index)
+        alone = self.source and not self.simulations and not self.pending
+        if alone and not careful and stuck(self.model, self.target):
+            return self._test_source(index)
         reached, view = self._consider(model)
         configurations, worth = view.configurations, view.worth
         seen = self.book.seen()
@@ -289,8 +292,10 @@ class Tuner(Booked):
         if self.study.tuning.repeats and gain is not None \
                 and not repeats.exact(self.study, self.target):
             again = self._again(model)
-            if again is not None and (again.worth or 0.0) > gain:
-                proposal = again
+            if again is not None and reached is not None and (again.worth or 0.0) > gain:
+                best = view.found.at(np.array([chosen]))
+                if (again.worth or 0.0) * repeats.lasting(best, reached, self._left()) > gain:
+                    proposal = again
         if self.simulations:
             proposal = self.simulations.instead(proposal, view)
         return self.caution.instead(self.model, proposal)
@@ -307,6 +312,14 @@ class Tuner(Booked):
         index = int(np.argmax(np.where(allowed, worth, -np.inf)))
         why = f'to tell good from lucky: run {measured.runs[index] + 1} of it'
         return self._proposed(measured.configurations[index], float(worth[index]), why)
+
+    def _left(self) -> int:
+        """Return how many runs should come after the next: at most as many as there were."""
+        n = len(self.target)
+        left = min(n, self.book.affordable(self.study.target.name, n + 1) - 1)
+        if self.budget is not None:
+            left = min(left, self.budget - n - len(self.book.of(False)) - 1)
+        return max(left, 0)
 
     def _test_source(self, index: int) -> Proposal:
         """Return a run away from where the source points, to see whether it is right."""

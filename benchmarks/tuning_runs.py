@@ -81,7 +81,8 @@ def code(method: str) -> str:
     elif not is_ours(method):
         return ''
     within = tuple(f'tl_adapt.{name}' for name in (*parts, 'designs', 'space'))
-    return digest(sources(begin, within))
+    # How a table becomes a study decides too where a run begins and what the models see.
+    return digest(sources(begin, within) | sources('tuning_problem', ()))
 
 
 def current(plan: Plan) -> list[dict]:

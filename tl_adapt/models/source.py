@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,35 @@ def milestone(n: int) -> int:
     while following <= n:
         found, following = following, following + following // 2
     return found
+
+
+class Learner:
+    """
+    Learn a source's process, and what a forest adds to it.
+
+    The hyperparameters and the forest of `growing` sources are learnt at milestones.
+    """
+
+    def __init__(self, seed: int, growing: bool) -> None:
+        """Keep the settings."""
+        self.seed, self.growing = seed, growing
+        self._grown: tuple[tuple[Any, ...], GaussianProcess, Blend | None] | None = None
+
+    def __call__(
+        self, X: Array, y: Array, mask: Array | None, log: bool
+    ) -> tuple[GaussianProcess, Blend | None]:
+        """Return both for rows X (n, d), y (n,), the same whatever was learnt before."""
+        n = milestone(len(y)) if self.growing else len(y)
+        key = (log, X[:n].tobytes(), y[:n].tobytes())
+        if self._grown is None or self._grown[0] != key or not self.growing:
+            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X[:n], y[:n])
+            self._grown = key, process, Blend.of(process, self.seed)
+        _, process, blend = self._grown
+        if n < len(y):
+            grown = process.extended(X[n:], y[n:])
+            blend = blend and blend.moved(process, grown)
+            process = grown
+        return process, blend
 
 
 class Source:
@@ -146,6 +176,16 @@ class Source:
         if self.blend is not None:
             found += (self.blend.variance * left.off)[:, None] * right.off
         return np.asarray(found)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return all that is needed to have the same source again, but for `columns`."""
+        return self.process.to_arrays() | (self.blend.to_arrays() if self.blend else {})
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], seed: int) -> Source:
+        """Make what `to_arrays` described; raises KeyError or ValueError if broken."""
+        process = GaussianProcess.from_arrays(arrays, seed=seed)
+        return cls(process, blend=Blend.from_arrays(arrays))
 
 
 class Columns:

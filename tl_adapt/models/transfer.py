@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from tl_adapt.models import evidence, scale
-from tl_adapt.models.forest import Blend
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
 from tl_adapt.models.likelihood import LENGTH
@@ -27,7 +26,7 @@ from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, refine
 from tl_adapt.models.relations import ALONE, Block, Place, make_grid
-from tl_adapt.models.source import Columns, Source, milestone
+from tl_adapt.models.source import Columns, Learner, Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
 
@@ -71,7 +70,7 @@ class TransferModel(scale.OnOriginalScale):
         self._keys: list[tuple[Any, ...]] = []
         self._thetas: list[Array] = []
         self._units: list[tuple[float, float]] = []
-        self._grown: tuple[tuple[Any, ...], GaussianProcess, Blend | None] | None = None
+        self._learner = Learner(seed, growing)
 
     @property
     def source(self) -> GaussianProcess | None:
@@ -184,7 +183,7 @@ class TransferModel(scale.OnOriginalScale):
                 found.append(known[key])
                 continue
             mask = self.categorical if space is None else space.categorical
-            process, blend = self._process(X, y, mask, log)
+            process, blend = self._learner(X, y, mask, log)
             columns = None
             if space is not None:
                 self._dim()
@@ -192,29 +191,6 @@ class TransferModel(scale.OnOriginalScale):
             found.append(Source(process, columns, blend))
         self.sources, self._keys = found, keys
         return True
-
-    def _process(
-        self, X: Array, y: Array, mask: Array | None, log: bool
-    ) -> tuple[GaussianProcess, Blend | None]:
-        """
-        Return a source's process, and what a forest adds to it.
-
-        Those of a growing source are the same whatever was fitted before.
-        """
-        if not self.growing:
-            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X, y)
-            return process, Blend.of(process, self.seed)
-        n = milestone(len(y))
-        key = (log, X[:n].tobytes(), y[:n].tobytes())
-        if self._grown is None or self._grown[0] != key:
-            process = GaussianProcess(mask, log=log, seed=self.seed).fit(X[:n], y[:n])
-            self._grown = key, process, Blend.of(process, self.seed)
-        _, process, blend = self._grown
-        if n < len(y):
-            grown = process.extended(X[n:], y[n:])
-            blend = blend and blend.moved(process, grown)
-            process = grown
-        return process, blend
 
     def _refined(self) -> int:
         """Return how many hypotheses have hyperparameters of their own."""
@@ -431,10 +407,7 @@ class TransferModel(scale.OnOriginalScale):
             'units': np.array(self._units),
         }
         for i, source in enumerate(self.sources):
-            inner = source.process.to_arrays()
-            if source.blend is not None:
-                inner |= source.blend.to_arrays()
-            arrays |= {f'source{i}.{key}': a for key, a in inner.items()}
+            arrays |= {f'source{i}.{key}': a for key, a in source.to_arrays().items()}
         return arrays
 
     @classmethod
@@ -447,8 +420,7 @@ class TransferModel(scale.OnOriginalScale):
         for i in range(int(arrays['sources'])):
             prefix = f'source{i}.'
             inner = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-            process = GaussianProcess.from_arrays(inner, seed=seed)
-            model.sources.append(Source(process, blend=Blend.from_arrays(inner)))
+            model.sources.append(Source.from_arrays(inner, seed))
         model.X = as_points(arrays['X'])
         model.y = scale.as_values(arrays['y'], len(model.X))
         model._units = [(float(a), float(b)) for a, b in arrays['units']]

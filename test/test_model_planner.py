@@ -11,8 +11,9 @@ import pytest
 from tl_adapt.adaptation.events import Window
 from tl_adapt.adaptation.model_planner import ModelPlanner, carried, load_choice
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError
+from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.models.transfer import TransferModel
 from tl_adapt.study import study_from_dict
 
 
@@ -128,6 +129,31 @@ def test_a_failed_window_teaches_validity(study, model):
     evidence = [Window({}, 'timeout', 60.0, bad)] * 2
     planner.accept(evidence)
     assert planner.model.feasibility([bad])[0] < before
+
+
+def test_a_fit_that_fails_late_is_said_and_changes_nothing(study, model, monkeypatch):
+    planner = ModelPlanner(study, model)
+    evidence = [window({'v': 0.3, 'w': 0.5}, 1.0)] * 2
+    planner.prepare()
+    present = planner.bands(evidence[0].configuration)
+
+    def fail(*args, **options):
+        raise np.linalg.LinAlgError('not positive definite')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TransferModel, 'fit', fail)
+        for ask in (planner.accept, lambda e: planner.propose(e, []),
+                    lambda e: planner.best(e, evidence[0].configuration, [])):
+            with pytest.raises(TlAdaptError, match='not positive definite'):
+                ask(evidence)
+        assert planner.model is model
+    with monkeypatch.context() as patch:
+        patch.setattr(TransferModel, 'latent', fail)
+        assert planner.bands(evidence[0].configuration) == present
+        with pytest.raises(TlAdaptError, match='can not predict: not positive definite'):
+            planner.bands({'v': 0.9, 'w': 0.5})
+    planner.accept(evidence)
+    assert planner.model is not model
 
 
 @pytest.mark.parametrize('text, match', [

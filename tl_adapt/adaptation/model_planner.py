@@ -9,9 +9,10 @@ are the target's measurements: transfer, once more.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ _CARRIED = 200
 _UNLIMITED = 10**6
 # Configurations to choose from where the tuner's own choice is not safe.
 _CANDIDATES = 512
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Raise TlAdaptError that says what failed where the numerics do."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise TlAdaptError(f'{what}: {error}') from error
 
 
 class ModelPlanner:
@@ -67,52 +77,58 @@ class ModelPlanner:
         """
         if self._tuner is not None:
             return
-        try:
-            self._tuner = self._make_tuner()
-            self._tuner.best()
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not be carried on: {error}') from error
+        with _said('the model can not be carried on'):
+            tuner = self._make_tuner()
+            tuner.best()
+            self._tuner = tuner
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
-        """Return what one window in this configuration should give."""
+        """Return what one window in this configuration should give; TlAdaptError if it fails."""
         key = configuration_key(configuration)
         if key not in self._bands:
-            X = self._study.space.encode([configuration])
-            found = {}
-            for name, model in self._model.models.items():
-                mean, var = model.latent(X, noise=False)
-                found[name] = Band(
-                    float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
-                    bool(model.log_scale),
-                )
-            self._bands[key] = found
+            with _said('the model can not predict'):
+                self._bands[key] = self._predict(self._model, configuration)
         return self._bands[key]
 
     def outlook(self, configuration: Configuration) -> Outlook:
-        """Return what the present model predicts of a configuration as a whole."""
+        """Return what the present model predicts of a whole configuration, or TlAdaptError."""
         key = configuration_key(configuration)
         if key not in self._outlooks:
-            found = self._model.assess(self._study.space.encode([configuration]))
+            with _said('the model can not predict'):
+                found = self._model.assess(self._study.space.encode([configuration]))
             self._outlooks[key] = Outlook(
                 float(found.mean[0]), float(found.valid[0]), float(found.feasible[0])
             )
         return self._outlooks[key]
 
+    def _predict(self, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
+        X = self._study.space.encode([configuration])
+        found = {}
+        for name, model in models.models.items():
+            mean, var = model.latent(X, noise=False)
+            found[name] = Band(
+                float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
+                bool(model.log_scale),
+            )
+        return found
+
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
         """Return the configuration with the largest constrained expected improvement."""
-        tuner = self._learnt(evidence)
-        try:
-            # What was asked for counts as pending, so that each turn gives another one.
-            for _ in range(len(avoid) + 1):
-                candidate = tuner.ask()[0].configuration
-                if candidate not in avoid:
-                    return Choice(candidate, why='the largest expected improvement')
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not propose: {error}') from error
-        finally:
-            tuner.pending.clear()
+        with _said('the model can not propose'):
+            tuner = self._learnt(evidence)
+            try:
+                # What was asked for counts as pending, so that each turn gives another one.
+                for _ in range(len(avoid) + 1):
+                    for asked in tuner.ask():
+                        if asked.configuration not in avoid:
+                            return Choice(
+                                asked.configuration, why='the largest expected improvement'
+                            )
+            finally:
+                for proposal in list(tuner.pending):
+                    tuner.withdraw(proposal)
         return None
 
     def best(
@@ -127,8 +143,8 @@ class ModelPlanner:
         One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or at
         least as surely as one of the anchor.
         """
-        tuner = self._learnt(evidence)
-        try:
+        with _said('the model can not choose'):
+            tuner = self._learnt(evidence)
             found = tuner.best()
             if not np.isfinite(found.mean):
                 return None
@@ -140,8 +156,6 @@ class ModelPlanner:
                 self._design = space.sample(_CANDIDATES, seed=self._seed, method='sobol')
             candidates = [*known, *self._design]
             said = tuner.model.assess(space.encode(candidates))
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not choose: {error}') from error
         enough = min(1.0 - self._study.tuning.risk, float(said.feasible[0]))
         safe = np.array([one not in avoid for one in candidates]) & (said.feasible >= enough)
         index, why = 1, found.why
@@ -155,8 +169,16 @@ class ModelPlanner:
         return Choice(dict(candidates[index]), gain, why)
 
     def accept(self, evidence: Sequence[Window]) -> None:
-        """Make the model that was learnt from the evidence the present one."""
-        self._model = self._learnt(evidence).model
+        """
+        Make the model that was learnt from the evidence the present one.
+
+        Raises TlAdaptError if that fails; the present one stays then.
+        """
+        with _said('what was learnt can not be taken over'):
+            model = self._learnt(evidence).model
+            # Models learn when they are first asked: all must have before they are relied on.
+            self._predict(model, self._study.space.default())
+        self._model = model
         self._tuner, self._told = None, 0
         self._bands, self._outlooks = {}, {}
 
@@ -168,7 +190,7 @@ class ModelPlanner:
             raise TlAdaptError('the model can not be carried on')
         if len(evidence) < self._told or self._evidence_changed(tuner, evidence):
             # Another change than the one that was being learnt: begin anew, the source stays.
-            tuner.target.clear()
+            tuner.forget()
             self._told = 0
         for window in evidence[self._told:]:
             tuner.tell(self._measurement(window))

@@ -207,7 +207,8 @@ class Machine(RuleBasedStateMachine):
         self.give(Exploration(allowed, 'a mission'))
         if not allowed:
             assert self.policy.state is not State.EXPLORING
-            assert self.paused or self.pending is None or not self.pending.why.startswith('exploring')
+            tried = self.pending is not None and self.pending.why.startswith('exploring')
+            assert self.paused or not tried
 
     @rule()
     def resume(self):

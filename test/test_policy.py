@@ -141,7 +141,7 @@ def test_windows_inside_of_the_band_change_nothing():
     assert (policy.state, policy.status.level) == (State.WATCHING, Level.OK)
     assert policy.status.judged == policy.status.windows == 50
     low, high = policy.status.bands['time']
-    assert 6.0 < low < 8.0 and 12.0 < high < 14.0
+    assert 4.0 < low < 8.0 and 12.0 < high < 16.0
 
 
 def test_one_window_outside_is_no_change_but_a_row_is():

@@ -31,6 +31,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+from tl_adapt.adaptation.background import BackgroundPlanner
 from tl_adapt.adaptation.events import (
     Event,
     Level,
@@ -42,14 +43,19 @@ from tl_adapt.adaptation.events import (
 )
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
+from tl_adapt.adaptation.planner import Planner
+from tl_adapt.adaptation.records import Journal, NoJournal
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
-from tl_adapt.ros.engine import Engine, Report
+from tl_adapt.ros.engine import Engine
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.node_processes import NodeProcesses
+from tl_adapt.ros.parameter_watch import ParameterWatch
 from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.ros.report import Report
+from tl_adapt.ros.restart import Restarts
 from tl_adapt.ros.values import to_message
 from tl_adapt.study import Study, load_study
 
@@ -164,7 +170,8 @@ class Adapter(LifecycleNode):
         if not environment:
             raise InputError('must be given, as the study names none', key='environment')
         spec = study.environment(environment)
-        planner = ModelPlanner(study, ModelSet.load(values['model'], study))
+        model_planner = ModelPlanner(study, ModelSet.load(values['model'], study))
+        planner = BackgroundPlanner(model_planner, model_planner.prepare)
         chosen, why = load_choice(values['model'], study)
         policy = make_policy(study, planner, chosen, advise=bool(values['dry_run']))
         self.get_logger().info(f'chosen for {environment}: {why}')
@@ -174,20 +181,29 @@ class Adapter(LifecycleNode):
         )
         self._statuses = self.create_publisher(DiagnosticArray, '~/status', 10)
         self._hardware = spec.identity.get('hardware', environment)
-        self._client = ParameterClient(self)
+        self._client = client = ParameterClient(self)
+        restarts = Restarts.of(self, study, environment, client)
+        self._undo += [restarts.close, planner.close]
+        journal = self.make_journal(study)
+        self._undo.append(journal.close)
+        watch = ParameterWatch(self, client, study.space, wake=self._wake)
+        self._undo.append(watch.close)
         self._monitor = Monitor(
             self, study, wake=self._wake, pids=NodeProcesses(study, environment)
         )
         self._engine = Engine(
-            policy, Applier(study.space, self._client,
-                            distribution=spec.options.get('distribution')),
-            self._monitor, report=self._publish_status, applied=self._publish_applied,
-            log=self.get_logger(), prepare=planner.prepare, dry_run=bool(values['dry_run']),
+            policy,
+            Applier(study.space, client, distribution=spec.options.get('distribution'),
+                    restarts=restarts),
+            self._monitor, watch=watch, journal=journal, broken=broken_limits(study),
+            report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
+            prepare=planner.prepare, dry_run=bool(values['dry_run']),
             deadline=float(values['deadline']),
         )
-        planner.prepare()
+        planner.urgent = self._engine.urgent
+        model_planner.prepare()
         timer = self.create_timer(1.0, self._on_timer, clock=_wall())
-        self._undo = [functools.partial(self.destroy_timer, timer)]
+        self._undo.append(functools.partial(self.destroy_timer, timer))
         for name, event in (
             ('pause', Paused), ('resume', Resumed), ('rollback', RollbackRequested)
         ):
@@ -196,6 +212,10 @@ class Adapter(LifecycleNode):
                 Trigger, f'~/{name}', self._serve(event), callback_group=ReentrantCallbackGroup()
             )
             self._undo.append(functools.partial(self.destroy_service, service))
+
+    def make_journal(self, study: Study) -> Journal:
+        """Return where records are kept."""
+        return NoJournal()
 
     def _clean_up(self) -> None:
         self.stop()
@@ -275,14 +295,8 @@ def _wall() -> Clock:
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
-def make_policy(
-    study: Study, planner: ModelPlanner, chosen: Mapping[str, Any], *, advise: bool = False
-) -> Policy:
-    """Return the policy for a study; one that only `advise`s does not explore."""
-    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
-    limits = {limit.metric: limit for limit in study.limits}
-    judged = [o.metric for o in study.objectives]
-    judged += [name for name in limits if name not in judged]
+def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
+    """Return a function that names the limits which metrics break, of those that are there."""
 
     def broken(metrics: Mapping[str, float]) -> list[str]:
         return [
@@ -290,9 +304,21 @@ def make_policy(
             if limit.metric in metrics and not limit.kept(metrics[limit.metric])
         ]
 
+    return broken
+
+
+def make_policy(
+    study: Study, planner: Planner, chosen: Mapping[str, Any], *, advise: bool = False
+) -> Policy:
+    """Return the policy for a study; one that only `advise`s does not explore."""
+    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
+    limits = {limit.metric: limit for limit in study.limits}
+    judged = [o.metric for o in study.objectives]
+    judged += [name for name in limits if name not in judged]
+
     return Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken, matters=judged, rules=rules,
+        contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
         relevant=relevance(study, rules.minimum_gain),
     )
 
@@ -315,6 +341,7 @@ def status_values(report: Report) -> dict[str, str]:
         'quarantined': str(status.quarantined),
         'outcome': status.outcome,
         'advice': report.advice,
+        'journal': report.trouble,
     }
     for name, value in status.metrics.items():
         values[f'metric.{name}'] = f'{value:.6g}'

@@ -27,6 +27,7 @@ from tl_adapt.space import Space
 
 # s that a node which was there may take to be found: what is restored must not wait for the dead.
 _PATIENCE = 0.5
+_NOBODY: frozenset[bytes] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Applier:
         """Send a change to all nodes, verify it, and on any failure restore what was there."""
         live = {n: each for n, each in change.after.items() if n not in change.restarting}
         anew = {n: each for n, each in change.after.items() if n in change.restarting}
+        known = self._client.identities()
         errors = self._client.set_each(live, patience=_PATIENCE)
         errors = errors or self._client.verify_each(live, patience=_PATIENCE)
         touched: Collection[str] = ()
@@ -181,6 +183,11 @@ class Applier:
                     self.nodes[0], 'the nodes do not agree after the change'
                 )
             }
+        present = self._client.identities()
+        for node in errors:
+            # Its new process has its own initial values: it did not refuse ours.
+            if node not in touched and present.get(node, _NOBODY) - known.get(node, _NOBODY):
+                errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
         return self._undo(change, errors, touched)
 
     def reopen(self, open_nodes: Snapshot) -> Snapshot:

@@ -28,6 +28,8 @@ from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.values import Snapshot
 
+EVENTS = '/parameter_events'
+
 
 class ParameterError(MeasurementError):
     """Say which node did not do with its parameters what was asked for."""
@@ -73,6 +75,18 @@ class ParameterServices:
             f'{namespace.rstrip("/")}/{name}' == full
             for name, namespace in self._node.get_node_names_and_namespaces()
         )
+
+    def identities(self) -> dict[str, frozenset[bytes]]:
+        """
+        Return the publishers of parameter events by their node's full name.
+
+        Each process has its own, so that a node that was restarted shows.
+        """
+        found: dict[str, set[bytes]] = {}
+        for info in self._node.get_publishers_info_by_topic(EVENTS):
+            full = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+            found.setdefault(full, set()).add(bytes(info.endpoint_gid))
+        return {node: frozenset(gids) for node, gids in found.items()}
 
     def wait_for_nodes(
         self,

@@ -24,11 +24,11 @@ from rclpy.qos import qos_profile_parameter_events
 
 from tl_adapt.adaptation.events import Event, ForeignChange, NodeRestarted
 from tl_adapt.ros.calls import Call
+from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient, ParameterError
 from tl_adapt.ros.values import Snapshot, from_message
 from tl_adapt.space import Space
 
-TOPIC = '/parameter_events'
 _OWN = 15.0  # s after a sending in which its event may come
 _GRAPH = 0.25  # s between looks at the graph
 _READ = 3.0  # s between readings of all tuned parameters
@@ -88,7 +88,7 @@ class ParameterWatch:
         self._next_graph = 0.0
         client.on_set = self.sending
         self._subscription = node.create_subscription(
-            ParameterEvent, TOPIC, self._on_event, qos_profile_parameter_events
+            ParameterEvent, EVENTS, self._on_event, qos_profile_parameter_events
         )
 
     @property
@@ -187,10 +187,7 @@ class ParameterWatch:
         if now < self._next_graph:
             return
         self._next_graph = now + _GRAPH
-        publishers: dict[str, set[bytes]] = {}
-        for info in self._node.get_publishers_info_by_topic(self._subscription.topic_name):
-            full = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-            publishers.setdefault(full, set()).add(bytes(info.endpoint_gid))
+        publishers = self._client.identities()
         for name, node in self._nodes.items():
             there = self._client.count(name)
             if not there:
@@ -198,7 +195,7 @@ class ParameterWatch:
             elif node.gone:
                 node.gone = False
                 self._comes(node)
-            seen = frozenset(publishers.get(name, ()))
+            seen = publishers.get(name, frozenset())
             if node.publishers and seen - node.publishers:
                 self._comes(node)
             # While the node is away its old publishers are still what a new one is told from.

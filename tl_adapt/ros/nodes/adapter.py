@@ -354,7 +354,7 @@ def status_values(report: Report) -> dict[str, str]:
     return values
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter) -> int:
     """Run the node until SIGINT or SIGTERM; return 0, or 2 if it can't be configured."""
     try:
         # The matrices are small, and the cores belong to the robot.
@@ -365,7 +365,7 @@ def main(args: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    node = Adapter()
+    node = make()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

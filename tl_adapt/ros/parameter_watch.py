@@ -228,7 +228,9 @@ class ParameterWatch:
             node.next_reading = now + _GRAPH
             return []
         if node.coming:
-            node.coming = False
+            # What the graph will tell of this restart later is no other one.
+            node.coming = node.gone = False
+            node.publishers = self._client.identities().get(name, frozenset())
             node.values = None if node.values is None else values
             node.calm = now + _OWN  # what it declared may still be on its way
             return [NodeRestarted(name)]

@@ -77,13 +77,53 @@ _JSON_FIELDS = ('configuration', 'metrics', 'provenance')
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
     """Return text that every database can hold (no NUL, no lone surrogate)."""
     return value.replace('\0', '\\x00').encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 class MissingStoreError(StoreError):
     """Say that there is no store where one must not be made."""
+
+
+class NoStoreError(StoreError):
+    """Say that a database is none of our stores, or one of a newer version."""
+
+
+def check_tables(connection: sa.engine.Connection, name: str, *, file: bool) -> int | None:
+    """
+    Return the schema version of a store; None if the database is empty.
+
+    Raises NoStoreError if the database, which messages call `name`, is no store of ours or was
+    made by a newer version. In one that is no `file` there may be tables of others.
+    """
+    tables = set(sa.inspect(connection).get_table_names())
+    version = None
+    if _ABOUT.name in tables:
+        version = connection.execute(sa.select(_ABOUT.c.schema_version)).scalar()
+    if version is not None and version > SCHEMA_VERSION:
+        raise NoStoreError(
+            f'{name}: made by a newer tl_adapt: schema {version}, '
+            f'this one knows {SCHEMA_VERSION}'
+        )
+    foreign = file and tables and version is None
+    if foreign or (version is not None and _ROWS.name not in tables):
+        raise NoStoreError(f'{name}: a database, but not a store of tl_adapt')
+    return version
+
+
+def make_tables(connection: sa.engine.Connection) -> None:
+    """Make the tables of a store that are missing."""
+    _TABLES.create_all(connection)
+    # An adapter's journal may have made them a moment ago.
+    if connection.execute(sa.select(_ABOUT.c.schema_version)).first() is None:
+        connection.execute(
+            _ABOUT.insert().values(
+                schema_version=SCHEMA_VERSION,
+                made_by=f'tl_adapt {__version__}',
+                created=datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            )
+        )
 
 
 class Store:
@@ -156,31 +196,12 @@ class Store:
                 if self.path is not None:
                     # sqlite3 begins no transaction for CREATE TABLE by itself.
                     connection.exec_driver_sql('BEGIN IMMEDIATE')
-                _TABLES.create_all(connection)
-                connection.execute(
-                    _ABOUT.insert().values(
-                        schema_version=SCHEMA_VERSION,
-                        made_by=f'tl_adapt {__version__}',
-                        created=datetime.datetime.now(datetime.timezone.utc).isoformat(),
-                    )
-                )
+                make_tables(connection)
 
     def _check(self) -> int | None:
         """Return the schema version; None if the database is empty."""
         with self._transaction() as connection:
-            tables = set(sa.inspect(connection).get_table_names())
-            version = None
-            if _ABOUT.name in tables:
-                version = connection.execute(sa.select(_ABOUT.c.schema_version)).scalar()
-        if version is not None and version > SCHEMA_VERSION:
-            raise StoreError(
-                f'{self.name}: made by a newer tl_adapt: schema {version}, '
-                f'this one knows {SCHEMA_VERSION}'
-            )
-        foreign = self.path is not None and tables and version is None
-        if foreign or (version is not None and _ROWS.name not in tables):
-            raise StoreError(f'{self.name}: a database, but not a store of tl_adapt')
-        return version
+            return check_tables(connection, self.name, file=self.path is not None)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.engine.Connection]:
@@ -209,7 +230,7 @@ class Store:
         if not m.key:
             m.key = self._key(m)
         row: dict[str, Any] = {name: getattr(m, name) for name in _FIELDS}
-        row['reason'] = _text(m.reason)
+        row['reason'] = storable(m.reason)
         for name in _JSON_FIELDS:
             try:
                 row[name] = json.dumps(row[name], allow_nan=False, default=plain)

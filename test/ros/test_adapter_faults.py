@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
 import yaml  # noqa: E402
-from adapter_process import FileJournal  # noqa: E402
 from fake_robot import cost_of  # noqa: E402
 from test_adapter import Graph, settled, study_content  # noqa: E402
 
 from tl_adapt.environments.base import Measurement  # noqa: E402
+from tl_adapt.journal_table import BEGIN, END, RECORD, open_journal  # noqa: E402
 from tl_adapt.models.model_set import ModelSet  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
 
@@ -48,7 +49,8 @@ class FaultyGraph(Graph):
     def __init__(self, folder):
         super().__init__()
         self.folder = folder
-        self.journal = FileJournal(folder / 'journal', '')
+        self.store = folder / 'fake.sqlite'
+        self.held = folder / 'journal.held'
         self.nodes = {}
 
     def begin(self, name, value=None, **options):
@@ -80,13 +82,15 @@ class FaultyGraph(Graph):
         (self.folder / 'model' / 'choice.json').write_text(
             json.dumps({'configuration': CHOSEN, 'why': 'made up'}))
 
-    def adapt(self, stop_at='', **options):
+    def adapt(self, wait_at='', **options):
         if not (self.folder / 'model').exists():
             self.prepare(**options)
+        arguments = ['--ros-args', '-p', f'study:={self.folder / "fake.yaml"}',
+                     '-p', f'model:={self.folder / "model"}']
+        if not wait_at:
+            return self.adapter(arguments)
         return self.start(
-            sys.executable, str(HERE / 'adapter_process.py'), str(self.journal.path), stop_at,
-            '--ros-args', '-p', f'study:={self.folder / "fake.yaml"}',
-            '-p', f'model:={self.folder / "model"}',
+            sys.executable, str(HERE / 'adapter_process.py'), wait_at, str(self.held), *arguments
         )
 
     def has(self, name):
@@ -100,9 +104,19 @@ class FaultyGraph(Graph):
         adapter.wait(10.0)
         self.values = {}
 
+    def entries(self, kind):
+        with open_journal(self.store) as journal:
+            return [entry for entry in journal.entries() if entry.kind == kind]
+
     def records(self, what):
-        lines = [line['record'] for line in self.journal.lines() if 'record' in line]
-        return [record for record in lines if record['what'] == what]
+        return [entry for entry in self.entries(RECORD) if entry.what == what]
+
+    def until_told(self, what, count=1):
+        """Wait until the journal has so many records of that kind, and return them."""
+        self.until(lambda _: len(self.records(what)) >= count)
+        found = self.records(what)
+        assert len(found) == count
+        return found
 
     def until_in_force(self, wanted):
         self.until(lambda v: settled(v) and json.loads(v['configuration']) == wanted)
@@ -136,9 +150,8 @@ def test_what_others_tune_is_left_to_them_until_resume(robot):
     robot.until(lambda v: v['state'] == 'paused')
     assert '/gamma u: 0.75 -> 0.625; standing back until resumed' in robot.message
     robot.parameters.set('alpha', {'v': 0.125})
-    record, = robot.records('foreign change')[:1]
-    assert (record['who'], record['why']) == ('someone else', '/gamma u: 0.75 -> 0.625')
-    robot.until(lambda _: len(robot.records('foreign change')) == 2)
+    first, _ = robot.until_told('foreign change', 2)
+    assert (first.who, first.why) == ('someone else', '/gamma u: 0.75 -> 0.625')
     assert robot.configuration() == {'v': 0.125, 'w': 0.25, 'u': 0.625}
     assert robot.call('resume').success
     robot.until_in_force(CHOSEN)
@@ -154,8 +167,8 @@ def test_a_node_that_restarts_gets_its_values_again(robot):
     robot.begin('w')
     robot.until(lambda v: int(v['changes']) == 2)
     robot.until_in_force(CHOSEN)
-    record, = robot.records('restart')
-    assert (record['who'], record['why']) == ('node', '/beta restarted')
+    record, = robot.until_told('restart')
+    assert (record.who, record.why) == ('node', '/beta restarted')
     assert robot.records('foreign change') == []
 
 
@@ -170,10 +183,12 @@ def test_one_of_three_refuses_and_the_others_are_restored(graph):
     graph.until(lambda _: graph.level == 2)
     assert 'too much for me' in graph.message
     assert graph.configuration() == {'v': 0.2, 'w': 0.125, 'u': 0.5}
-    begun, ended = (line for line in graph.journal.lines() if 'record' not in line)
-    assert begun['begin']['before']['/beta'] == {'w': 0.125}
-    assert begun['begin']['after']['/beta'] == {'w': 0.25}
-    assert not ended['ok'] and 'too much for me' in ended['reason']
+    begun, = graph.entries(BEGIN)
+    assert begun.node_values['before']['/beta'] == {'w': 0.125}
+    assert begun.node_values['after']['/beta'] == {'w': 0.25}
+    graph.until(lambda _: graph.entries(END))
+    ended, = graph.entries(END)
+    assert not ended.ok and 'too much for me' in ended.why
 
 
 def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph):
@@ -186,7 +201,8 @@ def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph):
     assert (graph.has('v'), graph.has('u')) == (0.2, 0.5)
     graph.begin('w', 0.375)
     graph.until_in_force(CHOSEN)
-    assert [record['why'] for record in graph.records('restart')] == ['/beta restarted']
+    record, = graph.until_told('restart')
+    assert record.why == '/beta restarted'
 
 
 def test_a_node_that_restarts_in_mid_change_did_not_refuse(graph, tmp_path):
@@ -201,7 +217,8 @@ def test_a_node_that_restarts_in_mid_change_did_not_refuse(graph, tmp_path):
     (tmp_path / 'go').touch()
     graph.until_in_force(CHOSEN)
     assert graph.values['quarantined'] == '0'
-    assert [record['why'] for record in graph.records('restart')] == ['/beta restarted']
+    record, = graph.until_told('restart')
+    assert record.why == '/beta restarted'
 
 
 def test_a_set_that_is_never_answered_is_bounded_and_undone_once_the_node_answers(
@@ -218,44 +235,48 @@ def test_a_set_that_is_never_answered_is_bounded_and_undone_once_the_node_answer
     graph.until(lambda v: settled(v) and v['waiting'] == '')
     assert graph.configuration() == INITIAL
     assert graph.records('foreign change') == []
-    ended, = (line for line in graph.journal.lines() if 'end' in line)
-    assert not ended['ok'] and 'restored later' in ended['reason']
+    graph.until(lambda _: graph.entries(END))
+    ended, = graph.entries(END)
+    assert not ended.ok and 'restored later' in ended.why
     assert graph.call('resume').success
     graph.until_in_force(CHOSEN)
 
 
-def test_a_change_that_can_not_be_noted_is_put_off(robot, tmp_path):
-    locked = tmp_path / 'journal.locked'
-    locked.touch()
+def test_a_change_waits_for_a_locked_store_and_a_rollback_does_not(robot):
     robot.adapt()
-    robot.until(lambda v: v.get('waiting') == 'waits for the store: it is locked')
-    assert robot.level == 1
-    assert robot.configuration() == INITIAL
-    locked.unlink()
     robot.until_in_force(CHOSEN)
-    # A rollback does not wait.
-    locked.touch()
+    other = sqlite3.connect(robot.store, isolation_level=None)
+    other.execute('begin exclusive')
+    robot.end('w')
+    robot.begin('w')
+    robot.until(lambda v: v['waiting'].startswith('waits for the store'))
+    assert robot.level == 1
+    assert robot.has('w') == 0.5
+    # Safety does not wait.
     assert robot.call('rollback').success
     robot.until_in_force(INITIAL)
-    record, = (r for r in robot.records('rollback') if r['who'] == 'adapter')
-    assert record['effect'] == 'applied'
+    other.execute('rollback')
+    other.close()
+    told, = (r for r in robot.until_told('rollback', 2) if 'not be noted' in r.effect)
+    assert (told.configuration, told.effect.split(';')[0]) == (INITIAL, 'applied')
+    assert robot.until_told('restart')
 
 
 # --- the adapter is killed -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('stop_at', ['begin', 'end'])
+@pytest.mark.parametrize('place', ['begin', 'end'])
 def test_killed_before_the_first_or_after_the_last_set_it_starts_from_what_was(
-    robot, tmp_path, stop_at
+    robot, place
 ):
-    adapter = robot.adapt(stop_at)
-    robot.until(lambda _: (tmp_path / 'journal.held').exists())
+    adapter = robot.adapt(place)
+    robot.until(lambda _: robot.held.exists())
     present = {name: robot.has(name) for name in CHOSEN}
-    assert present == (INITIAL if stop_at == 'begin' else CHOSEN)
+    assert present == (INITIAL if place == 'begin' else CHOSEN)
     robot.kill(adapter)
     robot.adapt()
     robot.until_in_force(CHOSEN)
-    check_recovery(robot, 'nothing was left' if stop_at == 'begin' else 'restored /')
+    check_recovery(robot, 'nothing was left' if place == 'begin' else 'restored /')
 
 
 def test_killed_after_the_first_node_it_starts_from_what_was(graph, tmp_path):
@@ -272,24 +293,23 @@ def test_killed_after_the_first_node_it_starts_from_what_was(graph, tmp_path):
 
 
 def check_recovery(graph, effect):
-    record, = graph.records('recovery')
-    assert effect in record['effect'], record
-    assert record['configuration'] == INITIAL
-    ends = [line for line in graph.journal.lines() if 'end' in line]
-    assert [line['ok'] for line in ends] == [False, True]
-    start, = graph.records('start')[-1:]
-    assert start['configuration'] == INITIAL
+    record, = graph.until_told('recovery')
+    assert effect in record.effect, record
+    assert record.configuration == INITIAL
+    graph.until(lambda _: len(graph.entries(END)) == 2)
+    assert [entry.ok for entry in graph.entries(END)] == [False, True]
+    assert graph.records('start')[-1].configuration == INITIAL
 
 
-def test_what_others_did_to_a_half_done_change_is_theirs(robot, tmp_path):
+def test_what_others_did_to_a_half_done_change_is_theirs(robot):
     adapter = robot.adapt('end')
-    robot.until(lambda _: (tmp_path / 'journal.held').exists())
+    robot.until(lambda _: robot.held.exists())
     robot.kill(adapter)
     robot.parameters.set('gamma', {'u': 0.625})
     robot.adapt()
     robot.until_in_force(CHOSEN)
-    record, = robot.records('recovery')
-    assert record['configuration'] == {'v': 0.2, 'w': 0.5, 'u': 0.625}
+    record, = robot.until_told('recovery')
+    assert record.configuration == {'v': 0.2, 'w': 0.5, 'u': 0.625}
 
 
 # --- apply mode restart --------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     State,
     Window,
 )
-from tl_adapt.adaptation.records import NoJournal  # noqa: E402
 from tl_adapt.errors import StoreError  # noqa: E402
+from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
 from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
 from tl_adapt.ros.engine import Engine  # noqa: E402
@@ -119,7 +119,7 @@ class Watch:
         return [] if self.events.empty() else [self.events.get()]
 
 
-class Journal(NoJournal):
+class Journal(NullJournal):
     """Remember what is noted; wait before that if told to."""
 
     def __init__(self):

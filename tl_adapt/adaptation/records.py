@@ -89,28 +89,6 @@ class Journal(Protocol):
         """Write what can be written, and let go of the store."""
 
 
-class NoJournal:
-    """Keep nothing, where there is no store."""
-
-    trouble = ''
-
-    def begin(self, intent: Intent) -> None:
-        """Do nothing."""
-
-    def end(self, intent: Intent, *, ok: bool, reason: str = '') -> None:
-        """Do nothing."""
-
-    def add(self, record: Record) -> None:
-        """Do nothing."""
-
-    def unfinished(self) -> Intent | None:
-        """Return None."""
-        return None
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 def record_of(event: Event, present: Configuration | None) -> Record | None:
     """Return the record of an event that is not the adapter's own doing, None for any other."""
     if isinstance(event, ForeignChange):

@@ -30,8 +30,9 @@ from tl_adapt.adaptation.events import (
     State,
     Window,
 )
-from tl_adapt.adaptation.records import ADAPTER, Journal, NoJournal, Record, record_of
+from tl_adapt.adaptation.records import ADAPTER, Journal, Record, record_of
 from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier, Obstacle
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
@@ -87,7 +88,7 @@ class Engine:
         self._monitor = monitor
         self._report = report
         self._watch = watch or NoWatch()
-        self._journal = journal or NoJournal()
+        self._journal = journal or NullJournal()
         self._broken = broken
         self._execution = Execution(
             applier, monitor, self._watch, self._journal, applied=applied, log=log,
@@ -263,18 +264,19 @@ class Engine:
         self._error = ''
         with self._lock:
             self._commands -= isinstance(event, _COMMANDS)
-        record = record_of(event, self._policy.current)
-        if record is not None:
-            self._journal.add(record)
+        own = record_of(event, self._policy.current)
         if isinstance(event, (ForeignChange, NodeRestarted)):
             self._monitor.changing()
+        written = []
         if self._dry_run and isinstance(event, ForeignChange):
             self._follow()
         else:
-            for action in self._policy.handle(event):
-                written = getattr(action, 'record', None)
-                if isinstance(written, Record):
-                    self._journal.add(written)
+            records = (getattr(action, 'record', None) for action in self._policy.handle(event))
+            written = [record for record in records if isinstance(record, Record)]
+        if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
+            written.insert(0, own)
+        for record in written:
+            self._journal.add(record)
         if isinstance(event, Paused):
             with self._lock:
                 self._pauses -= 1

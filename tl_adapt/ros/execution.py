@@ -124,13 +124,14 @@ class Execution:
             return self._advise(action.configuration)
         change = self._applier.plan(action.configuration)
         if isinstance(change, Outcome):
-            self._tell(action, change, previous)
+            self._tell(action, change)
             return change
         intent = Intent(
             action.change, action.why, change.present, change.wanted, change.configuration,
             previous,
         )
-        noted = bool(change.after) and self._note(intent, isinstance(action, Rollback))
+        rollback = isinstance(action, Rollback)
+        noted = bool(change.after) and self._note(intent, rollback)
         if not may_send():
             if noted:
                 self._journal.end(intent, ok=False, reason='nothing was sent: it was called off')
@@ -142,7 +143,13 @@ class Execution:
             return outcome
         if noted:
             self._journal.end(intent, ok=outcome.ok, reason=outcome.reason)
-        self._tell(action, outcome, previous, noted=noted)
+        elif change.after:
+            self._journal.add(Record(
+                ADAPTER, 'rollback' if rollback else 'change', action.why, action.change,
+                dict(action.configuration), previous,
+                f'{"applied" if outcome.ok else outcome.reason}; it could not be noted before',
+            ))
+        self._tell(action, outcome)
         return outcome
 
     def settle(self) -> ApplyResult | Obstacle:
@@ -189,6 +196,8 @@ class Execution:
         return outcome
 
     def _note(self, intent: Intent, rollback: bool) -> bool:
+        if rollback and self._journal.trouble:
+            return False  # trying would take its time
         try:
             self._journal.begin(intent)
         except StoreError as error:
@@ -198,21 +207,13 @@ class Execution:
             raise StoreWaitError(f'waits for the store: {error}') from error
         return True
 
-    def _tell(
-        self, action: Apply, outcome: Outcome, previous: Configuration | None, *,
-        noted: bool = False,
-    ) -> None:
+    def _tell(self, action: Apply, outcome: Outcome) -> None:
         kind = 'rollback' if isinstance(action, Rollback) else 'change'
         if outcome.ok:
             self._log.info(f'{kind} {action.change} applied: {action.why}')
             self._applied(outcome.values)
         else:
             self._log.error(f'{kind} {action.change} failed: {outcome.reason}')
-        if not noted:
-            self._journal.add(Record(
-                ADAPTER, kind, action.why, action.change, dict(action.configuration), previous,
-                effect='applied' if outcome.ok else f'failed: {outcome.reason}',
-            ))
 
     def _advise(self, configuration: Configuration) -> Outcome:
         """Say what would be set; what is there already counts as set."""

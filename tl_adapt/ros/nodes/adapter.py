@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -44,8 +45,10 @@ from tl_adapt.adaptation.events import (
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.planner import Planner
-from tl_adapt.adaptation.records import Journal, NoJournal
+from tl_adapt.adaptation.records import Journal
 from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.journal import StoreJournal
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
@@ -68,10 +71,12 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'study': ('', 'study file, or the name of a shipped one'),
     'model': ('', 'folder with the transferred model and choice.json'),
     'environment': ('', "environment of the study that is adapted; empty: the study's choice"),
+    'store': ('', "the journal's SQLite file or URL; none: keep nothing; empty: beside the model"),
     'autostart': (True, 'configure and activate without a lifecycle manager'),
     'dry_run': (False, 'only advise: nothing is ever sent'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
+_NOTE = 1.0  # s that noting a change may take, before the change is put off
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
 
@@ -184,13 +189,13 @@ class Adapter(LifecycleNode):
         self._client = client = ParameterClient(self)
         restarts = Restarts.of(self, study, environment, client)
         self._undo += [restarts.close, planner.close]
-        journal = self.make_journal(study)
-        self._undo.append(journal.close)
         watch = ParameterWatch(self, client, study.space, wake=self._wake)
         self._undo.append(watch.close)
         self._monitor = Monitor(
             self, study, wake=self._wake, pids=NodeProcesses(study, environment)
         )
+        journal = self.make_journal(study, environment, values)
+        self._undo.append(journal.close)
         self._engine = Engine(
             policy,
             Applier(study.space, client, distribution=spec.options.get('distribution'),
@@ -213,9 +218,24 @@ class Adapter(LifecycleNode):
             )
             self._undo.append(functools.partial(self.destroy_service, service))
 
-    def make_journal(self, study: Study) -> Journal:
-        """Return where records are kept."""
-        return NoJournal()
+    def make_journal(
+        self, study: Study, environment: str, values: Mapping[str, Any]
+    ) -> Journal:
+        """Return where records are kept; raises StoreError if that is no store of ours."""
+        if values['store'] == 'none':
+            return NullJournal()
+        store = values['store'] or Path(values['model']).parent / f'{study.name}.sqlite'
+        return StoreJournal(
+            store, study=study.name, environment=environment, sim_time=self._sim_time,
+            deadline=_NOTE,
+        )
+
+    def _sim_time(self) -> float | None:
+        """Return the time of the simulation in s, None if there is none."""
+        monitor = self._monitor
+        if monitor is None or not monitor.clock.running:
+            return None
+        return float(monitor.clock.now()) * 1e-9
 
     def _clean_up(self) -> None:
         self.stop()

@@ -150,6 +150,10 @@ def main():
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal ends the context under whatever is being answered at that moment.
+        if rclpy.ok():
+            raise
     node.destroy_node()
     rclpy.try_shutdown()
 

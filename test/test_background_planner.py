@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tl_adapt.adaptation.background import BackgroundPlanner, PlanAbandonedError
+from tl_adapt.adaptation.background import BackgroundPlanner, PlanAbandonedError, Worker
 from tl_adapt.adaptation.events import Choice
 from tl_adapt.errors import TlAdaptError
 
@@ -19,6 +19,12 @@ class SlowPlanner:
 
     def bands(self, configuration):
         return {'bands': configuration}
+
+    def outlook(self, configuration):
+        return 'outlook'
+
+    def branch(self):
+        return self
 
     def propose(self, evidence, avoid):
         self.asked.append((list(evidence), threading.current_thread().name))
@@ -41,8 +47,15 @@ def slow():
     slow.go.set()
 
 
-def test_a_plan_comes_from_another_thread_and_so_does_its_error(slow):
-    planner = BackgroundPlanner(slow)
+@pytest.fixture
+def worker():
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def test_a_plan_comes_from_another_thread_and_so_does_its_error(slow, worker):
+    planner = BackgroundPlanner(slow, worker)
     slow.go.set()
     assert planner.propose([], []) == Choice({'v': 1.0})
     assert slow.asked == [([], 'planner')]
@@ -52,24 +65,23 @@ def test_a_plan_comes_from_another_thread_and_so_does_its_error(slow):
     slow.error = TlAdaptError('no such model')
     with pytest.raises(TlAdaptError, match='no such model'):
         planner.propose([], [])
+    assert planner.branch().outlook(3) == 'outlook'
     assert planner.bands(3) == {'bands': 3}
-    planner.close()
 
 
-def test_what_is_urgent_does_not_wait_and_what_waits_behind_it_is_dropped(slow):
-    planner = BackgroundPlanner(slow)
-    planner.urgent = lambda: True
+def test_what_is_urgent_does_not_wait_and_what_waits_behind_it_is_dropped(slow, worker):
+    planner = BackgroundPlanner(slow, worker)
+    worker.urgent = lambda: True
     for evidence in ('first', 'second'):
         with pytest.raises(PlanAbandonedError):
             planner.propose([evidence], [])
-    planner.urgent = lambda: False
+    worker.urgent = lambda: False
     slow.go.set()
     planner.propose(['third'], [])
     assert [evidence for evidence, _ in slow.asked] == [['first'], ['third']]
-    planner.close()
 
 
-def test_preparing_waits_for_nothing_and_tells_its_error_later(slow):
+def test_preparing_waits_for_nothing_and_tells_its_error_later(slow, worker):
     done = threading.Event()
 
     def prepare():
@@ -77,7 +89,8 @@ def test_preparing_waits_for_nothing_and_tells_its_error_later(slow):
         done.set()
         raise TlAdaptError('it does not fit')
 
-    planner = BackgroundPlanner(slow, prepare)
+    slow.prepare = prepare
+    planner = BackgroundPlanner(slow, worker)
     planner.prepare()
     planner.prepare()
     assert not done.is_set()
@@ -86,4 +99,3 @@ def test_preparing_waits_for_nothing_and_tells_its_error_later(slow):
     assert done.is_set()
     with pytest.raises(TlAdaptError, match='does not fit'):
         planner.prepare()
-    planner.close()

@@ -2,20 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the adapter's journal in a PostgreSQL database."""
 
-import contextlib
 import math
 import threading
 import time
 
 import pytest
 import sqlalchemy as sa
+from small_journal import entries, opened, written
 
 from tl_adapt import cli
 from tl_adapt.adaptation.records import Intent, Record
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
-from tl_adapt.journal import StoreJournal
-from tl_adapt.journal_table import BEGIN, END, RECORD, NoJournalError, open_journal
+from tl_adapt.journal_table import BEGIN, END, RECORD, NoJournalError
 from tl_adapt.store import MissingStoreError, Store
 
 INTENT = Intent(
@@ -27,28 +26,6 @@ INTENT = Intent(
 @pytest.fixture
 def url(postgresql):
     return postgresql.fresh()
-
-
-@contextlib.contextmanager
-def opened(url, **options):
-    options = {'study': 'small', 'environment': 'field', **options}
-    journal = StoreJournal(url, **options)
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-def written(journal):
-    with journal._changed:
-        return journal._changed.wait_for(
-            lambda: not (journal._pending or journal._writing or journal._failure), 20.0
-        )
-
-
-def entries(url):
-    with open_journal(url) as reader:
-        return reader.entries()
 
 
 def test_what_is_noted_comes_back(url, capsys):
@@ -152,4 +129,4 @@ def test_a_server_that_is_gone_is_told_and_found_again(postgresql, url):
                 postgresql.start()
         assert written(journal)
         journal.begin(INTENT)
-    assert sorted(row.what for row in entries(url)) == ['begin', 'late', 'note']
+    assert sorted(row.what for row in entries(url)) == ['change', 'late', 'note']

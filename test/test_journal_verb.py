@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+from small_journal import written
 from small_study import SMALL
 
 from tl_adapt import cli
@@ -44,7 +46,7 @@ def changes(journal):
     journal.add(Record('adapter', 'start', 'found on the robot', configuration=DEFAULT))
     journal.begin(first)
     journal.end(first, ok=True)
-    journal.add(Record('adapter', 'change', 'saves 12 %', 1, SLOWER, DEFAULT, 'applied'))
+    journal.add(Record('adapter', 'effect', '', 1, effect='as predicted'))
     second = Intent(2, 'broke gap >= 0.1', {}, {}, DEFAULT, SLOWER)
     journal.begin(second)
 
@@ -69,7 +71,8 @@ def test_it_tells_who_what_why_and_the_effect(capsys):
     assert [cells(line)[1:] for line in lines[2:]] == [
         ['adapter', 'start', 'found on the robot', 'v 0.5, n 3, mode slow'],
         ['1', 'adapter', 'change', 'saves 12 %', 'applied', 'v 0.5 -> 0.25'],
-        ['2', 'adapter', 'begin', 'broke gap >= 0.1', 'no end yet', 'v 0.25 -> 0.5'],
+        ['1', 'adapter', 'effect', 'as predicted'],
+        ['2', 'adapter', 'change', 'broke gap >= 0.1', 'no end yet', 'v 0.25 -> 0.5'],
     ]
     assert shown(capsys, 'output/small.sqlite').splitlines() == lines
     assert shown(capsys, 'study.yaml', '--store', 'output/small.sqlite').splitlines() == lines
@@ -84,9 +87,21 @@ def test_a_change_that_failed_is_shown_with_the_reason(capsys):
         journal.end(never, ok=False, reason='never begun')
     lines = shown(capsys, 'study.yaml').splitlines()
     assert cells(lines[-2])[1:] == [
-        '2', 'adapter', 'begin', 'broke gap >= 0.1', 'failed: cut short', 'v 0.25 -> 0.5'
+        '2', 'adapter', 'change', 'broke gap >= 0.1', 'failed: cut short', 'v 0.25 -> 0.5'
     ]
-    assert cells(lines[-1])[1:] == ['1', 'adapter', 'end', 'failed: never begun']
+    assert cells(lines[-1])[1:] == ['1', 'adapter', 'change', 'failed: never begun']
+
+
+def test_a_change_that_could_not_be_noted_in_time_is_one_line(capsys):
+    with adapter() as journal:
+        late = Intent(1, 'broke gap >= 0.1', {}, {}, SLOWER, DEFAULT)
+        journal.begin(late)
+        journal.end(late, ok=False, reason='noted too late')
+        journal.add(Record('adapter', 'rollback', late.why, 1, SLOWER, DEFAULT, 'applied'))
+    lines = shown(capsys, 'study.yaml').splitlines()
+    assert [cells(line)[1:] for line in lines[2:]] == [
+        ['1', 'adapter', 'rollback', late.why, 'applied', 'v 0.5 -> 0.25']
+    ]
 
 
 def test_only_what_is_asked_for_is_shown(folder, capsys):
@@ -97,14 +112,14 @@ def test_only_what_is_asked_for_is_shown(folder, capsys):
     with adapter(environment='sim') as journal:
         journal.add(Record('adapter', 'start', 'elsewhere'))
     assert len(shown(capsys, 'study.yaml').splitlines()) == 2 + 30
-    assert len(shown(capsys, 'study.yaml', '--last', '0').splitlines()) == 2 + 44
+    assert len(shown(capsys, 'study.yaml', '--last', '0').splitlines()) == 2 + 45
     last = shown(capsys, 'study.yaml', '--last', '2').splitlines()
     assert cells(last[2])[1:] == ['small/robot', 'hall', 'operator', 'pause', 'asked 39']
     assert cells(last[3])[1:] == ['small/sim', 'adapter', 'start', 'elsewhere']
     only = shown(capsys, 'study.yaml', '--environment', 'sim').splitlines()
     assert [cells(line)[1:] for line in only[2:]] == [['adapter', 'start', 'elsewhere']]
     only = shown(capsys, 'study.yaml', '--change', '1').splitlines()
-    assert [cells(line)[1:3] for line in only[2:]] == [['1', 'adapter']]
+    assert [cells(line)[1:3] for line in only[2:]] == [['1', 'adapter']] * 2
     everything = shown(capsys, 'study.yaml', '--json', '--last', '0').splitlines()
     time = json.loads(everything[-1])['time']
     for text in (time, time.replace('+00:00', 'Z'), time.replace('+00:00', '')):
@@ -159,10 +174,7 @@ def test_it_is_read_while_an_adapter_writes_and_a_campaign_has_the_store(capsys)
     with Store('output/small.sqlite'), adapter() as journal:
         for i in range(3):
             journal.add(Record('adapter', 'effect', '', 1, effect=f'{i} windows as predicted'))
-            with journal._changed:
-                assert journal._changed.wait_for(
-                    lambda: not (journal._pending or journal._writing), 10.0
-                )
+            assert written(journal)
             lines = shown(capsys, 'study.yaml').splitlines()
             assert len(lines) == 3 + i
             assert f'{i} windows' in lines[-1]
@@ -176,14 +188,17 @@ def test_it_follows(folder):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
         )
+        clock = threading.Timer(60.0, process.kill)
+        clock.start()
         try:
-            lines = [process.stdout.readline() for _ in range(5)]
+            lines = [process.stdout.readline() for _ in range(6)]
             assert 'no end yet' in lines[-1]
             journal.add(Record('operator', 'pause', 'asked'))
             assert cells(process.stdout.readline())[1:] == ['operator', 'pause', 'asked']
             process.send_signal(signal.SIGINT)
             assert process.wait(30.0) == 130
         finally:
+            clock.cancel()
             process.kill()
             process.communicate()
 

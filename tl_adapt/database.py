@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -107,7 +108,19 @@ def sqlite_engine(
                 raise
             return _connect(uri + mode + '&immutable=1', busy)
 
-    return sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    engine = sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    if read_only and not path.with_name(path.name + '-wal').exists():
+        sa.event.listen(engine, 'engine_disposed', lambda _: _tidy(path))
+    return engine
+
+
+def _tidy(path: pathlib.Path) -> None:
+    """Remove the -wal and -shm files that a reader left, unless somebody has the file open."""
+    if path.with_name(path.name + '-wal').exists():
+        # The last one to close removes them, but a reader is not allowed to.
+        uri = 'file:' + urllib.parse.quote(str(path.absolute())) + '?mode=rw'
+        with contextlib.suppress(sqlite3.Error):
+            _connect(uri, 0.0).close()
 
 
 def _connect(uri: str, busy: float) -> sqlite3.Connection:

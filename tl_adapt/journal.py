@@ -10,7 +10,9 @@ database does: it may be locked, full, gone, or a server that does not answer.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import datetime
 import os
 import threading
 import time
@@ -37,6 +39,7 @@ from tl_adapt.store import storable
 _CHUNK = 500  # rows written at once: a few ms, so that others can write in between
 _TRY = 0.25  # s that records wait for other writers, at each try
 _RETRY = 0.5  # s between tries
+_FORGET = 3600.0  # s between looks for what is too old
 _MARGIN = 0.2  # s before a deadline by which the database gives up, so that it can say why
 
 Row = dict[str, Any]
@@ -61,7 +64,8 @@ class StoreJournal:
 
     What can't be written yet is kept, up to `capacity` records; then the oldest are dropped, and
     that is recorded. `sim_time` gives the time of the simulation [s] for each record, if there is
-    one. All may be called from any thread.
+    one. What is older than `keep_days` is deleted by and by, if that is given, but for the newest
+    and the last change. All may be called from any thread.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class StoreJournal:
         study: str,
         environment: str,
         sim_time: Callable[[], float | None] = lambda: None,
+        keep_days: float | None = None,
         deadline: float = 2.0,
         capacity: int = 10_000,
     ) -> None:
@@ -98,7 +103,10 @@ class StoreJournal:
         self._close_at: float | None = None
         self._open: list[tuple[Intent, str]] = []
         self._ended: set[str] = set()
-        self._chunk = _CHUNK  # the thread's own
+        # Below: the thread's own.
+        self._chunk = _CHUNK
+        self._keep_days = keep_days
+        self._forget_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name='journal', daemon=True)
         self._thread.start()
         try:
@@ -337,6 +345,18 @@ class StoreJournal:
                 self._chunk = self._chunk if self._pending else _CHUNK
                 self._failure = ''
             self._changed.notify_all()
+            tidy = not (failure or unwritable or answering or self._pending)
+        if tidy and self._keep_days is not None and time.monotonic() >= self._forget_at:
+            self._forget(datetime.timedelta(days=self._keep_days))
+
+    def _forget(self, age: datetime.timedelta) -> None:
+        """Delete what is old, now and then; if that fails it is for the next time."""
+        self._forget_at = time.monotonic() + _FORGET
+        with contextlib.suppress(Exception):
+            self._database.forget(
+                time.monotonic() + _TRY, study=self._study, environment=self._environment,
+                before=now(ago=age),
+            )
 
     def _lost(self, count: int, failure: str) -> Row:
         reason = failure or 'the store could not be written in time'

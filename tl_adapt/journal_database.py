@@ -19,9 +19,10 @@ import sqlalchemy as sa
 from tl_adapt.adaptation.records import Intent
 from tl_adapt.database import file_size, parse, server_engine, sqlite_engine
 from tl_adapt.errors import StoreError
-from tl_adapt.journal_table import ROWS, has_table, last_begin, make_table, reason_of
+from tl_adapt.journal_table import BEGIN, ROWS, has_table, last_begin, make_table, reason_of
 from tl_adapt.store import check_tables, make_tables
 
+KEPT = 1_000  # newest rows that are never deleted: a clock may be wrong
 _ANSWER = 2  # s that a server has to take a connection
 _ADVISORY_LOCK = 1_953_261_923  # any number that nobody else uses in this database
 
@@ -81,6 +82,28 @@ class JournalDatabase:
         except Exception as error:
             raise self._failed(error) from error
         return None if entry is None else (entry.to_intent(), str(entry.intent))
+
+    def forget(self, deadline: float, *, study: str, environment: str, before: str) -> int:
+        """
+        Delete what was noted before a time, and return how many rows that were.
+
+        The newest are kept whatever the clock says, and the last change that was begun.
+        """
+        engine = self.connect(deadline)
+        ours = (ROWS.c.study == study, ROWS.c.environment == environment)
+        newest = sa.select(ROWS.c.id).where(*ours).order_by(ROWS.c.id.desc())
+        begun = sa.select(sa.func.max(ROWS.c.id)).where(*ours, ROWS.c.kind == BEGIN)
+        try:
+            with engine.begin() as connection:
+                _begin(connection, deadline)
+                last = connection.execute(newest.offset(KEPT - 1).limit(1)).scalar()
+                if last is None:
+                    return 0
+                last = min(last, connection.execute(begun).scalar() or last)
+                old = ROWS.delete().where(*ours, ROWS.c.time < before, ROWS.c.id < last)
+                return int(connection.execute(old).rowcount)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def connect(self, deadline: float) -> sa.engine.Engine:
         """Return the engine; open the store, and make what is missing in it, if need be."""

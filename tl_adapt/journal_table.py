@@ -3,7 +3,7 @@
 """
 Module for the journal's table in a store, and for reading it.
 
-The table is only ever added to. A change is two rows: one from before anything was sent (`begin`)
+Rows are added and never changed. A change is two rows: one from before anything was sent (`begin`)
 and one that tells how it ended (`end`); a begin without an end is a change that was cut short.
 Stores from before there was a journal have no such table; it is made when it is first written to,
 and those who do not know it do not mind it.
@@ -121,7 +121,7 @@ def record_row(record: Record) -> dict[str, Any]:
 def begin_row(intent: Intent, token: str) -> dict[str, Any]:
     """Return the columns of a change's begin; raises TypeError for what would not come back."""
     return {
-        'kind': BEGIN, 'who': ADAPTER, 'what': 'begin', 'why': storable(intent.why),
+        'kind': BEGIN, 'who': ADAPTER, 'what': 'change', 'why': storable(intent.why),
         'change': intent.change, 'intent': token,
         'configuration': to_text(intent.configuration), 'before': _optional(intent.previous),
         'node_values': to_text({'before': intent.before, 'after': intent.after}),
@@ -131,7 +131,8 @@ def begin_row(intent: Intent, token: str) -> dict[str, Any]:
 def end_row(change: int, token: str, *, ok: bool, reason: str) -> dict[str, Any]:
     """Return the columns of a change's end."""
     return {
-        'kind': END, 'who': ADAPTER, 'what': 'end', 'effect': 'done' if ok else 'failed',
+        'kind': END, 'who': ADAPTER, 'what': 'change',
+        'effect': 'applied' if ok else 'failed',
         'why': storable(reason), 'change': change, 'intent': token, 'ok': ok,
     }
 
@@ -147,13 +148,13 @@ def _optional(value: Mapping[str, Any] | None, *, strict: bool = True) -> str | 
     return None if value is None else to_text(dict(value), strict=strict)
 
 
-def now() -> str:
-    """Return the time as the table has it: UTC, of one length, so that texts sort as times do."""
-    return time_text(datetime.datetime.now(datetime.timezone.utc))
+def now(*, ago: datetime.timedelta = datetime.timedelta()) -> str:
+    """Return the time, or one some time `ago`, as the table has it."""
+    return time_text(datetime.datetime.now(datetime.timezone.utc) - ago)
 
 
 def time_text(time: datetime.datetime) -> str:
-    """Return a time as the table has it."""
+    """Return a time as the table has it: UTC, of one length, so that texts sort as times do."""
     return time.astimezone(datetime.timezone.utc).isoformat(timespec='microseconds')
 
 

@@ -29,6 +29,7 @@ from tl_adapt.digests import (
 )
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
+from tl_adapt.refusals import add_refusal, get_refusals
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -323,6 +324,26 @@ class Store:
             query = query.where(condition)
         with self._transaction() as connection:
             return int(connection.execute(query).scalar() or 0)
+
+    def refuse(self, environment: str, configuration: dict[str, Any]) -> None:
+        """
+        Keep that a configuration must not be run in an environment of the study.
+
+        Raises StoreError if it can't be written, InputError for one outside of the space.
+        """
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            add_refusal(connection, mark, self.study.space, configuration)
+
+    def refused(self, environment: str) -> list[dict[str, Any]]:
+        """Return what was refused in an environment and can be had in the study's space."""
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            return get_refusals(connection, mark, self.study.space)
 
     def left_out(self) -> int:
         """Return how many rows belong to other studies, metrics or environments than ours."""

@@ -22,6 +22,7 @@ _OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
 PARAMETERS_FILE = '{parameters}'
 _ADAPTATION = {
     'window': 'mission',
+    'false_alarms': 0.002,
     'band': 3.0,
     'confirm': 2,
     'explore': 4,

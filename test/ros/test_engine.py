@@ -10,12 +10,13 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
-from tl_adapt.adaptation.background import BackgroundPlanner  # noqa: E402
+from tl_adapt.adaptation.background import BackgroundPlanner, Worker  # noqa: E402
 from tl_adapt.adaptation.events import (  # noqa: E402
     Band,
     Choice,
     ForeignChange,
     NodeRestarted,
+    Outlook,
     Paused,
     RollbackRequested,
     Rules,
@@ -38,7 +39,13 @@ class Planner:
         self.asked, self.go = threading.Event(), threading.Event()
 
     def bands(self, configuration):
-        return {'cost': Band(10.0, 1.0)}
+        return {'cost': Band(10.0, 0.1, 1.0)}
+
+    def outlook(self, configuration):
+        return Outlook(10.0)
+
+    def prepare(self):
+        pass
 
     def propose(self, evidence, avoid):
         self.asked.set()
@@ -153,13 +160,14 @@ class Rig:
     def __init__(self):
         self.planner, self.applier, self.monitor = Planner(), Applier(), Monitor()
         self.watch, self.journal = Watch(), Journal()
-        background = BackgroundPlanner(self.planner)
+        worker = Worker()
+        self.close = worker.close
 
         def broken(metrics):
             return ['cost <= 60'] if metrics.get('cost', 0.0) > 60.0 else []
 
         self.policy = Policy(
-            planner=background, chosen=CHOSEN, fallback=FALLBACK,
+            planner=BackgroundPlanner(self.planner, worker), chosen=CHOSEN, fallback=FALLBACK,
             contains=lambda configuration: 0.0 <= configuration['v'] <= 1.0, broken=broken,
             matters=['cost'], rules=Rules(confirm=1, dwell=0, explore=2),
         )
@@ -167,7 +175,7 @@ class Rig:
             self.policy, self.applier, self.monitor, watch=self.watch, journal=self.journal,
             broken=broken, report=lambda report: None, applied=lambda values: None, log=Log(),
         )
-        background.urgent = self.engine.urgent
+        worker.urgent = self.engine.urgent
 
     def start(self):
         self.engine.start()
@@ -178,8 +186,11 @@ class Rig:
 
     def plan(self):
         """Let the environment change, so that a plan is made."""
-        self.monitor.windows.put(30.0)
-        assert self.planner.asked.wait(20.0)
+        for _ in range(20):
+            self.monitor.windows.put(30.0)
+            if self.planner.asked.wait(0.5):
+                return
+        raise AssertionError('no plan was made')
 
     def command(self, event):
         """Return what the engine says when it has dealt with an event."""
@@ -195,6 +206,7 @@ def rig():
     rig.planner.go.set()
     rig.journal.go.set()
     assert rig.engine.stop()
+    rig.close()
 
 
 def test_a_plan_is_carried_out(rig):
@@ -219,7 +231,7 @@ def test_the_operator_does_not_wait_for_a_plan(rig):
     assert report.status.state is State.PAUSED
     rig.planner.go.set()
     rig.monitor.windows.put(99.0)
-    assert rig.command(RollbackRequested()).status.windows == 2
+    assert rig.command(RollbackRequested()).status.state is State.PAUSED
     assert rig.applier.sent.empty()
 
 
@@ -260,7 +272,7 @@ def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):
     rig.journal.error = StoreError('it is full')
     assert rig.command(RollbackRequested()).status.configuration == FALLBACK
     assert rig.sent() == FALLBACK
-    assert rig.journal.noted[-1] == ('adapter', 'rollback')
+    assert ('adapter', 'rollback') in rig.journal.noted
     rig.plan()
     rig.planner.go.set()
     report = rig.command(NodeRestarted('/a'))

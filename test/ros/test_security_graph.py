@@ -46,8 +46,8 @@ def demo_graph(tmp_path_factory):
     with contextlib.ExitStack() as stack:
         stack.callback(environment.close)
         variables = environment.environment()
-        watch = stack.enter_context(adaptation_run._watch(variables))
-        stack.enter_context(adaptation_run._adapter(study, folder, variables))
+        watch = stack.enter_context(adaptation_run.watching(variables))
+        stack.enter_context(adaptation_run.running_adapter(study, folder, variables))
         watch.wait('ready', lambda: watch.ready_for(0), 60.0)
         yield study, watch._node
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
 from tl_adapt.adaptation.planner import Planner
 from tl_adapt.errors import TlAdaptError
 
@@ -47,65 +47,28 @@ class _Job:
         self.done.set()
 
 
-class BackgroundPlanner:
+class Worker:
     """
-    Let a planner work in another thread; `urgent` is asked, in the caller's, while it does.
+    Compute in another thread; `urgent` is asked, in the caller's, while the caller waits.
 
     What was abandoned is computed to its end, as nothing can stop it, and its result dropped.
     """
 
-    def __init__(self, planner: Planner, prepare: Callable[[], None] = lambda: None) -> None:
-        """Start the thread; `prepare` computes ahead what the next plan will need."""
+    def __init__(self) -> None:
+        """Start the thread."""
         self.urgent: Callable[[], bool] = lambda: False
-        self._planner = planner
-        self._prepare = prepare
-        self._preparing: _Job | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name='planner', daemon=True).start()
 
-    def bands(self, configuration: Configuration) -> Mapping[str, Band]:
-        """Return what the present model predicts; that takes no time worth waiting for."""
-        return self._planner.bands(configuration)
-
-    def propose(
-        self, evidence: Sequence[Window], avoid: Sequence[Configuration]
-    ) -> Choice | None:
-        """Return the planner's proposal; raises PlanAbandonedError if something is urgent."""
-        windows, avoided = list(evidence), list(avoid)
-        return self._wait(lambda: self._planner.propose(windows, avoided))
-
-    def best(
-        self,
-        evidence: Sequence[Window],
-        anchor: Configuration,
-        avoid: Sequence[Configuration],
-    ) -> Choice | None:
-        """Return the planner's choice; raises PlanAbandonedError if something is urgent."""
-        windows, avoided = list(evidence), list(avoid)
-        return self._wait(lambda: self._planner.best(windows, anchor, avoided))
-
-    def accept(self, evidence: Sequence[Window]) -> None:
-        """Accept what was learnt; comes after `best`, so that little is left to compute."""
-        windows = list(evidence)
-        self._wait(lambda: self._planner.accept(windows), patient=True)
-
-    def prepare(self) -> None:
-        """Compute ahead; returns at once, and raises what went wrong the last time."""
-        last = self._preparing
-        if last is not None and not last.done.is_set():
-            return
-        self._preparing = _Job(self._prepare)
-        self._jobs.put(self._preparing)
-        if last is not None and last.error is not None:
-            raise last.error
-
-    def close(self) -> None:
-        """End the thread after what it is doing."""
-        self._jobs.put(None)
-
-    def _wait(self, compute: Callable[[], T], *, patient: bool = False) -> T:
+    def begin(self, compute: Callable[[], Any]) -> _Job:
+        """Have something computed; nobody waits for it."""
         job = _Job(compute)
         self._jobs.put(job)
+        return job
+
+    def wait(self, compute: Callable[[], T], *, patient: bool = False) -> T:
+        """Have something computed and wait; raises PlanAbandonedError if something is urgent."""
+        job = self.begin(compute)
         while not job.done.wait(_LOOK):
             if not patient and self.urgent():
                 job.dropped = True
@@ -115,6 +78,63 @@ class BackgroundPlanner:
         result: T = job.result
         return result
 
+    def close(self) -> None:
+        """End the thread after what it is doing."""
+        self._jobs.put(None)
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job.run()
+
+
+class BackgroundPlanner:
+    """Let a planner work in a worker's thread; planners that branch off share it."""
+
+    def __init__(self, planner: Planner, worker: Worker) -> None:
+        """Keep both."""
+        self._planner = planner
+        self._worker = worker
+        self._preparing: _Job | None = None
+
+    def bands(self, configuration: Configuration) -> Mapping[str, Band]:
+        """Return what the present model predicts; that takes no time worth waiting for."""
+        return self._planner.bands(configuration)
+
+    def outlook(self, configuration: Configuration) -> Outlook:
+        """Return what the present model predicts, which takes no time either."""
+        return self._planner.outlook(configuration)
+
+    def branch(self) -> BackgroundPlanner:
+        """Return a planner of its own, which begins with the present model of this one."""
+        return BackgroundPlanner(self._planner.branch(), self._worker)
+
+    def prepare(self) -> None:
+        """Compute ahead; returns at once, and raises what went wrong the last time."""
+        last = self._preparing
+        if last is not None and not last.done.is_set():
+            return
+        self._preparing = self._worker.begin(self._planner.prepare)
+        if last is not None and last.error is not None:
+            raise last.error
+
+    def propose(
+        self, evidence: Sequence[Window], avoid: Sequence[Configuration]
+    ) -> Choice | None:
+        """Return the planner's proposal; raises PlanAbandonedError if something is urgent."""
+        windows, avoided = list(evidence), list(avoid)
+        return self._worker.wait(lambda: self._planner.propose(windows, avoided))
+
+    def best(
+        self,
+        evidence: Sequence[Window],
+        anchor: Configuration,
+        avoid: Sequence[Configuration],
+    ) -> Choice | None:
+        """Return the planner's choice; raises PlanAbandonedError if something is urgent."""
+        windows, avoided = list(evidence), list(avoid)
+        return self._worker.wait(lambda: self._planner.best(windows, anchor, avoided))
+
+    def accept(self, evidence: Sequence[Window]) -> None:
+        """Accept what was learnt; comes after `best`, so that little is left to compute."""
+        windows = list(evidence)
+        self._worker.wait(lambda: self._planner.accept(windows), patient=True)

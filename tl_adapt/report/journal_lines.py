@@ -14,6 +14,7 @@ from tl_adapt.report.tables import format_table
 
 _LEAST = 12  # characters that a column keeps however narrow the terminal is
 _WRAPPED = ('why', 'effect', 'configuration')
+_CHANGES = ('change', 'rollback')
 _RIGHT = ('change', 'sim [s]')
 
 
@@ -21,13 +22,16 @@ def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
     """
     Return the lines that people read as rows of text, the head first.
 
-    A change's begin and end are one line, or none where records tell of it and it ended well.
+    A change's begin and end are one line, or none where a record of its own tells of it.
     A configuration is shown as what differs from the one before. Columns that are empty all the
     way down are left out.
     """
     ends = {entry.intent: entry for entry in entries if entry.kind == END}
     begun = {entry.intent for entry in entries if entry.kind == BEGIN}
-    told = {(entry.run, entry.change) for entry in entries if entry.kind == RECORD}
+    told = {
+        (entry.run, entry.change) for entry in entries
+        if entry.kind == RECORD and entry.what in _CHANGES
+    }
     places = {(entry.study, entry.environment) for entry in entries}
     latest: dict[tuple[str, str], Mapping[str, Any]] = {}
     lines = []
@@ -36,12 +40,11 @@ def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
         before = entry.before if entry.before is not None else latest.get(place)
         if entry.configuration is not None:
             latest[place] = entry.configuration
-        end = ends.get(entry.intent) if entry.kind == BEGIN else entry
-        well = end is not None and bool(end.ok)
-        if entry.kind != RECORD and well and (entry.run, entry.change) in told:
+        if entry.kind != RECORD and (entry.run, entry.change) in told:
             continue
         if entry.kind == END and entry.intent in begun:
             continue
+        end = ends.get(entry.intent) if entry.kind == BEGIN else entry
         lines.append({
             'time (UTC)': f'{entry.time:%Y-%m-%d %H:%M:%S}',
             'sim [s]': '' if entry.sim_time is None else f'{entry.sim_time:.1f}',
@@ -66,7 +69,7 @@ def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
 def _ended(end: Entry | None) -> str:
     if end is None:
         return 'no end yet'
-    return f'{end.effect}: {end.why}' if end.why else end.effect
+    return end.effect + (f': {end.why}' if end.why and not end.ok else '')
 
 
 def _difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:

@@ -32,7 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from tl_adapt.adaptation.background import BackgroundPlanner
+from tl_adapt.adaptation.background import BackgroundPlanner, Worker
 from tl_adapt.adaptation.events import (
     Event,
     Level,
@@ -176,7 +176,9 @@ class Adapter(LifecycleNode):
             raise InputError('must be given, as the study names none', key='environment')
         spec = study.environment(environment)
         model_planner = ModelPlanner(study, ModelSet.load(values['model'], study))
-        planner = BackgroundPlanner(model_planner, model_planner.prepare)
+        worker = Worker()
+        self._undo.append(worker.close)
+        planner = BackgroundPlanner(model_planner, worker)
         chosen, why = load_choice(values['model'], study)
         policy = make_policy(study, planner, chosen, advise=bool(values['dry_run']))
         self.get_logger().info(f'chosen for {environment}: {why}')
@@ -188,7 +190,7 @@ class Adapter(LifecycleNode):
         self._hardware = spec.identity.get('hardware', environment)
         self._client = client = ParameterClient(self)
         restarts = Restarts.of(self, study, environment, client)
-        self._undo += [restarts.close, planner.close]
+        self._undo.append(restarts.close)
         watch = ParameterWatch(self, client, study.space, wake=self._wake)
         self._undo.append(watch.close)
         self._monitor = Monitor(
@@ -202,10 +204,10 @@ class Adapter(LifecycleNode):
                     restarts=restarts),
             self._monitor, watch=watch, journal=journal, broken=broken_limits(study),
             report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
-            prepare=planner.prepare, dry_run=bool(values['dry_run']),
+            prepare=policy.prepare, dry_run=bool(values['dry_run']),
             deadline=float(values['deadline']),
         )
-        planner.urgent = self._engine.urgent
+        worker.urgent = self._engine.urgent
         model_planner.prepare()
         timer = self.create_timer(1.0, self._on_timer, clock=_wall())
         self._undo.append(functools.partial(self.destroy_timer, timer))
@@ -227,7 +229,7 @@ class Adapter(LifecycleNode):
         store = values['store'] or Path(values['model']).parent / f'{study.name}.sqlite'
         return StoreJournal(
             store, study=study.name, environment=environment, sim_time=self._sim_time,
-            deadline=_NOTE,
+            keep_days=study.adaptation.get('journal_days'), deadline=_NOTE,
         )
 
     def _sim_time(self) -> float | None:
@@ -336,10 +338,15 @@ def make_policy(
     judged = [o.metric for o in study.objectives]
     judged += [name for name in limits if name not in judged]
 
+    def objective(metrics: Mapping[str, float]) -> float:
+        known = all(o.metric in metrics for o in study.objectives)
+        return study.objective(metrics) if known else math.nan
+
     return Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
         contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
-        relevant=relevance(study, rules.minimum_gain),
+        relevant=relevance(study, rules.minimum_gain), objective=objective,
+        risk=study.tuning.risk,
     )
 
 

@@ -162,11 +162,14 @@ class Policy:
         return self._send(self.desired, 'chosen by the model', 'watch')
 
     def _on_window(self, window: Window) -> list[Action]:
+        in_force = window.configuration is not None and window.configuration == self.current
+        watching = in_force and self.state not in (State.IDLE, State.APPLYING, State.PAUSED)
+        if window.overlapping:
+            return self._glance(window) if watching else []
         self._windows += 1
         self._last = window
         self._judge.clear()
-        in_force = window.configuration is not None and window.configuration == self.current
-        if self.state in (State.IDLE, State.APPLYING, State.PAUSED) or not in_force:
+        if not watching:
             return []
         self._judged += 1
         if self.state is State.EXPLORING:
@@ -249,6 +252,20 @@ class Policy:
         return self._send_desired(why)
 
     # --- judging ---------------------------------------------------------------------------------
+
+    def _glance(self, window: Window) -> list[Action]:
+        """Answer a limit that is broken before a full window has ended; nothing else counts."""
+        broken = self._judge.broken(window)
+        if not broken:
+            return []
+        why = f'limit broken: {", ".join(broken)}'
+        self.memory.ban(self.current, why)
+        if self.state is not State.EXPLORING:
+            self._say(Level.WARN, why)
+            return self._roll_back(why, 'watch')
+        self._explored += 0 if self._recovering else 1
+        last = self._explored >= self.rules.explore
+        return self._roll_back(f'explored in vain: {why}', 'conclude' if last else 'recover')
 
     def _watched_window(self, window: Window) -> list[Action]:
         dwell = self.state is State.SETTLING

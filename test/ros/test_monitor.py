@@ -19,11 +19,27 @@ IN_FORCE = {'max_vel_x': 0.3}
 SECOND = 1_000_000_000
 
 
+class NoSubscription:
+    """A subscription to which nothing ever comes; its own handle."""
+
+    msg_type, raw = None, True
+    handle = property(lambda self: self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def take_message(self, *_):
+        return None
+
+
 class NoNode:
     """A node in a graph where nobody publishes anything."""
 
     def create_subscription(self, *args, **options):
-        return object()
+        return NoSubscription()
 
     def destroy_subscription(self, subscription):
         pass
@@ -49,7 +65,7 @@ class Watched:
         status = GoalStatus(status=code)
         status.goal_info.goal_id.uuid = [number] * 16
         message = GoalStatusArray(status_list=[status])
-        self.monitor._on_status(message, {'source_timestamp': self.now})
+        self.monitor._missions.on_status(message, {'source_timestamp': self.now})
 
     def begin(self, number):
         self.status(number, GoalStatus.STATUS_EXECUTING)
@@ -58,7 +74,7 @@ class Watched:
         self.now += SECOND
         message = Header(frame_id='succeeded')
         message.stamp.sec, message.stamp.nanosec = divmod(self.now, SECOND)
-        self.monitor._on_result(message, {'source_timestamp': self.now})
+        self.monitor._missions.on_result(message, {'source_timestamp': self.now})
         self.status(number, GoalStatus.STATUS_SUCCEEDED)
 
     def windows(self):

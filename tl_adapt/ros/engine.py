@@ -55,7 +55,7 @@ class Report:
     Hold what the adapter says of itself: the policy's status and what the engine waits for.
 
     `settled`: no change is under way and every window that has ended was dealt with. `silent`
-    are topics that metrics need and nobody publishes.
+    are topics that metrics need and that nobody publishes, or that have stopped and since when.
     """
 
     status: Status
@@ -165,6 +165,8 @@ class Engine:
         """Return what is to be said now."""
         status = self._policy.status
         level, message = status.level, status.reason
+        if self._silent and level is Level.OK and not self._connecting():
+            level, message = Level.WARN, f'silent: {", ".join(self._silent)}'
         if self._waiting is not None:
             late = time.monotonic() - self._waited_since > self._deadline
             level = Level.ERROR if late or self._waiting.ambiguous else Level.WARN

@@ -99,6 +99,12 @@ class WatchedRules:
 
 def applies(rule: FailRule, message: Any) -> bool:
     """Say whether the message ends the mission."""
-    expression = Expression(rule.field)
+    expression = _parsed(rule.field)
     value = expression.evaluate({name: extract(message, name) for name in expression.names})
     return bool(_COMPARE[rule.op](value, rule.value))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Expression:
+    """Return a field's expression; parsing it costs more than the rest of a judgement."""
+    return Expression(text)

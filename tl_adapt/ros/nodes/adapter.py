@@ -176,7 +176,7 @@ class Adapter(LifecycleNode):
         self._hardware = spec.identity.get('hardware', environment)
         self._client = ParameterClient(self)
         self._monitor = Monitor(
-            self, study, wake=self._wake, pids=NodeProcesses(study, environment)
+            self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
         self._engine = Engine(
             policy, Applier(study.space, self._client,
@@ -216,6 +216,10 @@ class Adapter(LifecycleNode):
     def _wake(self) -> None:
         if self._engine is not None:
             self._engine.wake()
+
+    def _post(self, event: Event) -> None:
+        if self._engine is not None:
+            self._engine.post(event)
 
     def _on_timer(self) -> None:
         if self._engine is not None:
@@ -307,7 +311,7 @@ def status_values(report: Report) -> dict[str, str]:
         'judged': str(status.judged),
         'reason': status.reason,
         'waiting': report.waiting,
-        'silent_topics': ' '.join(report.silent),
+        'silent_topics': ', '.join(report.silent),
         'configuration': json.dumps(status.configuration),
         'changes': str(status.changes),
         'replans': str(status.replans),

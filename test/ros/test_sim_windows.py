@@ -34,7 +34,7 @@ def test_whoever_comes_late_gets_all_full_windows_and_one_that_slides():
 def test_a_new_context_restarts_only_the_full_windows():
     windows = SimWindows(8, 2)
     windows.restart(0)
-    assert all_due(windows, range(0, 12)) == [(0, 8, False), (2, 10, True)]
+    assert all_due(windows, range(12)) == [(0, 8, False), (2, 10, True)]
     windows.restart(11, keep=True)
     assert windows.needed_since == 4
     assert all_due(windows, range(11, 21)) == [
@@ -44,7 +44,7 @@ def test_a_new_context_restarts_only_the_full_windows():
 def test_nothing_from_before_a_restart_is_seen():
     windows = SimWindows(8, 2)
     windows.restart(0)
-    all_due(windows, range(0, 12))
+    all_due(windows, range(12))
     windows.restart(11)
     assert windows.needed_since == 11
     assert all_due(windows, range(11, 20)) == [(11, 19, False)]
@@ -53,6 +53,6 @@ def test_nothing_from_before_a_restart_is_seen():
 def test_a_stride_as_long_as_the_window_means_no_overlap():
     windows = SimWindows(8, 8)
     windows.restart(0)
-    assert all_due(windows, range(0, 33)) == [(n, n + 8, False) for n in (0, 8, 16, 24)]
+    assert all_due(windows, range(33)) == [(n, n + 8, False) for n in (0, 8, 16, 24)]
     assert windows.due(33) is None
     assert windows.due(40) == Due(32, 40, False)

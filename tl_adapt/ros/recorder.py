@@ -289,8 +289,11 @@ class Recorder:
             received.append(at)
             stamp = stamp_of(message) if channel.has_header else None
             stamps.append(at if stamp is None else stamp)
-            for field, value in read_fields(channel, message).items():
-                columns[field].append(value)
+            for field, column in columns.items():
+                try:
+                    column.append(extract(message, field))
+                except AttributeError as error:
+                    raise lacking(channel.topic, [field], error) from error
         return make_topic(stamps, received, columns)
 
     def close(self) -> None:
@@ -302,16 +305,10 @@ class Recorder:
                 channel.subscription = None
 
 
-def read_fields(channel: Channel, message: Any) -> dict[str, Any]:
-    """Return what the message holds for the channel's fields; raises TraceError."""
-    values = {}
-    for field in channel.fields:
-        try:
-            values[field] = extract(message, field)
-        except AttributeError as error:
-            what = 'position' if field == POSITION else f'field {field}'
-            raise TraceError(f'topic {channel.topic} has no {what} ({error})') from error
-    return values
+def lacking(topic: str, fields: Iterable[str], error: AttributeError) -> TraceError:
+    """Return the error for a topic whose type does not have all the fields."""
+    names = ', '.join('position' if f == POSITION else f'field {f}' for f in sorted(fields))
+    return TraceError(f'topic {topic} has no {names} ({error})')
 
 
 def header_stamp(raw: bytes) -> int:

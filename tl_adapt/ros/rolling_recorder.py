@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 
+from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
-from tl_adapt.ros.recorder import Channel, Recorder, TraceError, header_stamp, read_fields
+from tl_adapt.ros.recorder import Channel, Recorder, TraceError, header_stamp, lacking
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.trace import Topic, Trace, make_topic
 
@@ -59,6 +59,7 @@ class RollingRecorder(Recorder):
         """Record `topics` (topic -> dotted paths) through the `inbox` of `node`."""
         super().__init__(node, topics, clock, inbox)
         self._rows = {channel.topic: _Rows(channel.fields) for channel in self._channels}
+        self._readers: dict[str, FieldReader] = {}
         self._taking = threading.RLock()
         self._trouble: TraceError | None = None
 
@@ -148,15 +149,18 @@ class RollingRecorder(Recorder):
 
     def _keep(self, channel: Channel, messages: list[tuple[int, bytes]]) -> None:
         rows = self._rows[channel.topic]
+        reader = self._readers.get(channel.topic)
+        if reader is None:
+            reader = self._readers[channel.topic] = FieldReader(channel.type, channel.fields)
         for sent, raw in messages:
             if sent < self._begun:
                 continue
             at = self._clock.at(sent)
             if channel.fields:
                 try:
-                    values = read_fields(channel, deserialize_message(raw, channel.type))
-                except TraceError as error:
-                    self._trouble = error
+                    values = reader.read(raw)
+                except AttributeError as error:
+                    self._trouble = lacking(channel.topic, channel.fields, error)
                     return
                 for field, value in values.items():
                     rows.columns[field].append(value)

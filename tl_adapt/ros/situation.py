@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 
 from tl_adapt.adaptation.context_source import (
     ContextSource,
@@ -17,12 +18,13 @@ from tl_adapt.adaptation.context_source import (
 )
 from tl_adapt.adaptation.events import ContextChanged, Event, Exploration
 from tl_adapt.errors import InputError
-from tl_adapt.ros.fail_rules import applies
+from tl_adapt.ros.fail_rules import met, needed
+from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import matching_qos, message_type
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import FailRule, Study
-from tl_adapt.trace import POSITION, extract
+from tl_adapt.trace import POSITION
 
 _AGE = 5.0  # s after which a message no longer allows anything
 
@@ -32,15 +34,16 @@ class _Latest:
 
     def __init__(self, topic: str, clock: WatchedClock) -> None:
         self.topic = topic
+        self.fields: set[str] = set()
         self.heard: int | None = None
         self._clock = clock
         self._raw = self._seen = b''
-        self._type: Any = None
-        self._message: Any = None
+        self._reader: FieldReader | None = None
+        self._values: dict[str, Any] | None = None
 
     def connect(self, node: Node, inbox: Inbox) -> None:
         """Subscribe once somebody publishes; raises MeasurementError for an unknown type."""
-        if self._type is not None:
+        if self._reader is not None:
             return
         infos = node.get_publishers_info_by_topic(self.topic)
         if infos:
@@ -49,19 +52,23 @@ class _Latest:
             inbox.subscribe(
                 kind, self.topic, self._on_message, matching_qos(node, self.topic, 1), raw=True
             )
-            self._type = kind
+            self._reader = FieldReader(kind, self.fields)
 
-    def read(self) -> Any:
-        """Return the message, None if there is none."""
+    def read(self) -> dict[str, Any] | None:
+        """Return what the message holds for the fields, None if there is none or it lacks one."""
         raw = self._raw
-        if raw is not self._seen:
-            self._message, self._seen = deserialize_message(raw, self._type), raw
-        return self._message
+        if raw is not self._seen and self._reader is not None:
+            self._seen = raw
+            try:
+                self._values = self._reader.read(raw)
+            except AttributeError:
+                self._values = None
+        return self._values
 
     def forget(self) -> None:
         """Drop what was heard."""
         self._raw = self._seen = b''
-        self._message = self.heard = None
+        self._values = self.heard = None
 
     def _on_message(self, raw: bytes, info: Any) -> None:
         self._raw = raw
@@ -83,9 +90,12 @@ class Situation:
         self._sources = context_sources(study.adaptation)
         self._labels = {s.name: Lasting(round(s.hold * 1e9)) for s in self._sources}
         self._gate = explore_rule(study.adaptation)
-        topics = [source.topic for source in self._sources]
-        topics += [] if self._gate is None else [self._gate[0].topic]
-        self._latest = {topic: _Latest(topic, clock) for topic in topics}
+        wanted = [(s.topic, s.field.names if s.field else {POSITION}) for s in self._sources]
+        if self._gate is not None:
+            wanted.append((self._gate[0].topic, needed(self._gate[0].field)))
+        self._latest = {topic: _Latest(topic, clock) for topic, _ in wanted}
+        for topic, fields in wanted:
+            self._latest[topic].fields |= fields
         self._said: Exploration | None = None
         self._jumped = clock.jumped
         self.context = ''
@@ -129,34 +139,34 @@ class Situation:
     def _follow(self, source: ContextSource, now: int) -> bool:
         """Return whether the source's label has changed."""
         lasting = self._labels[source.name]
-        message = self._latest[source.topic].read()
-        if message is None:
+        values = self._latest[source.topic].read()
+        if values is None:
             return False
-        label = source.label(_value(source, message), lasting.label)
+        label = source.label(_value(source, values), lasting.label)
         return lasting.update(label, now)
 
     def _judge(self, rule: FailRule, age: float, now: int) -> Exploration:
         latest = self._latest[rule.topic]
-        heard, message = latest.heard, latest.read()
-        if heard is None or message is None:
+        heard, values = latest.heard, latest.read()
+        if heard is None or values is None:
             return Exploration(False, f'no message on topic {rule.topic}')
         if not 0.0 <= (now - heard) * 1e-9 <= age:
             return Exploration(False, f'no message on topic {rule.topic} for {age:g} s')
         try:
-            met = applies(rule, message)
-        except (InputError, AttributeError, TypeError) as error:
+            allowed = met(rule, values)
+        except (InputError, TypeError) as error:
             return Exploration(False, f'topic {rule.topic} can not be judged ({error})')
-        return Exploration(met, '' if met else f'not {rule.reason}')
+        return Exploration(allowed, '' if allowed else f'not {rule.reason}')
 
 
-def _value(source: ContextSource, message: Any) -> Any:
-    """Return what the source reads of a message; NaN if it can't."""
+def _value(source: ContextSource, values: Mapping[str, Any]) -> Any:
+    """Return the value that the source makes a label of; NaN if it has none."""
+    if source.field is None:
+        return values[POSITION]
     try:
-        if source.field is None:
-            return extract(message, POSITION)
-        return source.field.evaluate({n: extract(message, n) for n in source.field.names})
-    except (InputError, AttributeError, TypeError):
-        return (float('nan'),) * 2 if source.field is None else float('nan')
+        return source.field.evaluate(values)
+    except InputError:
+        return math.nan
 
 
 def explore_rule(adaptation: Any) -> tuple[FailRule, float] | None:

@@ -132,6 +132,8 @@ def test_full_windows_and_such_that_slide(bench):
     assert all(set(w.metrics) == {'volt', 'most'} for w in sliding)
     assert all(w.configuration == IN_FORCE and w.sim_time == 2.0 for w in robot.windows)
     assert len(sliding) >= 4
+    # 2 s of 10 messages each, and what has come since the last stride.
+    assert robot.monitor._recorder.received('pose') < 40, 'more is kept than is needed'
     # The volts rise: a window that slides sees it before a full one began and ended after it.
     robot.tell(voltage=90.0)
     robot.until(lambda: robot.windows[-1].metrics['volt'] > 85.0)

@@ -30,7 +30,7 @@ from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import Limit, Metric, Study
 from tl_adapt.trace import Trace
 
-_TAKE = 0.05  # s of wall time between two looks into the queues
+_TAKE = 0.1  # s of wall time between two looks into the queues
 # Of the clock's past, this much is kept [ns, wall].
 _KEPT = 10 * 1_000_000_000
 # What only gets worse until the mission ends, by the limit's operator.
@@ -159,9 +159,6 @@ class Monitor:
         if self._trouble:
             trouble, self._trouble = self._trouble, ''
             raise TlAdaptError(trouble)
-        lost = self._missions.lost() if self._missions is not None else None
-        if lost is not None:
-            return self._window({}, lost)
         events = self._situation.update()
         for event in events:
             self._post(event)
@@ -169,6 +166,9 @@ class Monitor:
             with self._lock:
                 self._uniform = False
         window = self._poll_missions() if self._sliding is None else self._poll_time(self._sliding)
+        if window is None and self._missions is not None:
+            lost = self._missions.lost()
+            window = None if lost is None else self._window({}, lost)
         if window is not None:
             self._wake()  # there may be more
         return window

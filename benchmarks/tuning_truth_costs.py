@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np  # noqa: E402
 from bars import bar, end, run_parts  # noqa: E402
 
+from tl_adapt.designs import fingerprint  # noqa: E402
 from tl_adapt.progress import Progress  # noqa: E402
 from tl_adapt.report.tables import format_table  # noqa: E402
 from tl_adapt.statistics import bootstrap_mean  # noqa: E402
@@ -32,31 +33,54 @@ from tl_adapt.study import Study  # noqa: E402
 from tl_adapt.testing.analytic import RELATIONS, AnalyticEnvironment, analytic_study  # noqa: E402
 from tl_adapt.tuner import Tuner  # noqa: E402
 
+DESIGN, LARGE = 160, 2000  # configurations of a problem's design, and of the larger one
+NEAR = {0.05: 15, 0.12: 25}  # step -> configurations near the best of each environment
 COST = 300.0  # in all; a run of the source costs 1, one of the target 30
 SHARE = 0.5  # of it that the arm which measures the source first spends on the source
 KNOWN, AHEAD = 48, (2, 4, 8)  # the source's runs, and the target's from which on one forecasts
 FURTHER = 4  # runs that are forecast
 ARMS = ('cost-aware', 'target only', 'source first')
-WORST = 1.5  # regret that counts for a limit that is broken
 
 
 class Problem:
-    """Hold the two environments of one instance, and its truth."""
+    """
+    Hold the two environments of one instance, the only configurations (n) there are, their truth.
+
+    They are a design, the default, and for each environment its best of a larger design with what
+    is near it: where the source points there is something to gain, and where it does not, too.
+    `regret` (n,) is how much worse each is than the best, 1 is as bad as the median. Breaking the
+    limit counts as `Tuner.best` counts it, as twice the objective.
+    """
 
     def __init__(self, relation: str, variant: int, study: Study) -> None:
-        self.study = study
+        self.study, space = study, study.space
         self.source, self.target = (
             AnalyticEnvironment(study, role, relation=relation, variant=variant)
             for role in ('source', 'target')
         )
-        self.optimum = self.target.best()[1]
-        values = self.target.objective(study.space.sample(500, seed=99))
-        self.usual = float(np.median(values[np.isfinite(values)]))
+        rng, pool = np.random.default_rng([variant, 3]), space.sample(LARGE, seed=variant + 500)
+        found = [space.default(), *space.sample(DESIGN, seed=variant + 1000)]
+        usual = float(np.median(self.target.objective(found, limited=False)))
 
-    def regret(self, configuration) -> float:
-        """Return how far a configuration is from the best, 1 where the median is."""
-        value = self.target.objective([configuration])[0]
-        return float(min((value - self.optimum) / (self.usual - self.optimum), WORST))
+        def loss(environment: AnalyticEnvironment, configurations: list[dict]) -> np.ndarray:
+            broken = 1.0 - environment.kept(configurations)
+            return environment.objective(configurations, limited=False) + usual * broken
+
+        for environment in (self.source, self.target):
+            best = pool[int(np.argmin(loss(environment, pool)))]
+            found.append(best)
+            for step, count in NEAR.items():
+                found += space.neighbours(best, rng, count, step)
+        self.configurations = list({fingerprint(one): one for one in found}.values())
+        self.index = {fingerprint(one): i for i, one in enumerate(self.configurations)}
+        losses = loss(self.target, self.configurations)
+        # The usual one is of the design alone: what is near the best says nothing of it.
+        usual_loss = float(np.median(loss(self.target, found[:DESIGN])))
+        self.regret = (losses - losses.min()) / (usual_loss - losses.min())
+
+    def regret_of(self, configuration: dict) -> float:
+        """Return the regret of one of the configurations."""
+        return float(self.regret[self.index[fingerprint(configuration)]])
 
 
 def study_of(*, simulate: bool, cost: float | None) -> Study:
@@ -75,7 +99,8 @@ def spend(relation: str, arm: str, seed: int) -> dict:
     problem = Problem(relation, seed, study)
     source = [problem.source.measure(configuration, number) for number, configuration in
               enumerate(study.space.sample(first, seed=seed) if first else [])]
-    tuner = Tuner(study, source=source, transfer=arm != 'target only', seed=seed, budget=1000)
+    tuner = Tuner(study, source=source, transfer=arm != 'target only', seed=seed, budget=1000,
+                  candidates=problem.configurations)
     number = 0
     while tuner.should_stop() is None:
         proposal = tuner.ask()[0]
@@ -83,7 +108,7 @@ def spend(relation: str, arm: str, seed: int) -> dict:
                        else problem.target)
         tuner.tell(environment.measure(proposal.configuration, 1000 + number))
         number += 1
-    return {'regret': problem.regret(tuner.best().configuration), 'target': len(tuner.target),
+    return {'regret': problem.regret_of(tuner.best().configuration), 'target': len(tuner.target),
             'source': len(tuner.source), 'cost': tuner.spent + first}
 
 
@@ -135,7 +160,8 @@ def foretell(relation: str, seed: int) -> dict:
     problem = Problem(relation, seed, study_of(simulate=False, cost=None))
     source = [problem.source.measure(configuration, number) for number, configuration in
               enumerate(problem.study.space.sample(KNOWN, seed=seed))]
-    tuner = Tuner(problem.study, source=source, seed=seed, budget=1000)
+    tuner = Tuner(problem.study, source=source, seed=seed, budget=1000,
+                  candidates=problem.configurations)
     told, truth = {}, {}
     for number in range(max(AHEAD) + FURTHER):
         if number in AHEAD:

@@ -112,3 +112,31 @@ def test_a_limit_that_may_break_takes_away_what_the_objective_promises():
     broken = goal.worth(reached)(dataclasses.replace(found, feasible=np.array([1.0, 0.2])))
     assert safe[1] > safe[0]
     assert broken[1] < 1e-6 < broken[0]
+
+
+def reached(lowest):
+    return np.array([lowest, lowest, 1.0])
+
+
+def test_a_repeat_counts_less_the_more_can_still_outdo_it():
+    rival, hopeless = assessed([1.1], 0.2, 0.0), assessed([9.0], 0.2, 0.0)
+    assert repeats.lasting(rival, reached(1.0), 0) == 1.0
+    assert_allclose(repeats.lasting(rival, reached(1.0), 1), 1.0 - 0.3085, atol=1e-4)
+    assert repeats.lasting(rival, reached(1.0), 9) < 0.05
+    assert repeats.lasting(hopeless, reached(1.0), 9) > 0.999
+
+
+def test_what_may_break_a_limit_outdoes_less():
+    sure, unsure = assessed([0.9], 0.1, 0.0), assessed([0.9], 0.1, 0.0)
+    unsure = dataclasses.replace(unsure, feasible=np.array([0.5]))
+    last = [repeats.lasting(one, reached(1.0), 3) for one in (sure, unsure)]
+    assert last[0] < 0.01 and last[1] > 0.99
+
+
+def test_repeats_come_when_few_runs_are_left():
+    tuner = Tuner(small_study(), budget=12, candidates=SPEEDS)
+    left = []
+    for _ in range(12):
+        left.append(tuner._left())
+        tuner.tell(run_of(tuner.ask()[0].configuration, 1.0))
+    assert left == [0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0]

@@ -196,6 +196,7 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
          "adaptation.explore_when.value: < needs a number, got 'c'"),
         (('adaptation',), {'explore_when': {'topic': 'a', 'field': '1 +', 'op': '<', 'value': 1}},
          'adaptation.explore_when.field: not an expression'),
+        (('adaptation',), {'journal_days': 0}, 'adaptation.journal_days: must be > 0, got 0'),
         (('budget',), None, 'budget: has no value'),
     ],
 )  # fmt: skip

@@ -67,7 +67,11 @@ class Journal(Protocol):
         """Note a record; never raises and never waits long: it is kept until it can be written."""
 
     def unfinished(self) -> Intent | None:
-        """Return the change that an adapter before this one began and did not end, or None."""
+        """
+        Return the change that an adapter before this one began and did not end, or None.
+
+        Raises StoreError if that can not be found out.
+        """
 
     @property
     def trouble(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from tl_adapt.environments.base import Measurement
 from tl_adapt.space import Configuration, Space
@@ -26,8 +27,9 @@ from tl_adapt.study import Study, study_from_dict
 Array = NDArray[np.float64]
 
 RELATIONS = ('shifted', 'same', 'unrelated')
-NOISE = 0.04  # standard deviation of one run, of the logarithm or of the margin
+NOISE = 0.04  # standard deviation of one run, of the logarithm
 CRASH = -0.12  # margin below which a run fails
+_MARGIN = 0.5  # of the noise of a logarithm: that of the margin
 _ACTIVE = 6  # parameters that matter; the rest do nothing
 
 
@@ -122,14 +124,25 @@ class AnalyticEnvironment:
             'duration': np.exp(log_duration), 'energy': np.exp(log_energy), 'margin': margin,
         }
 
-    def objective(self, configurations: Sequence[Mapping[str, Any]]) -> Array:
-        """Return the true objective (n,), infinite where the limit is broken or runs fail."""
+    def kept(self, configurations: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the probability (n,) that a run does not fail and keeps the limit."""
+        margin = self.truth(configurations)['margin']
+        return np.where(margin < CRASH, 0.0, ndtr(margin / (_MARGIN * NOISE)))
+
+    def objective(
+        self, configurations: Sequence[Mapping[str, Any]], *, limited: bool = True
+    ) -> Array:
+        """
+        Return the true objective (n,).
+
+        If it is `limited` it is infinite where the limit is broken or runs fail.
+        """
         truth = self.truth(configurations)
         found = np.array([
             self.study.objective({name: values[i] for name, values in truth.items()})
             for i in range(len(configurations))
         ])
-        return np.where(truth['margin'] >= 0.0, found, np.inf)
+        return np.where((truth['margin'] >= 0.0) | (not limited), found, np.inf)
 
     def measure(self, configuration: Mapping[str, Any], seed: int) -> Measurement:
         """Run one configuration; the seed decides the noise."""
@@ -137,7 +150,7 @@ class AnalyticEnvironment:
         rng = np.random.default_rng([self.seed, seed, self.role == 'target'])
         noise = NOISE * rng.standard_normal(3)
         truth = {name: float(values[0]) for name, values in self.truth([checked]).items()}
-        margin = truth['margin'] + 0.5 * float(noise[2])
+        margin = truth['margin'] + _MARGIN * float(noise[2])
         spec = self.study.environment(self.name)
         found = Measurement(
             environment=self.name, configuration=checked, seed=seed, cost=spec.cost,

@@ -6,7 +6,8 @@ Module for what another run of a configuration that is measured already is worth
 Frazier 2009, Scott et al. 2011 (knowledge gradient): a run is worth how much better it makes, in
 expectation, what is chosen by posterior means afterwards. A lucky run looks best until it is
 repeated; the value of finding that out is in the same unit as the expected improvement of a new
-configuration, so that both compete.
+configuration, so that both compete. What is repeated early may be outdone before it counts, and
+can be repeated later as well: search first, then clean up (Boesel et al. 2003).
 """
 
 from __future__ import annotations
@@ -58,6 +59,21 @@ def worth(found: Assessment) -> Array:
     gap[first] = loss[second] - loss[first]
     z = gap / deviation
     return np.asarray(deviation * _density(z) - gap * ndtr(-z))
+
+
+def lasting(new: Assessment, reached: Array, left: int) -> float:
+    """
+    Return the probability that no later run outdoes the choice, which makes a repeat vain.
+
+    `new` is the configuration (1,) that is the best to measure instead, `reached` what
+    `WeightedSum.reached` returns, `left` the number of runs that come after the next one.
+    """
+    _, lowest, penalty = reached.tolist()
+    loss = float(new.mean[0]) + penalty * (1.0 - float(new.feasible[0]))
+    share = new.std**2 / np.maximum(new.std**2 + new.noise**2, 1e-300)
+    variance = float((share * new.std**2 + limit_term(new, penalty).variance)[0])
+    outdone = float(ndtr((lowest - loss) / max(math.sqrt(variance), 1e-12)))
+    return (1.0 - outdone) ** left
 
 
 def limit_term(found: Assessment, penalty: float) -> Term:

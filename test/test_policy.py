@@ -381,6 +381,19 @@ def test_metrics_that_could_not_be_had_are_left_out():
     assert policy.status.replans == 0
 
 
+def test_a_model_that_can_not_predict_is_a_warning_but_limits_still_count():
+    planner = StandIn()
+
+    def fail(configuration):
+        raise TlAdaptError('no fit')
+
+    planner.bands = fail
+    policy = started(planner)
+    assert sent(watched(policy, time=99.0)) is None
+    assert (policy.status.level, policy.status.reason) == (Level.WARN, 'no prediction: no fit')
+    assert isinstance(sent(watched(policy, gap=0.0)), Rollback)
+
+
 def test_a_planner_that_fails_leaves_the_robot_as_it_is():
     policy = started(StandIn([TlAdaptError('no model')]), confirm=1)
     assert sent(surprised(policy)) is None

@@ -182,6 +182,8 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         (('seeds',), {'campaign': -1}, 'seeds.campaign: must be >= 0, got -1'),
         (('seeds',), {'evaluation': 0.5}, 'seeds.evaluation: must be a whole number'),
         (('adaptation',), {'environment': 'mars'}, 'adaptation.environment: unknown environment'),
+        (('adaptation',), {'false_alarms': 0}, 'adaptation.false_alarms: must be > 0, got 0'),
+        (('adaptation',), {'false_alarms': 1}, 'adaptation.false_alarms: must be <= 0.1, got 1'),
         (('adaptation',), {'window': 'day'}, "adaptation.window: must be mission, got 'day'"),
         (('adaptation',), {'window': -1}, 'adaptation.window: must be > 0, got -1'),
         (('adaptation',), {'window': 5, 'stride': 6},

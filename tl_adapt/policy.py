@@ -267,7 +267,8 @@ class Policy(Verifying):
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         self.memory.remember(self.current)
-        self._say(Level.OK, 'as predicted')
+        if bands:
+            self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:
             return self._take_up() if self._due else self._resume_exploring()
         return []

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tl_adapt import acquisition
-from tl_adapt.adaptation.events import Window
+from tl_adapt.adaptation.events import Rules, Window
 from tl_adapt.adaptation.judge import Judge
 from tl_adapt.adaptation.model_planner import ModelPlanner
 from tl_adapt.environments.base import Measurement
@@ -68,7 +68,7 @@ def run(study: Study, candidates: int, repeats: int) -> dict[str, dict[str, floa
     planner.prepare()
     chosen = study.space.default()
     judge = Judge(
-        band=3.0, confirm=2, matters=list(study.metrics), broken=study.broken_limits
+        Rules.of(study.adaptation), matters=list(study.metrics), broken=study.broken_limits
     )
     windows = [
         Window(measured(study, c, 0.8, rng).metrics, '', 25.0, c)

@@ -111,6 +111,16 @@ class Format:
         return {tuple(row[name] for name in self.key) for row in rows}
 
 
+def keep(form: Format, path: Path, row: dict, work: Callable[..., dict], *arguments: Any) -> None:
+    """Add a row with what work(*arguments) returns, or with its error: a peer may fail anyhow."""
+    row = {'error': '', **row}
+    try:
+        row |= work(*arguments)
+    except Exception as error:
+        row['error'] = one_line(error)
+    form.append(path, row)
+
+
 def one_line(error: Exception) -> str:
     """Return what a row says of an error."""
     return ' '.join(f'{type(error).__name__}: {error}'.split())[:200]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import transfer_peers
-from kept_rows import Format, digest, in_processes, one_line, sources
+from kept_rows import Format, digest, in_processes, keep, sources
 from transfer_data import LEVEL, WIDTH, Pair, interval_scores, load, scores, split
 
 from tl_adapt.models.transfer import TransferModel
@@ -130,6 +130,14 @@ def predict_ours(method: str, source, target, X, y) -> dict:
     }
 
 
+def predict(harness, method: str, source, target, X, y) -> dict:
+    """Return the scores of any method at X (n, d), whose truth is y (n,)."""
+    if method in OURS:
+        return predict_ours(method, source, target, X, y)
+    mean, seconds = transfer_peers.predict(harness, method, *source, *target, X)
+    return {**scores(mean, np.log(y)), 'seconds': seconds}
+
+
 def choose(pair: Pair, source, size: int, seed: int) -> list[int]:
     """Return the rows of the target that our design wants to measure, knowing none of them."""
     design = importlib.import_module(DESIGN)
@@ -164,17 +172,9 @@ def measure(plan: Plan, name: str, seed: int, cells: list) -> None:
                 continue
             row = {
                 **dict(zip(KEY, (name, SOURCE_ROWS, size, seed, points, method))),
-                'code': code(points) if method in OURS else '', 'design': design, 'error': '',
+                'code': code(points) if method in OURS else '', 'design': design,
             }
-            try:
-                if method in OURS:
-                    row |= predict_ours(method, source, target, X, y)
-                else:
-                    mean, seconds = transfer_peers.predict(harness, method, *source, *target, X)
-                    row |= {**scores(mean, np.log(y)), 'seconds': seconds}
-            except Exception as error:  # a peer may fail anyhow; the row says how
-                row['error'] = one_line(error)
-            FORMAT.append(plan.results, row)
+            keep(FORMAT, plan.results, row, predict, harness, method, source, target, X, y)
     if harness is not None:
         transfer_peers.forget(harness)
 

@@ -90,10 +90,11 @@ def study_of(
 ) -> Study:
     """Return the study of tables with all these options (n, d) and defaults (d,)."""
     nothing = {'kind': 'command', 'command': ['true']}  # the tables are asked, not it
+    digits = len(str(X.shape[1] - 1))  # a study sorts its parameters by name
     return study_from_dict({
         'version': 1, 'name': 'table',
         'parameters': {
-            f'o{j}': parameter(X[:, j], float(default[j])) for j in range(X.shape[1])
+            f'o{j:0{digits}}': parameter(X[:, j], float(default[j])) for j in range(X.shape[1])
         },
         'metrics': {name: {'direction': 'minimize', 'scale': 'log'} for name in metrics},
         'objectives': [{'metric': name} for name in metrics],

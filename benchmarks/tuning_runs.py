@@ -20,7 +20,7 @@ import transfer_peers
 import tuning_front
 import tuning_front_peers
 import tuning_peers
-from kept_rows import Format, digest, in_processes, one_line, sources
+from kept_rows import Format, digest, in_processes, keep, sources
 from transfer_data import Pair, load, split
 from tuning_problem import Problem
 from tuning_tables import BUDGET, OURS, is_ours
@@ -81,7 +81,8 @@ def code(method: str) -> str:
     elif not is_ours(method):
         return ''
     within = tuple(f'tl_adapt.{name}' for name in (*parts, 'designs', 'space'))
-    return digest(sources(begin, within))
+    # How a table becomes a study decides too where a run begins and what the models see.
+    return digest(sources(begin, within) | sources('tuning_problem', ()))
 
 
 def current(plan: Plan) -> list[dict]:
@@ -148,27 +149,27 @@ def measure(plan: Plan, name: str, seed: int, methods: tuple[str, ...]) -> None:
         (pairs[0].Xt, {f'y{i}': pair.yt for i, pair in enumerate(pairs)}),
         budget, seed, goal='front' if two else 'sum',
     )
-    harness = None
-    for method in methods:
-        row = {**dict(zip(FORMAT.key, (name, SOURCE_ROWS, seed, method))), 'rows': '',
-               'seconds': float('nan'), 'error': '', 'code': code(method)}
-        try:
-            start = time.perf_counter()
-            if is_ours(method) or method in BASELINES:
-                order = tune(problem, method, known, seed, budget)
-                seconds = time.perf_counter() - start
-            else:
-                harness = transfer_peers.load_harness(plan.harness)
+
+    def orders(method: str) -> dict:
+        begin = time.perf_counter()
+        if is_ours(method) or method in BASELINES:
+            order = tune(problem, method, known, seed, budget)
+            seconds = time.perf_counter() - begin
+        else:
+            harness = transfer_peers.load_harness(plan.harness)
+            try:
                 order, seconds = (
                     tuning_front_peers.run(harness, method, pairs, known, seed) if two
                     else tuning_peers.run(harness, method, pairs[0], known, seed)
                 )
-            row |= {'rows': ' '.join(map(str, order)), 'seconds': seconds}
-        except Exception as error:  # a peer may fail anyhow; the row says how
-            row['error'] = one_line(error)
-        FORMAT.append(plan.results, row)
-    if harness is not None:
-        transfer_peers.forget(harness)
+            finally:
+                transfer_peers.forget(harness)
+        return {'rows': ' '.join(map(str, order)), 'seconds': seconds}
+
+    for method in methods:
+        row = {**dict(zip(FORMAT.key, (name, SOURCE_ROWS, seed, method))), 'rows': '',
+               'seconds': float('nan'), 'code': code(method)}
+        keep(FORMAT, plan.results, row, orders, method)
 
 
 def run(plan: Plan, workers: int) -> None:

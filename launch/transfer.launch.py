@@ -10,6 +10,7 @@ lets all run unattended. Ended in any way, the same command goes on where it end
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
+from launch.conditions import IfCondition, UnlessCondition
 from launch.substitutions import FindExecutable, LaunchConfiguration
 
 
@@ -25,22 +26,29 @@ def generate_launch_description():
         'output': ('output', 'folder for the model, the history and the parameter file'),
         'confirm': ('service', 'who agrees to each run: service, or none'),
         'confirm_timeout': ('0', 'time to wait for the operator [s]; 0: for ever'),
+        'reuse': ('false', 'whether to learn also from runs chosen for another aim'),
         'namespace': ('', "namespace of the node that the operator answers; empty: the target's"),
     }
     words = [
-        word for name in arguments if name != 'study'
+        word for name in arguments if name not in ('study', 'reuse')
         for word in ('--' + name.replace('_', '-'), LaunchConfiguration(name))
     ]
+
+    def transfer(condition, *more):
+        return ExecuteProcess(
+            cmd=[
+                FindExecutable(name='ros2'), 'run', 'tl_adapt', 'tl_adapt', 'transfer',
+                LaunchConfiguration('study'), *words, *more,
+            ],
+            condition=condition, output='screen', name='transfer', sigterm_timeout='30',
+            sigkill_timeout='30',
+        )
+
     return LaunchDescription([
         *(
             DeclareLaunchArgument(name, default_value=default, description=text)
             for name, (default, text) in arguments.items()
         ),
-        ExecuteProcess(
-            cmd=[
-                FindExecutable(name='ros2'), 'run', 'tl_adapt', 'tl_adapt', 'transfer',
-                LaunchConfiguration('study'), *words,
-            ],
-            output='screen', name='transfer', sigterm_timeout='30', sigkill_timeout='30',
-        ),
+        transfer(UnlessCondition(LaunchConfiguration('reuse'))),
+        transfer(IfCondition(LaunchConfiguration('reuse')), '--reuse'),
     ])

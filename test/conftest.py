@@ -38,6 +38,15 @@ def pytest_runtest_makereport(item):
         report.longrepr = f'{item.nodeid} was skipped, but Gazebo is required: {report.longrepr}'
 
 
+@pytest.fixture(scope='session')
+def postgresql():
+    """Run a PostgreSQL server for all tests that want one; skip them where there is none."""
+    from postgresql import running_server
+
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture
 def gazebo():
     """Return the Gazebo of this machine; where it is required and missing the test fails."""

@@ -11,6 +11,7 @@ from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
 from tl_adapt.study import study_from_dict
 from tl_adapt.transfer import METHODS, make_tuner
+from tl_adapt.tuner import Tuner
 from tl_adapt.tuning.measured import loss
 
 
@@ -97,6 +98,17 @@ def test_the_state_follows_from_what_was_told(name):
 
 
 @every
+def test_what_is_not_listed_does_not_exhaust_the_list(name):
+    listed, others = SMOOTH.space.sample(3, seed=1), SMOOTH.space.sample(4, seed=2)
+    for optimiser in (BASELINES[name](SMOOTH, candidates=listed),
+                      Tuner(SMOOTH, candidates=listed)):
+        for configuration in others:
+            optimiser.refuse(configuration)
+        assert optimiser.should_stop() is None
+        assert optimiser.ask()[0].configuration in listed
+
+
+@every
 def test_another_seed_searches_elsewhere(name):
     (_, one), (_, other) = (run(SMOOTH, name, 6, seed=seed) for seed in (1, 2))
     assert one[1:] != other[1:]
@@ -118,6 +130,32 @@ def test_searches_find_better_than_chance(name):
                         for seed in range(4)])
 
     assert found(name) < 0.8 * found('random')
+
+
+@pytest.mark.parametrize('name', sorted(set(BASELINES) - {'latin-hypercube'}))
+@pytest.mark.parametrize('longer', [12, 40, 400])
+def test_a_longer_search_begins_like_a_shorter_one(name, longer):
+    _, short = run(SMOOTH, name, 6, seed=2, budget=6)
+    _, long = run(SMOOTH, name, 12, seed=2, budget=longer)
+    assert long[:6] == short
+    _, middle = run(SMOOTH, name, 12, seed=2, budget=20)
+    assert long == middle
+
+
+@every
+@pytest.mark.parametrize('listed', [True, False])
+def test_what_was_refused_is_not_even_repeated(name, listed):
+    everything = SMALL.space.enumerate()
+    refused = everything[:-1]
+    optimiser = BASELINES[name](SMALL, seed=1, candidates=everything if listed else None)
+    for configuration in refused:
+        optimiser.refuse(configuration)
+    for _ in range(3):
+        (asked,) = optimiser.ask()
+        assert asked.configuration == everything[-1]
+        optimiser.tell(measured(SMALL, asked.configuration))
+    optimiser.refuse(everything[-1])
+    assert optimiser.ask(2) == []
 
 
 def test_a_latin_hypercube_has_each_part_once():
@@ -159,6 +197,10 @@ def test_the_budget_of_cost_ends_it(name):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match='budget must be 0 or more'):
         BASELINES['genetic'](SMOOTH, budget=-1)
+    with pytest.raises(ValueError, match='budget must be 0 or more, got nan'):
+        BASELINES['genetic'](SMOOTH, budget=float('nan'))
+    with pytest.raises(ValueError, match='n must be 0 or more, got -1'):
+        BASELINES['genetic'](SMOOTH).ask(-1)
     with pytest.raises(ValueError, match='candidates must not be empty'):
         BASELINES['genetic'](SMOOTH, candidates=[])
     with pytest.raises(InputError, match='must be in'):

@@ -68,6 +68,17 @@ def test_ours_and_a_baseline_are_measured_and_only_once(folder, monkeypatch):
     assert runs.missing(what) == {}
 
 
+def test_a_study_of_many_options_has_each_where_the_table_has_it():
+    rng = np.random.default_rng(0)
+    few, many = rng.integers(0, 3, (40, 6)) / 2, rng.random((40, 6))
+    X = np.round(np.hstack([few[:, :3], many, few[:, 3:]]), 6)
+    y = {'y': np.arange(1.0, 41.0)}
+    problem = problems.Problem((X, y), (X, y), 5, 3)
+    space = problem.study.space
+    assert np.allclose(space.encode(problem.configurations), X)
+    assert space.default() in problem.configurations
+
+
 def test_two_objectives_are_measured(folder, monkeypatch):
     monkeypatch.setattr(front, 'BUDGET', 4)
     rows = measure_all(plan(folder, 'made+other'))

@@ -11,6 +11,7 @@ import yaml
 
 from tl_adapt.cli import main
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.store import Store
 from tl_adapt.study import load_study, study_from_dict
 from tl_adapt.tuning import preferences
 
@@ -102,6 +103,17 @@ def test_the_front_is_shown_and_nothing_written(points, folder, capsys):
     assert f'{times[0]:.4g} +- ' in out
     assert ' s ' in out and ' m ' in out
     assert not (folder / 'output').exists()
+
+
+def test_what_was_refused_is_not_offered(points, folder, capsys):
+    refused = points[0]['configuration']
+    with Store(folder / 's.sqlite', study=load_study('study.yaml')) as store:
+        store.refuse('new', refused)
+    for words in ((), ('--predicted',)):
+        assert go('--json', *words) == 0
+        left = [one['configuration'] for one in json.loads(capsys.readouterr().out)['front']]
+        assert left
+        assert refused not in left
 
 
 def test_weights_decide(points, folder):

@@ -1,6 +1,8 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
+import threading
 
 import pytest
 
@@ -8,6 +10,7 @@ from tl_adapt.campaign import CampaignResult
 from tl_adapt.demo import job as steps
 from tl_adapt.report.page import write_report
 from tl_adapt.store import Store
+from tl_adapt.study_parts import Tuning
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 from tl_adapt.verbs.demo import run_steps
 
@@ -102,6 +105,75 @@ def test_an_error_in_one_stream_ends_the_other(study, tmp_path):
         with pytest.raises(RuntimeError, match='no such luck'):
             steps.tune(job, [], 9)
         assert job.stop.is_set()
+
+
+def test_an_error_is_not_waited_with_until_the_other_stream_ends(study, tmp_path):
+    closed, begun = threading.Event(), threading.Event()
+
+    def make(study, name, *, worker=0, traces=None):
+        environment = AnalyticEnvironment(study, 'target')
+        inner = environment.measure
+
+        def slow(configuration, seed):
+            begun.set()
+            assert closed.wait(30.0), 'nobody closed it'
+            return inner(configuration, seed)
+
+        def fail(configuration, seed):
+            assert begun.wait(30.0)
+            raise RuntimeError('no such luck')
+
+        environment.measure = (slow, fail)[worker]
+        environment.close = closed.set if worker == 0 else lambda: None
+        return environment
+
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        job = steps.Job(study, store, tmp_path, 1, 6, lambda text: None, make)
+        with pytest.raises(RuntimeError, match='no such luck'):
+            steps.tune(job, [], 9)
+
+
+def test_what_would_have_been_chosen_is_one_of_what_can_be_measured(study, tmp_path):
+    listed = study.space.sample(12, seed=3)
+
+    class Listed(AnalyticEnvironment):
+        def configurations(self):
+            return listed
+
+    def make(study, name, *, worker=0, traces=None):
+        return Listed(study, 'target')
+
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        job = steps.Job(study, store, tmp_path, 1, 6, lambda text: None, make)
+        result = steps.run_transfer(
+            study, store, make(study, ''), method='target-only', budget=3, seed=1
+        )
+        failed = [dataclasses.replace(run, valid=False) for run in result.measurements]
+        for runs in (result.measurements, failed):
+            result.measurements = runs
+            assert steps.choice_after(job, result, 2) in listed
+
+
+def test_the_jobs_own_environments_simulate_for_the_tuning(tmp_path, monkeypatch):
+    study = dataclasses.replace(
+        analytic_study(0, budget=3), tuning=dataclasses.replace(Tuning(), simulate=True)
+    )
+    given = []
+
+    def run_transfer(study, store, environment, *, environments, **more):
+        given.append((environments[study.source.name], environment))
+        raise RuntimeError('enough')
+
+    monkeypatch.setattr(steps, 'run_transfer', run_transfer)
+    counting = Counting()
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        job = steps.Job(study, store, tmp_path, 1, 6, lambda text: None, counting)
+        with pytest.raises(RuntimeError, match='enough'):
+            steps.tune(job, [], 3)
+    for source, target in given:
+        source.measure(study.space.default(), 1)
+        target.measure(study.space.default(), 1)
+    assert {name for name, _ in counting.measured} == {study.source.name, study.target.name}
 
 
 def test_an_interrupted_campaign_ends_the_job(study, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ import yaml
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.environments.command import CommandEnvironment
 from tl_adapt.environments.command import validate_options as validate_command
+from tl_adapt.environments.lazy import LazyEnvironments
 from tl_adapt.environments.table import TableEnvironment
 from tl_adapt.environments.table import validate_options as validate_table
 from tl_adapt.errors import InputError
@@ -374,3 +375,34 @@ def test_a_closed_command_measures_nothing():
     assert isinstance(m, Measurement)
     assert not m.valid
     assert m.reason == 'the environment is closed'
+
+
+class Named:
+    """Be an environment that says when it is closed."""
+
+    def __init__(self, name):
+        self.name, self.closed = name, 0
+
+    def measure(self, configuration, seed):
+        raise NotImplementedError
+
+    def close(self):
+        self.closed += 1
+
+
+def test_what_was_made_late_is_closed_from_elsewhere_and_the_rest_left_alone():
+    first, given = Named('robot'), Named('field')
+    made = LazyEnvironments(first, Named)
+    sim = made['sim']
+    assert made['robot'] is first
+    assert made['sim'] is sim
+    made.close()
+    made.close()
+    assert sim.closed == 1
+    assert made['bench'].closed == 1, 'it was made after all was closed'
+    with LazyEnvironments(first, {'field': given}) as others:
+        assert others['field'] is given
+    assert first.closed == given.closed == 0
+    with LazyEnvironments(first, made) as within:
+        assert within['sim'] is sim
+    assert sim.closed == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tl_adapt.models.basis import Axis, Basis, axes_of, axes_of_space
 from tl_adapt.models.changes import SAME, STRONGER, TURNED, compare
-from tl_adapt.models.draws import belief, ensemble, half_samples, latent_draws, weighted_sum
+from tl_adapt.models.draws import belief, ensemble, half_samples, latent_draws
 from tl_adapt.models.effects import Effects, conclusive, interval
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.transfer import TransferModel
@@ -180,11 +180,6 @@ def test_a_models_own_draws_are_taken():
     drawn = latent_draws(Model(), np.zeros((5, 2)), 50)
     assert drawn.shape == (50, 5)
     assert drawn.mean() == pytest.approx(7.0, abs=0.5)
-
-
-def test_beliefs_add_up():
-    both = weighted_sum([certain(lambda X: X[:, 0]), certain(lambda X: X[:, 1])], [2.0, -1.0])
-    assert both(np.array([[3.0, 1.0]]))[0, 0] == 5.0
 
 
 def test_halves_of_the_rows_spread_as_the_mean_of_all_does():

@@ -46,20 +46,26 @@ def test_the_transfer_takes_what_the_verb_takes(monkeypatch):
 
     stand_in('launch', LaunchDescription=list)
     stand_in('launch.actions', DeclareLaunchArgument=declare,
-             ExecuteProcess=lambda cmd, **_: cmd)
+             ExecuteProcess=lambda cmd, *, condition, **_: (condition, cmd))
+    stand_in('launch.conditions', IfCondition=lambda part: ('if', *part),
+             UnlessCondition=lambda part: ('unless', *part))
     stand_in('launch.substitutions', FindExecutable=lambda name: name,
              LaunchConfiguration=lambda name: (name,))
     module = runpy.run_path(str(FILES[0].with_name('transfer.launch.py')))
-    parts = module['generate_launch_description']()[-1]
-    words = [given[part[0]] if isinstance(part, tuple) else part for part in parts]
-    assert words[:5] == ['ros2', 'run', 'tl_adapt', 'tl_adapt', 'transfer']
+    processes = dict(module['generate_launch_description']()[-2:])
+    assert set(processes) == {('if', 'reuse'), ('unless', 'reuse')}
     parser = argparse.ArgumentParser()
     transfer.add_arguments(parser)
-    parsed = vars(parser.parse_args(words[5:]))
-    assert parsed['study'] == 'demo'
-    assert parsed['confirm'] == 'service'
-    assert parsed['seed'] is None
-    assert set(given) == set(parsed) - {'reuse'}
+    for (word, _), parts in processes.items():
+        words = [given[part[0]] if isinstance(part, tuple) else part for part in parts]
+        assert words[:5] == ['ros2', 'run', 'tl_adapt', 'tl_adapt', 'transfer']
+        parsed = vars(parser.parse_args(words[5:]))
+        assert parsed['study'] == 'demo'
+        assert parsed['confirm'] == 'service'
+        assert parsed['seed'] is None
+        assert parsed['reuse'] is (word == 'if')
+        assert set(given) == set(parsed)
+    assert given['reuse'] == 'false'
 
 
 @pytest.mark.launch

@@ -1,8 +1,13 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests for tl_adapt.policy under any row of events, faults included."""
+"""
+Tests for tl_adapt.policy under any row of events, faults included.
+
+The environment variable TL_ADAPT_SEQUENCES asks for more rows than the usual few, say 10000.
+"""
 
 import math
+import os
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
@@ -11,9 +16,13 @@ from test_policy import CHOSEN, DEFAULT, StandIn, broken, contains, sent
 
 from tl_adapt.adaptation.events import (
     ApplyResult,
+    Band,
     Choice,
+    ContextChanged,
+    Exploration,
     ForeignChange,
     NodeRestarted,
+    Outlook,
     Paused,
     Resumed,
     RollbackRequested,
@@ -21,70 +30,110 @@ from tl_adapt.adaptation.events import (
     Start,
     State,
     Window,
+    Write,
 )
+from tl_adapt.adaptation.records import ACTORS
+from tl_adapt.errors import TlAdaptError
 from tl_adapt.policy import Policy
 
 
 class Wild(StandIn):
-    """A planner that proposes anything, also what it must not."""
+    """A planner that proposes and predicts anything, also what it must not, and may fail."""
 
     def __init__(self, draw):
         super().__init__()
         self.draw = draw
 
-    def propose(self, evidence, avoid):
+    def branch(self):
+        return Wild(self.draw)
+
+    def bands(self, configuration):
+        return {
+            'time': Band(10.0 + 3.0 * configuration.get('v', 0), 0.1, 1.0),
+            'gap': Band(0.5, 0.1, 1.0),
+        }
+
+    def outlook(self, configuration):
+        value = configuration.get('v', 0)
+        return Outlook(10.0 + 3.0 * value, valid=0.9, kept=0.2 + 0.07 * value)
+
+    def chosen(self):
         value = self.draw()
+        if value == -2:
+            raise TlAdaptError('no model')
+        return value
+
+    def propose(self, evidence, avoid):
+        value = self.chosen()
         return None if value is None else Choice({'v': value})
 
     def best(self, evidence, anchor, avoid):
-        value = self.draw()
+        value = self.chosen()
         return None if value is None else Choice({'v': value}, gain=0.5)
+
+    def accept(self, evidence):
+        self.chosen()
 
 
 class Machine(RuleBasedStateMachine):
     """Any row of events, faults included, against a robot that does what it is told or not."""
 
     @initialize(data=st.data(), rules=st.builds(
-        Rules, confirm=st.integers(1, 3), explore=st.integers(0, 4), dwell=st.integers(0, 2)))
+        Rules, confirm=st.integers(1, 3), explore=st.integers(0, 4), dwell=st.integers(0, 2),
+        false_alarms=st.sampled_from([0.002, 0.1])))
     def begin(self, data, rules):
         values = st.none() | st.integers(-2, 12)
         self.policy = Policy(
             planner=Wild(lambda: data.draw(values)), chosen=CHOSEN, fallback=DEFAULT,
-            contains=contains, broken=broken, matters=['time', 'gap'], rules=rules)
+            contains=contains, broken=broken, matters=['time', 'gap'], rules=rules,
+            objective=lambda metrics: metrics['time'])
         self.pending = None
         self.robot = DEFAULT  # what the robot really has
         self.paused = False
-        self.ended = 0
+        self.allowed = True  # whether exploring is
         self.last = 0
+        self.recorded = set()
 
     def give(self, event):
-        banned = dict(self.policy.memory.quarantine)
-        actions = self.policy.handle(event)
+        policy = self.policy
+        banned = [each for each, _ in policy.memory.quarantine.values()]
+        actions = policy.handle(event)
         change = sent(actions)
+        records = [action.record for action in actions if isinstance(action, Write)]
+        assert all(record.who in ACTORS and record.why and record.what for record in records)
+        self.recorded |= {r.change for r in records if r.what in ('change', 'rollback')}
         assert change is None or not self.paused, 'nothing is sent while paused'
         if change is not None:
             assert contains(change.configuration)
-            assert change.configuration not in [each for each, _ in banned.values()]
-            assert change.configuration not in self.policy.memory.avoided
+            if change.configuration != policy.memory.fallback or policy.current is not None:
+                entered = isinstance(event, ContextChanged) or policy.status.context
+                assert entered or change.configuration not in banned
+                assert change.configuration not in policy.memory.avoided
             assert change.change > self.last
+            assert change.change in self.recorded, 'every change is recorded'
+            assert self.allowed or not change.why.startswith('exploring')
             self.last = change.change
-        assert change is None or change is self.policy.pending
-        self.pending = self.policy.pending
+        assert change is None or change is policy.pending
+        self.pending = policy.pending
         return actions
 
     @rule(found=st.none() | st.integers(-1, 10))
     def start(self, found):
         self.give(Start(None if found is None else {'v': found}))
 
-    @rule(time=st.sampled_from([10.0, 10.0, 30.0, math.nan]),
-          gap=st.sampled_from([0.5, 0.5, 0.5, 0.0, 99.0]),
-          outcome=st.sampled_from(['', '', '', 'timeout']), whole=st.integers(0, 9))
-    def window(self, time, gap, outcome, whole):
-        configuration = self.policy.current if whole else None
-        self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration))
+    @rule(off=st.sampled_from([0.0, 0.0, 0.0, 20.0, 20.0, -9.0, math.nan]),
+          gap=st.sampled_from([0.5, 0.5, 0.5, 0.5, 0.0, 99.0]),
+          outcome=st.sampled_from(['', '', '', '', 'timeout']), whole=st.integers(0, 9),
+          number=st.integers(1, 4))
+    def windows(self, off, gap, outcome, whole, number):
+        for _ in range(number):
+            configuration = self.policy.current if whole else None
+            time = 10.0 + 3.0 * (configuration or {'v': 0})['v'] + off
+            context = self.policy.status.context if whole != 1 else 'elsewhere'
+            self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration, context))
 
     @precondition(lambda self: self.pending is not None)
-    @rule(how=st.sampled_from(['ok', 'ok', 'ok', 'refused', 'fault', 'unknown']))
+    @rule(how=st.sampled_from(['ok', 'ok', 'ok', 'ok', 'refused', 'fault', 'unknown']))
     def answer(self, how):
         change = self.pending
         before = self.robot
@@ -102,6 +151,19 @@ class Machine(RuleBasedStateMachine):
         before = self.policy.current
         self.give(ApplyResult(number, True, configuration={'v': 3}))
         assert self.policy.current == before
+
+    @rule(context=st.sampled_from(['', 'loaded', 'kitchen']))
+    def context(self, context):
+        self.give(ContextChanged(context))
+        assert self.policy.state is State.APPLYING or self.policy.status.context == context
+
+    @rule(allowed=st.booleans())
+    def exploration(self, allowed):
+        self.allowed = allowed
+        self.give(Exploration(allowed, 'a mission'))
+        if not allowed:
+            assert self.policy.state is not State.EXPLORING
+            assert self.pending is None or not self.pending.why.startswith('exploring')
 
     @rule()
     def pause(self):
@@ -135,14 +197,34 @@ class Machine(RuleBasedStateMachine):
         status = self.policy.status
         assert (status.state is State.PAUSED) == self.paused
         assert status.state is not State.APPLYING or not status.settled
+        assert (status.state is State.APPLYING) == (self.pending is not None) or self.paused
         assert status.judged <= status.windows
         if status.state in (State.WATCHING, State.SETTLING, State.EXPLORING):
             assert contains(self.policy.current), 'the robot is in a known configuration'
             assert self.policy.current == self.robot
         assert contains(self.policy.desired)
+        for context in self.policy.contexts.all():
+            assert contains(context.best)
+
+    def teardown(self):
+        """Let the robot do what it is told from now on, and see where it ends."""
+        if not hasattr(self, 'policy'):
+            return
+        self.paused = False
+        for event in (Resumed(), Start(), Resumed()):
+            self.give(event)
+            for _ in range(20):
+                if self.pending is None:
+                    break
+                self.answer('ok')
+            assert self.pending is None, 'it comes to an end'
+        assert self.policy.state is not State.PAUSED
+        assert contains(self.robot), 'the robot ends in a known configuration in the space'
+        assert self.policy.current == self.robot
 
 
+SEQUENCES = int(os.environ.get('TL_ADAPT_SEQUENCES', '150'))
 Machine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None,
+    max_examples=SEQUENCES, stateful_step_count=40, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 TestMachine = Machine.TestCase

@@ -267,6 +267,35 @@ def test_readers_see_what_is_committed_while_it_is_written(path):
         assert reader.count() == 40
 
 
+def test_a_reader_leaves_no_files_behind_and_a_writers_alone(path):
+    def beside():
+        return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
+
+    with Store(path) as store:
+        store.add(some())
+    before = beside()
+    for write in (False, True):
+        with Store(path, write=write) as store:
+            assert store.count() == 1
+        assert beside() == before == ['', '.lock']
+    with Store(path) as writer:
+        writer.add(some(2))
+        there = beside()
+        with Store(path, write=False) as store:
+            assert store.count() == 2
+        assert beside() == there
+        writer.add(some(3))
+    assert beside() == before
+    # The writer may begin while somebody reads.
+    with Store(path, write=False) as store:
+        assert store.count() == 3
+        writer = Store(path)
+    writer.add(some(4))
+    assert writer.count() == 4
+    writer.close()
+    assert beside() == before
+
+
 def test_many_threads_add_each_key_once(path):
     new = []
     with Store(path) as store:
@@ -310,3 +339,40 @@ def test_what_a_killed_writer_committed_is_there(path):
     with Store(path) as store:
         assert store.add(some(99))
         assert store.count() == 4
+
+
+def test_refusals_are_facts_about_an_environment(path):
+    study, one, other = study_from_dict(STUDY), {'x': 0.25, 'n': 4}, {'x': 1, 'n': 9}
+    with Store(path, study=study) as store:
+        for configuration in (one, other, one):
+            store.refuse('field', configuration)
+        assert store.refused('field') == [one, {'x': 1.0, 'n': 9}]
+        assert store.refused('lab') == []
+        assert store.count() == 0
+        with pytest.raises(InputError):
+            store.refuse('field', {'x': 2.0, 'n': 4})
+    narrow = {**STUDY['parameters'], 'n': {'type': 'int', 'range': [1, 5], 'default': 3}}
+    for known, found in (
+        (changed(limits=['time <= 3'], seeds={'tuning': 9}), 2), (changed(parameters=narrow), 1),
+    ):
+        with Store(path, study=known, write=False) as store:
+            assert len(store.refused('field')) == found
+    robot = {**STUDY['environments']['field'], 'command': ['false']}
+    moved = changed(environments={**STUDY['environments'], 'field': robot})
+    with Store(path, study=moved, write=False) as store:
+        assert store.refused('field') == [], 'it is another robot'
+    with Store(path, write=False) as store, pytest.raises(StoreError, match='without a study'):
+        store.refused('field')
+
+
+def test_a_store_made_before_refusals_were_kept_is_read_and_written(path):
+    study = study_from_dict(STUDY)
+    with Store(path, study=study) as store:
+        store.add(some())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute('DROP TABLE IF EXISTS refused')
+    with Store(path, study=study, write=False) as store:
+        assert store.refused('field') == []
+    with Store(path, study=study) as store:
+        store.refuse('field', {'x': 0.25, 'n': 4})
+        assert len(store.refused('field')) == store.count() == 1

@@ -184,6 +184,7 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         (('adaptation',), {'environment': 'mars'}, 'adaptation.environment: unknown environment'),
         (('adaptation',), {'window': 'day'}, "adaptation.window: must be mission, got 'day'"),
         (('adaptation',), {'window': -1}, 'adaptation.window: must be > 0, got -1'),
+        (('adaptation',), {'journal_days': 0}, 'adaptation.journal_days: must be > 0, got 0'),
         (('budget',), None, 'budget: has no value'),
     ],
 )  # fmt: skip

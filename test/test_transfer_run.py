@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import threading
 
 import pytest
@@ -138,6 +139,108 @@ def test_a_run_that_is_given_up_is_not_kept(study, source, tmp_path):
         assert store.count(environment=target.name) == 0
         with pytest.raises(ApparatusError):
             run_transfer(study, store, Dying(), budget=3, seed=5, source=source)
+
+
+@pytest.mark.parametrize(('valid', 'kept'), [(True, 1), (False, 0)])
+def test_a_run_that_ends_as_the_stop_comes_is_kept_unless_it_failed(
+    study, source, tmp_path, valid, kept
+):
+    stop = threading.Event()
+    target = AnalyticEnvironment(study, 'target')
+
+    class Stopped:
+        name = target.name
+
+        def measure(self, configuration, seed):
+            found = target.measure(configuration, seed)
+            found.valid, found.reason = valid, '' if valid else 'its processes were ended'
+            stop.set()
+            return found
+
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        told = []
+        result = run_transfer(
+            study, store, Stopped(), budget=3, seed=5, source=source, stop=stop,
+            on_measurement=lambda *run: told.append(run),
+        )
+        assert result.interrupted
+        assert len(result.measurements) == len(told) == kept
+        assert len(result.tuner.target) == kept
+        assert store.count(environment=target.name, purpose='transfer') == kept
+
+
+def test_what_was_measured_when_ctrl_c_came_is_kept(study, source, tmp_path, monkeypatch):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        add, calls = store.add, []
+
+        def interrupted(measurement):
+            calls.append(measurement)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return add(measurement)
+
+        monkeypatch.setattr(store, 'add', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_transfer(study, store, target, budget=3, seed=5, source=source)
+        assert store.count(environment=target.name, purpose='transfer') == 2
+        whole = run_transfer(study, store, target, budget=3, seed=5, source=source)
+        assert len(whole.measurements) == 3
+
+
+@pytest.mark.parametrize('method', ['transfer', 'random'])
+def test_what_was_refused_stays_so_whatever_is_looked_for(study, source, tmp_path, method):
+    target = AnalyticEnvironment(study, 'target')
+    asked = []
+
+    def skip(index, proposal, tuner):
+        asked.append(proposal.configuration)
+        return Answer.SKIP if len(asked) == 1 else Answer.LATE
+
+    limited = dataclasses.replace(study, limits=())
+    path = tmp_path / 'store.sqlite'
+    with Store(path, study=study) as store:
+        run_transfer(
+            study, store, target, method=method, budget=3, seed=5, source=source, confirm=skip
+        )
+    refused = asked[0]
+    for other, seed in ((study, 6), (limited, 5)):
+        with Store(path, study=other) as store:
+            assert store.refused(target.name) == [refused]
+            assert store.refused(study.source.name) == []
+            again = run_transfer(
+                other, store, target, method=method, budget=1, seed=seed, source=source,
+                reuse=True,
+            )
+            assert again.tuner.refused == [refused]
+            assert refused not in configurations(again)
+            assert again.choice.configuration != refused
+
+
+def test_it_ends_where_all_was_refused(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    target.configurations = lambda: study.space.sample(2, seed=1)
+    for method in ('transfer', 'random'):
+        with Store(tmp_path / 'store.sqlite', study=study) as store:
+            result = run_transfer(
+                study, store, target, method=method, budget=3, seed=5, source=source,
+                confirm=lambda *_: Answer.SKIP,
+            )
+            assert result.stopped == 'all 2 configurations are measured or refused'
+            assert len(store.refused(target.name)) == 2
+
+
+def test_runs_of_another_aim_are_not_counted_on_the_budget(study, source, tmp_path):
+    target = AnalyticEnvironment(study, 'target')
+    for method in ('transfer', 'random'):
+        with Store(tmp_path / f'{method}.sqlite', study=study) as store:
+            run_transfer(study, store, target, method=method, budget=2, seed=5, source=source)
+            again = run_transfer(
+                study, store, target, method=method, budget=3, seed=6, source=source, reuse=True
+            )
+        assert again.stopped == 'the budget of 3 target measurements is spent'
+        assert len(again.measurements) == 3
+        assert len(again.tuner.target) == 5
 
 
 def test_an_unknown_method_is_refused(study, tmp_path):

@@ -12,6 +12,7 @@ from tl_adapt.errors import ApparatusError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
+from tl_adapt.tuning.operator import Unattended
 from tl_adapt.verbs import transfer
 
 STUDY = '''
@@ -228,3 +229,52 @@ def test_values_without_a_logarithm_are_told(folder, capsys):
     assert 'of old are 0 or below' in line
     study = load_study(folder / 'study.yaml')
     assert ModelSet.load(folder / 'output' / 'model', study).models['time'].log_scale
+
+
+def test_a_seed_that_is_no_number_names_the_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        go('--seed', 'x')
+    assert ended.value.code == 2
+    assert "argument --seed: must be a whole number, got 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('method', ['transfer', 'random'])
+def test_a_choice_after_failures_alone_is_warned_of(method, folder, campaign, capsys):
+    (folder / 'new.csv').write_text(table(lambda v, n: 999))
+    assert go('--method', method) == 0
+    error = capsys.readouterr().err
+    assert error.startswith('tl_adapt: warning: none of 4 measurements of new was valid (the last')
+    assert 'nothing tells for what is chosen' in error
+
+
+def test_giving_up_ends_a_simulation_under_way(folder, campaign, capsys, monkeypatch):
+    data = yaml.safe_load(STUDY)
+    data['tuning'] = {'simulate': True}
+    data['environments']['new']['cost'] = 30
+    (folder / 'study.yaml').write_text(yaml.safe_dump(data))
+    closed, asked = [], []
+
+    def make(study, name, **options):
+        environment = make_environment(study, name, **options)
+        inner = environment.measure
+
+        def measure(configuration, seed):
+            if name == 'old':
+                asked[0]()  # the operator aborts while this runs
+                assert 'old' in closed
+            return inner(configuration, seed)
+
+        environment.measure = measure
+        environment.close = lambda: closed.append(name)
+        return environment
+
+    def operator(study, args, give_up):
+        asked.append(give_up)
+        return Unattended(study)
+
+    monkeypatch.setattr(transfer, 'make_environment', make)
+    monkeypatch.setattr(transfer, '_operator', operator)
+    assert main(['transfer', 'study.yaml', '--store', 'empty.sqlite']) == 2
+    captured = capsys.readouterr()
+    assert 'stopped: the operator ended it' in captured.out
+    assert 'no target measurement was taken' in captured.err

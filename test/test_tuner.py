@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import math
 
 import numpy as np
 import pytest
@@ -206,6 +207,12 @@ def test_it_stops_and_says_why():
 def test_bad_input_is_refused(source):
     with pytest.raises(ValueError, match='budget'):
         Tuner(STUDY, budget=-1)
+    with pytest.raises(ValueError, match='budget must be 0 or more, got nan'):
+        Tuner(STUDY, budget=math.nan)
+    with pytest.raises(ValueError, match='n must be 0 or more, got -1'):
+        Tuner(STUDY).ask(-1)
+    with pytest.raises(ValueError, match='n must be 0 or more, got -2'):
+        Tuner(STUDY).forecast(-2)
     measurement = target_of().measure(STUDY.space.default(), 1)
     measurement.configuration = {'speed': 0.3}
     with pytest.raises(InputError):
@@ -336,3 +343,27 @@ def test_a_batch_larger_than_what_is_left_holds_nothing_that_was_refused():
         assert [one.configuration for one in tuner.ask(4)] == [left] * 4
     tuner.refuse(left)
     assert tuner.ask(2) == []
+
+
+def test_what_was_forgotten_leaves_no_trace(source):
+    tuner = Tuner(STUDY, source=source, budget=2)
+    first = tuner.ask()[0]
+    for configuration in STUDY.space.sample(2, seed=4):
+        tuner.tell(target_of().measure(configuration, 1))
+    tuner.ask()
+    assert tuner.should_stop() == 'the budget of 2 target measurements is spent'
+    tuner.forget()
+    assert (tuner.target, tuner.pending, tuner.spent) == ([], [], 0.0)
+    assert tuner.should_stop() is None
+    assert tuner.ask() == [first]
+
+
+def test_what_was_refused_after_it_ran_is_not_chosen(source):
+    tuner = Tuner(STUDY, source=source)
+    for configuration in STUDY.space.sample(4, seed=4):
+        tuner.tell(target_of().measure(configuration, 1))
+    best = tuner.best().configuration
+    tuner.refuse(best)
+    tuner.refuse(best)
+    assert tuner.refused == [best]
+    assert tuner.best().configuration != best

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from tl_adapt.baselines import RandomSearch
-from tl_adapt.environments.base import Measurement
+from tl_adapt.environments.base import COST_REPORTED, Measurement
 from tl_adapt.models.gaussian_process import GaussianProcess
 from tl_adapt.models.joint import Joint, joint_moments
 from tl_adapt.models.source import milestone
@@ -235,6 +235,18 @@ def test_the_budget_says_what_it_lacks():
         'a run of robot takes 3 s, but 2 of the budget of 5 s are left')
     assert account.lack(study.source, [Proposal({}, 'robot', None, 6.0, '')]) == (
         'a run of sim costs 1, but 0 of the budget of 10 cost units are left')
+
+
+def test_a_run_that_says_it_cost_nothing_costs_nothing():
+    study = study_of(target_cost=7.0)
+    account = Account(Budget())
+    account.charge(Measurement('robot', {}, 1), study.target)
+    assert account.cost == 7.0
+    told = {COST_REPORTED: True}
+    account.charge(Measurement('robot', {}, 1, provenance=told), study.target)
+    assert account.cost == 7.0
+    account.charge(Measurement('robot', {}, 1, cost=2.0, provenance=told), study.target)
+    assert account.cost == 9.0
 
 
 def test_tuning_ends_before_a_run_that_does_not_fit():

@@ -28,6 +28,8 @@ VERBS = {
         'tl_adapt.verbs.explain', 'say which parameters matter, what changed, and why a run is bad'
     ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
+    'journal': ('tl_adapt.verbs.journal', 'show what an adapter did, why, and what came of it'),
+    'security': ('tl_adapt.verbs.security', 'write the SROS 2 policy that a study needs'),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),
     'demo': ('tl_adapt.verbs.demo', 'run the whole job on the embedded simulator'),

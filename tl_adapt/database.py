@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pathlib
 import sqlite3
 import stat
 import urllib.parse
-from typing import IO
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import IO, Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
@@ -84,28 +87,44 @@ def take_lock(path: pathlib.Path) -> IO[str]:
     return file
 
 
-def sqlite_engine(path: pathlib.Path, *, read_only: bool) -> sa.engine.Engine:
-    """Make an engine with one connection that threads share under the store's lock."""
+def sqlite_engine(
+    path: pathlib.Path, *, read_only: bool, busy: float = _BUSY_SECONDS
+) -> sa.engine.Engine:
+    """
+    Make an engine with one connection that threads share under the store's lock.
+
+    It waits `busy` seconds for the locks of other connections.
+    """
 
     def connect() -> sqlite3.Connection:
         uri = 'file:' + urllib.parse.quote(str(path.absolute()))
         mode = '?mode=ro' if read_only else '?mode=rwc'
         try:
-            return _connect(uri + mode)
+            return _connect(uri + mode, busy)
         except sqlite3.OperationalError:
             # A reader needs the -shm file, which can't be made in a read-only folder; without
             # a -wal file nobody is writing, and the file alone holds everything.
             if not read_only or path.with_name(path.name + '-wal').exists():
                 raise
-            return _connect(uri + mode + '&immutable=1')
+            return _connect(uri + mode + '&immutable=1', busy)
 
-    return sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    engine = sa.create_engine('sqlite://', creator=connect, poolclass=StaticPool, future=True)
+    if read_only and not path.with_name(path.name + '-wal').exists():
+        sa.event.listen(engine, 'engine_disposed', lambda _: _tidy(path))
+    return engine
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
-    )
+def _tidy(path: pathlib.Path) -> None:
+    """Remove the -wal and -shm files that a reader left, unless somebody has the file open."""
+    if path.with_name(path.name + '-wal').exists():
+        # The last one to close removes them, but a reader is not allowed to.
+        uri = 'file:' + urllib.parse.quote(str(path.absolute())) + '?mode=rw'
+        with contextlib.suppress(sqlite3.Error):
+            _connect(uri, 0.0).close()
+
+
+def _connect(uri: str, busy: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=busy, check_same_thread=False)
     try:
         connection.execute('PRAGMA synchronous = FULL')
         connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
@@ -115,8 +134,10 @@ def _connect(uri: str) -> sqlite3.Connection:
     return connection
 
 
-def server_engine(url: sa.engine.URL, name: str) -> sa.engine.Engine:
-    """Make an engine for a database that is no SQLite file."""
+def server_engine(
+    url: sa.engine.URL, name: str, connect_args: Mapping[str, Any] = MappingProxyType({})
+) -> sa.engine.Engine:
+    """Make an engine for a database that is no SQLite file; its driver gets `connect_args`."""
     try:
         if url.drivername.startswith('sqlite'):
             return sa.create_engine(
@@ -125,6 +146,8 @@ def server_engine(url: sa.engine.URL, name: str) -> sa.engine.Engine:
                 poolclass=StaticPool,
                 connect_args={'check_same_thread': False},
             )
-        return sa.create_engine(url, future=True, pool_pre_ping=True)
+        return sa.create_engine(
+            url, future=True, pool_pre_ping=True, connect_args=dict(connect_args)
+        )
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise StoreError(f'{name}: {error}') from error

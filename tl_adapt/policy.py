@@ -3,24 +3,28 @@
 """
 Module for the logic of runtime adaptation: events in, actions out; no ROS and no clock.
 
-A window of watching is judged against the present model's predictive band (standardised
-residuals). When `confirm` windows in a row leave it, break a limit or fail, the environment counts
-as changed: the policy measures up to `explore` configurations that the planner proposes, and
-settles on the best by posterior mean if it gains enough. A broken limit is answered at once by the
-last known-good configuration, and the broken one is never sent again.
+Each window of watching is judged against what the present context's model, and the windows
+before, let expect. When the environment counts as changed, the policy measures up to `explore`
+configurations that the planner proposes, and settles on the best safe one if it gains enough. A
+broken limit is answered at once by the last known-good configuration, and the broken one is never
+sent again; so is one that has no effect, or a worse one than predicted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
+from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
+from tl_adapt.adaptation.effect import Effect, EffectWatch
 from tl_adapt.adaptation.events import (
     Action,
     Apply,
     ApplyResult,
-    Choice,
     Configuration,
+    ContextChanged,
     Event,
+    Exploration,
     ForeignChange,
     Level,
     NodeRestarted,
@@ -32,28 +36,24 @@ from tl_adapt.adaptation.events import (
     Rules,
     Start,
     State,
-    Status,
     Window,
 )
 from tl_adapt.adaptation.judge import Judge, Relevance
-from tl_adapt.adaptation.memory import Memory
 from tl_adapt.adaptation.planner import Planner
-from tl_adapt.errors import InputError, TlAdaptError
-
-# A robot that can't be set back this often is left to its operator.
-_ROLLBACK_ATTEMPTS = 3
-# Metrics that leave their band in turns, never in a row, must not fill the memory.
-_KEPT_EVIDENCE = 20
+from tl_adapt.adaptation.records import ADAPTER, NODE, OPERATOR, STRANGER
+from tl_adapt.adaptation.verifying import Verifying
 
 
-class Policy:
+class Policy(Verifying):
     """
     Decide what configuration the robot gets.
 
     `chosen` is what the model picked, `fallback` a configuration known to be safe; both must be
     in the space, which `contains` tells. `broken` names the limits that metrics break (it gets
     only those that could be had). `matters` are the metrics that are judged, and `relevant` tells
-    whether a deviation is worth an adaptation.
+    whether a deviation is worth an adaptation. `objective` gives what is minimised from metrics
+    (nan where it can not), `risk` is the probability that a planned configuration may break a
+    limit or fail.
     """
 
     def __init__(
@@ -67,73 +67,30 @@ class Policy:
         matters: Sequence[str],
         rules: Rules | None = None,
         relevant: Relevance = lambda name, value, bands: True,
+        objective: Callable[[Mapping[str, float]], float] = lambda metrics: math.nan,
+        risk: float = 0.1,
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
-        for name, configuration in (('chosen', chosen), ('fallback', fallback)):
-            if not contains(configuration):
-                raise InputError(
-                    f"the {name} configuration must be inside of the study's space",
-                    value=configuration,
-                )
-        self.rules = rules or Rules()
-        self.state = State.IDLE
-        self.current: Configuration | None = None
-        self.desired = dict(chosen)  # what the robot is meant to have when nothing is explored
-        self.memory = Memory(fallback=fallback, contains=contains)
-        self._planner = planner
-        self._judge = Judge(
-            band=self.rules.band, confirm=self.rules.confirm, matters=matters, broken=broken,
-            relevant=relevant,
+        rules = rules or Rules()
+
+        def make_judge() -> Judge:
+            return Judge(rules, matters=matters, broken=broken, relevant=relevant)
+
+        super().__init__(
+            planner=planner, chosen=chosen, fallback=fallback, contains=contains,
+            make_judge=make_judge, rules=rules, risk=risk, matters=matters, objective=objective,
         )
-        self._started = False
-        self._pending: Apply | None = None
-        self._then = 'watch'
-        self._keep = True
-        self._attempts = 0
-        self._next_change = 1
-        self._dwell = 0
-        self._evidence: list[Window] = []
-        self._anchor: Configuration | None = None  # set from a change until its end
-        self._explored = 0
-        self._recovering = False
-        self._level = Level.OK
-        self._reason = 'waiting for the robot'
-        self._windows = self._judged = self._changes = self._replans = 0
-        self._last = Window({})
 
-    @property
-    def pending(self) -> Apply | None:
-        """Return the change that is wanted and not yet answered; an older one is void."""
-        return self._pending
-
-    @property
-    def status(self) -> Status:
-        """
-        Return the present status.
-
-        `windows` counts all windows, `judged` those that were compared; `settled` is false while
-        a change is under way.
-        """
-        return Status(
-            state=self.state,
-            level=self._level,
-            reason=self._reason,
-            configuration=None if self.current is None else dict(self.current),
-            windows=self._windows,
-            judged=self._judged,
-            changes=self._changes,
-            replans=self._replans,
-            explored=self._explored,
-            quarantined=len(self.memory.quarantine),
-            settled=self._pending is None and (self._started or self.state is State.PAUSED),
-            metrics=dict(self._last.metrics),
-            bands=dict(self._judge.intervals),
-            residuals=dict(self._judge.residuals),
-            outcome=self._last.outcome,
-        )
+    def prepare(self) -> None:
+        """Compute ahead what the next plan will need; raises TlAdaptError if that fails."""
+        self.context.planner.prepare()
 
     def handle(self, event: Event) -> list[Action]:
-        """Take one event and return what has to be done; the last action is always a Publish."""
+        """
+        Take one event and return what has to be done.
+
+        That is what has to be written down, then at most one change, then a Publish.
+        """
         handlers: dict[type, Callable[..., list[Action]]] = {
             Start: self._on_start,
             Window: self._on_window,
@@ -143,9 +100,12 @@ class Policy:
             Resumed: self._on_resumed,
             RollbackRequested: self._on_rollback,
             NodeRestarted: self._on_restarted,
+            ContextChanged: self._on_context,
+            Exploration: lambda event: self._permit(event.allowed, event.why),
         }
         actions = handlers[type(event)](event)
-        return [*actions, Publish(self.status)]
+        writes, self._writes = self._writes, []
+        return [*writes, *actions, Publish(self.status)]
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -154,14 +114,17 @@ class Policy:
             return []
         self._started = True
         if event.found is not None and self.memory.contains(event.found):
-            self.memory.fallback = dict(event.found)
-        return self._send(self.desired, 'chosen by the model', 'watch')
+            self.contexts.set_fallback(event.found)
+        return self._send_desired('chosen by the model', ADAPTER)
 
     def _on_window(self, window: Window) -> list[Action]:
         self._windows += 1
         self._last = window
-        self._judge.clear()
-        in_force = window.configuration is not None and window.configuration == self.current
+        self.context.judge.clear()
+        in_force = (
+            window.configuration is not None and window.configuration == self.current
+            and window.context == self.context.name
+        )
         if self.state in (State.IDLE, State.APPLYING, State.PAUSED) or not in_force:
             return []
         self._judged += 1
@@ -170,17 +133,11 @@ class Policy:
         return self._watched_window(window)
 
     def _on_result(self, event: ApplyResult) -> list[Action]:
-        pending = self._pending
-        if pending is None or event.change != pending.change:
+        before = self.current
+        pending = self._take(event)
+        if pending is None:
             return []
-        self._pending = None
-        self.current = None if event.configuration is None else dict(event.configuration)
-        if event.ok:
-            self.current = dict(pending.configuration)
-            self._changes += 1
-            self._attempts = 0
-            if self._keep:
-                self.desired = dict(pending.configuration)
+        self._watch_effect(pending if event.ok else None, before)
         if self.state is State.PAUSED:
             return []
         if event.ok:
@@ -191,32 +148,40 @@ class Policy:
         return self._after_failure(pending, event)
 
     def _on_paused(self, event: Paused) -> list[Action]:
+        if self.state is not State.PAUSED:
+            self._note('pause', event.reason, who=OPERATOR)
         self.state = State.PAUSED
         self._say(Level.WARN, event.reason)
-        return []
+        return self._switch()
 
     def _on_foreign(self, event: ForeignChange) -> list[Action]:
         if self.state is State.IDLE:
             return []
+        self._end_effect('someone else changed parameters')
+        self._note('foreign change', event.what, who=STRANGER)
         self.state = State.PAUSED
         self.current = None
         self._say(Level.WARN, f'someone else changed {event.what}; standing back until resumed')
-        return []
+        return self._switch()
 
     def _on_resumed(self, _event: Resumed) -> list[Action]:
         idle = self.state is State.IDLE and self._started
         if not idle and self.state is not State.PAUSED:
             return []
+        self._note('resume', 'asked for by the operator', who=OPERATOR)
         self._pending = None
-        self._end_suspicion()
+        self.context.end()
         if not self._started:
             self.state = State.IDLE
             self._say(Level.OK, 'waiting for the robot')
             return []
+        if self._due:
+            self._say(Level.OK, 'resumed')
+            return self._take_up()
         if self.current == self.desired and self.memory.allowed(self.desired):
             self._say(Level.OK, 'resumed')
             return self._settle()
-        return self._send_desired('resumed by the operator')
+        return self._send_desired('resumed by the operator', OPERATOR)
 
     def _on_rollback(self, _event: RollbackRequested) -> list[Action]:
         if self.state is State.PAUSED:
@@ -226,188 +191,149 @@ class Policy:
             return []
         left = self.current or (self._pending.configuration if self._pending else None)
         if left != self.memory.fallback:
-            self.memory.ban(left, 'rolled back by the operator')
-        actions = self._roll_back('asked for by the operator', 'watch')
-        self._end_suspicion()
+            self._ban(left, 'rolled back by the operator', who=OPERATOR)
+        actions = self._roll_back('asked for by the operator', 'watch', who=OPERATOR)
+        self.context.end()
         return actions
 
     def _on_restarted(self, event: NodeRestarted) -> list[Action]:
         if self.state is State.PAUSED or not self._started:
             return []
         why = f'{event.node} restarted'
+        self._note('restart', why, who=NODE)
+        self._end_effect(why)
         pending = self._pending
         if pending is not None:
             return self._send(
                 pending.configuration, f'{pending.why} ({why})', self._then, keep=self._keep,
                 kind=type(pending),
             )
-        self._end_suspicion()
-        return self._send_desired(why)
+        self.context.end()
+        return self._send_desired(why, NODE)
+
+    def _on_context(self, event: ContextChanged) -> list[Action]:
+        self._wanted = event.context
+        if self.state is State.APPLYING:
+            return []
+        return self._switch()
 
     # --- judging ---------------------------------------------------------------------------------
 
     def _watched_window(self, window: Window) -> list[Action]:
+        context = self.context
         dwell = self.state is State.SETTLING
-        verdict = self._judge.judge(window, self._planner.bands(dict(self.current or {})),
-                                    dwell=dwell)
+        bands, outlook = self._predicted(self.current)
+        verdict = context.judge.judge(
+            window, bands, valid=outlook.valid, kept=outlook.kept / max(outlook.valid, 1e-9),
+            dwell=dwell,
+        )
+        context.note(window)
         if dwell:
             self._dwell -= 1
             if self._dwell <= 0:
                 self.state = State.WATCHING
-        if not verdict.suspicious:
-            self._evidence = []
-            self.memory.remember(self.current)
-            self._say(Level.OK, 'as predicted')
-            return []
-        self._evidence = [*self._evidence, window][-_KEPT_EVIDENCE:]
-        self._say(Level.WARN, verdict.text)
+        if verdict.changed:
+            context.learn_since(verdict.since)
         if verdict.broken or verdict.failed:
-            self.memory.ban(self.current, verdict.text)
+            self._say(Level.WARN, verdict.text)
+            self._end_effect(verdict.text)
+            self._ban(self.current, verdict.text)
+            if verdict.changed:
+                self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
-        return self._replan() if verdict.changed else []
+        effect = None if dwell else self._seen_effect(window, verdict)
+        if effect is not None:
+            return self._disown(*effect)
+        if verdict.suspicious:
+            self._say(Level.WARN, verdict.text)
+            if not verdict.changed:
+                return []
+            self._note('change detected', verdict.text, configuration=self.current)
+            return self._replan()
+        self.memory.remember(self.current)
+        self._say(Level.OK, 'as predicted')
+        if self.state is State.WATCHING:
+            return self._take_up() if self._due else self._resume_exploring()
+        return []
 
     def _explored_window(self, window: Window) -> list[Action]:
-        verdict = self._judge.compare(window, self._planner.bands(dict(self.current or {})))
-        self._evidence.append(window)
-        if self._recovering:
-            self._recovering = False
+        context = self.context
+        verdict = context.judge.compare(window, self._predicted(self.current)[0])
+        context.note(window)
+        context.evidence = [*context.evidence, window]
+        if self._effect is not None:
+            self._effect.add(window)
+        if context.recovering:
+            context.recovering = False
         else:
-            self._explored += 1
+            context.explored += 1
         if not verdict.broken and not window.outcome:
             self.memory.remember(self.current)
             return self._explore()
-        why = f'explored in vain: {verdict.text}'
-        self.memory.ban(self.current, verdict.text)
-        last = self._explored >= self.rules.explore
-        return self._roll_back(why, 'conclude' if last else 'recover')
+        self._end_effect(verdict.text)
+        self._ban(self.current, verdict.text)
+        last = context.explored >= self.rules.explore
+        return self._roll_back(
+            f'explored in vain: {verdict.text}', 'conclude' if last else 'recover'
+        )
 
-    # --- planning --------------------------------------------------------------------------------
+    def _disown(self, watch: EffectWatch, effect: Effect) -> list[Action]:
+        """Go back to what was there before a change that did not do what it was made for."""
+        why = f'change {effect.change}: {effect.text}'
+        self._say(Level.WARN, why)
+        self._ban(self.current, why)
+        self.context.end()
+        if self.context.best == self.current:
+            self.context.best = dict(watch.before)
+        return self._roll_back(why, 'watch', first=watch.before)
 
-    def _replan(self) -> list[Action]:
-        self._replans += 1
-        self._explored = 0
-        self._recovering = False
-        self._judge.forget()
-        self._anchor = dict(self.current or self.desired)
-        self.desired = dict(self._anchor)
-        self._say(Level.WARN, 'the environment changed; planning anew')
-        return self._explore()
+    # --- after a change --------------------------------------------------------------------------
 
-    def _explore(self) -> list[Action]:
-        self.state = State.EXPLORING
-        choice = None
-        if self._explored < self.rules.explore:
-            try:
-                choice = self._planner.propose(self._evidence, self.memory.avoided)
-            except TlAdaptError as error:
-                self._say(Level.WARN, f'nothing to explore: {error}')
-        if choice is None or not self.memory.allowed(choice.configuration):
-            return self._conclude()
-        if choice.configuration == self.current:
-            return []
-        return self._send(choice.configuration, f'exploring: {choice.why}', 'explore', keep=False)
-
-    def _conclude(self) -> list[Action]:
-        anchor = dict(self._anchor or self.desired)
-        choice = self._best(anchor)
-        self._end_suspicion()
-        if choice is None:
-            self._say(Level.OK, 'nothing better was found')
-            if not self.memory.allowed(anchor):
-                return self._roll_back('nothing allowed is predicted to be better', 'watch')
-            choice = Choice(anchor, why='back, for nothing better was found')
-        if choice.configuration == self.current:
-            self.desired = dict(choice.configuration)
-            self._say(Level.OK, f'keeps what was explored: {choice.why}')
-            return self._settle()
-        gain = f' (predicted gain {choice.gain:.1%})' if choice.gain else ''
-        return self._send(choice.configuration, f'adapted: {choice.why}{gain}', 'watch')
-
-    def _best(self, anchor: Configuration) -> Choice | None:
-        """Return what to settle on, None if nothing gains enough; accept the learnt model."""
-        try:
-            choice = self._planner.best(self._evidence, anchor, self.memory.avoided)
-            self._planner.accept(self._evidence)
-        except TlAdaptError as error:
-            self._say(Level.WARN, f'no plan: {error}')
-            return None
-        if choice is None or not self.memory.allowed(choice.configuration):
-            return None
-        if self.memory.allowed(anchor) and choice.gain < self.rules.minimum_gain:
-            return None
-        return choice
-
-    # --- changing --------------------------------------------------------------------------------
-
-    def _send(
-        self,
-        configuration: Configuration,
-        why: str,
-        then: str,
-        *,
-        keep: bool = True,
-        kind: type[Apply] = Apply,
-    ) -> list[Action]:
-        """Ask for a change; `keep` says whether it is what the robot is meant to end with."""
-        if not self.memory.contains(configuration):
-            self._say(Level.ERROR, f'a configuration outside of the space is not sent: {why}')
-            self.state = State.IDLE if self.current is None else State.WATCHING
-            return []
-        action = kind(self._next_change, dict(configuration), why)
-        self._next_change += 1
-        self._pending, self._then, self._keep = action, then, keep
-        self.state = State.APPLYING
-        return [action]
-
-    def _send_desired(self, why: str) -> list[Action]:
-        if self.memory.allowed(self.desired):
-            return self._send(self.desired, why, 'watch')
-        return self._roll_back(why, 'watch')
-
-    def _roll_back(self, why: str, then: str) -> list[Action]:
-        target = self.memory.last_good(other_than=self.current, first=self._anchor)
-        if target is not None:
-            return self._send(target, f'rolled back: {why}', then, kind=Rollback)
-        # Nothing safe is left: keep what is there, and let the plan find something.
-        self._pending = None
-        self._say(Level.ERROR, f'no known-good configuration is left ({why})')
-        if self.current is None:
-            self.state = State.IDLE
-            return []
-        if then == 'recover':
-            return self._explore()
-        if then == 'watch':
-            self.state = State.WATCHING
-            return []
-        return self._after_change(then)
-
-    def _after_change(self, then: str) -> list[Action]:
+    def _after_change(self, then: str, *, stayed: bool = False) -> list[Action]:
+        context = self.context
+        if self._wanted is not None:
+            exploring = context.anchor is not None
+            self._settle()
+            if exploring:
+                self.state = State.WATCHING
+            return self._switch()
         if then == 'conclude':
             return self._conclude()
-        if then == 'explore' and self._anchor is None:
+        if then == 'explore' and context.anchor is None:
             return self._replan()
         if then in ('explore', 'recover'):
+            if (stayed and then == 'recover') or not self._allowed:
+                return self._explore()
             self.state = State.EXPLORING
-            self._recovering = then == 'recover'
+            context.recovering = then == 'recover'
             return []
-        return self._settle()
+        if self._due:
+            return self._take_up()
+        return self._explore() if context.anchor is not None else self._settle()
 
     def _after_failure(self, pending: Apply, event: ApplyResult) -> list[Action]:
-        if event.refused:
-            self.memory.ban(pending.configuration, event.reason)
-        exploring = self._anchor is not None
+        if self._wanted is not None:
+            # What was under way was meant for the context that was left.
+            known = self.memory.contains(self.current or {})
+            self.state = State.WATCHING if known else State.IDLE
+            actions = self._switch()
+            if known:
+                return actions
+        context = self.context
+        exploring = context.anchor is not None
         if isinstance(pending, Rollback) or self.current is None:
             self._attempts += 1
-            if self._attempts < _ROLLBACK_ATTEMPTS:
+            if self._attempts < ROLLBACK_ATTEMPTS:
                 then = 'recover' if exploring and self._then == 'explore' else self._then
                 return self._roll_back(event.reason, then)
             self._attempts = 0
-            self._end_suspicion()
+            context.end()
             self.state = State.IDLE
             self._say(Level.ERROR, f'can not set the robot; resume tries again: {event.reason}')
+            self._note('given up', self._reason)
             return []
         if exploring:
-            self._explored += 1
+            context.explored += 1
             return self._explore()
         if not self.memory.contains(self.current):
             self.state = State.IDLE
@@ -420,17 +346,3 @@ class Policy:
         self.desired = dict(self.current)
         self.state = State.WATCHING
         return []
-
-    def _settle(self) -> list[Action]:
-        self._dwell = self.rules.dwell
-        self.state = State.SETTLING if self._dwell > 0 else State.WATCHING
-        return []
-
-    def _end_suspicion(self) -> None:
-        self._judge.forget()
-        self._evidence = []
-        self._anchor = None
-        self._recovering = False
-
-    def _say(self, level: Level, reason: str) -> None:
-        self._level, self._reason = level, reason

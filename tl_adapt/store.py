@@ -29,6 +29,7 @@ from tl_adapt.digests import (
 )
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
+from tl_adapt.refusals import add_refusal, get_refusals
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -77,13 +78,53 @@ _JSON_FIELDS = ('configuration', 'metrics', 'provenance')
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
     """Return text that every database can hold (no NUL, no lone surrogate)."""
     return value.replace('\0', '\\x00').encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 class MissingStoreError(StoreError):
     """Say that there is no store where one must not be made."""
+
+
+class NoStoreError(StoreError):
+    """Say that a database is none of our stores, or one of a newer version."""
+
+
+def check_tables(connection: sa.engine.Connection, name: str, *, file: bool) -> int | None:
+    """
+    Return the schema version of a store; None if the database is empty.
+
+    Raises NoStoreError if the database, which messages call `name`, is no store of ours or was
+    made by a newer version. In one that is no `file` there may be tables of others.
+    """
+    tables = set(sa.inspect(connection).get_table_names())
+    version = None
+    if _ABOUT.name in tables:
+        version = connection.execute(sa.select(_ABOUT.c.schema_version)).scalar()
+    if version is not None and version > SCHEMA_VERSION:
+        raise NoStoreError(
+            f'{name}: made by a newer tl_adapt: schema {version}, '
+            f'this one knows {SCHEMA_VERSION}'
+        )
+    foreign = file and tables and version is None
+    if foreign or (version is not None and _ROWS.name not in tables):
+        raise NoStoreError(f'{name}: a database, but not a store of tl_adapt')
+    return version
+
+
+def make_tables(connection: sa.engine.Connection) -> None:
+    """Make the tables of a store that are missing."""
+    _TABLES.create_all(connection)
+    # An adapter's journal may have made them a moment ago.
+    if connection.execute(sa.select(_ABOUT.c.schema_version)).first() is None:
+        connection.execute(
+            _ABOUT.insert().values(
+                schema_version=SCHEMA_VERSION,
+                made_by=f'tl_adapt {__version__}',
+                created=datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            )
+        )
 
 
 class Store:
@@ -156,31 +197,12 @@ class Store:
                 if self.path is not None:
                     # sqlite3 begins no transaction for CREATE TABLE by itself.
                     connection.exec_driver_sql('BEGIN IMMEDIATE')
-                _TABLES.create_all(connection)
-                connection.execute(
-                    _ABOUT.insert().values(
-                        schema_version=SCHEMA_VERSION,
-                        made_by=f'tl_adapt {__version__}',
-                        created=datetime.datetime.now(datetime.timezone.utc).isoformat(),
-                    )
-                )
+                make_tables(connection)
 
     def _check(self) -> int | None:
         """Return the schema version; None if the database is empty."""
         with self._transaction() as connection:
-            tables = set(sa.inspect(connection).get_table_names())
-            version = None
-            if _ABOUT.name in tables:
-                version = connection.execute(sa.select(_ABOUT.c.schema_version)).scalar()
-        if version is not None and version > SCHEMA_VERSION:
-            raise StoreError(
-                f'{self.name}: made by a newer tl_adapt: schema {version}, '
-                f'this one knows {SCHEMA_VERSION}'
-            )
-        foreign = self.path is not None and tables and version is None
-        if foreign or (version is not None and _ROWS.name not in tables):
-            raise StoreError(f'{self.name}: a database, but not a store of tl_adapt')
-        return version
+            return check_tables(connection, self.name, file=self.path is not None)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.engine.Connection]:
@@ -209,7 +231,7 @@ class Store:
         if not m.key:
             m.key = self._key(m)
         row: dict[str, Any] = {name: getattr(m, name) for name in _FIELDS}
-        row['reason'] = _text(m.reason)
+        row['reason'] = storable(m.reason)
         for name in _JSON_FIELDS:
             try:
                 row[name] = json.dumps(row[name], allow_nan=False, default=plain)
@@ -302,6 +324,26 @@ class Store:
             query = query.where(condition)
         with self._transaction() as connection:
             return int(connection.execute(query).scalar() or 0)
+
+    def refuse(self, environment: str, configuration: dict[str, Any]) -> None:
+        """
+        Keep that a configuration must not be run in an environment of the study.
+
+        Raises StoreError if it can't be written, InputError for one outside of the space.
+        """
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            add_refusal(connection, mark, self.study.space, configuration)
+
+    def refused(self, environment: str) -> list[dict[str, Any]]:
+        """Return what was refused in an environment and can be had in the study's space."""
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            return get_refusals(connection, mark, self.study.space)
 
     def left_out(self) -> int:
         """Return how many rows belong to other studies, metrics or environments than ours."""

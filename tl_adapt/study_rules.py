@@ -21,6 +21,7 @@ _PLAIN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
 _ADAPTATION = {
     'window': 'mission',
+    'false_alarms': 0.002,
     'band': 3.0,
     'confirm': 2,
     'explore': 4,

@@ -140,8 +140,9 @@ def run_transfer(
 
     Measurements that the store already holds for this method are told to the tuner first, so a
     run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
-    is asked before each run. What is `refused` is not proposed. A run that ends after `stop` is
-    set is not kept. `lock` guards the store if other threads write to it too.
+    is asked before each run. What is `refused`, or was by the store, is not proposed, and what
+    `confirm` refuses is kept there. A run that fails after `stop` is set is not kept: what ended
+    it may be the stop. `lock` guards the store if other threads write to it too.
 
     With `tuning.simulate` the tuner may also want runs of the source. `environments` gives or
     makes it then (None: the study's own), and `on_simulation` is called after each; they need no
@@ -155,6 +156,7 @@ def run_transfer(
     aim = aim_digest(study, seed)
     with lock:
         stored = store.get(environment=environment.name, purpose=method)
+        refused = [*refused, *store.refused(environment.name)]
     known = [m for m in stored if m.provenance.get('aim') == aim][:budget]
     others = [m for m in stored if m.provenance.get('aim') != aim]
     if others and not reuse:
@@ -170,9 +172,7 @@ def run_transfer(
         ours = aim if study.tuning.simulate else None
         simulations = [m for m in taken if m.provenance.get('aim') == ours]
         source += [m for m in taken if m.provenance.get('aim') != ours]
-    tuner = make_tuner(
-        study, method, source, budget + len(others), seed, candidates_of(environment)
-    )
+    tuner = make_tuner(study, method, source, budget, seed, candidates_of(environment))
     for measurement in others:
         tuner.tell(measurement, charged=False)
     for measurement in [*simulations, *known]:
@@ -193,7 +193,11 @@ def run_transfer(
             if reason is not None:
                 stopped = reason
                 break
-            proposal = tuner.ask()[0]
+            asked = tuner.ask()
+            if not asked:
+                stopped = 'nothing is left that may be run'
+                break
+            proposal = asked[0]
             configuration = proposal.configuration
             simulated = proposal.environment != environment.name
             runs, purpose = (simulations, SIMULATED) if simulated else (measurements, method)
@@ -203,36 +207,73 @@ def run_transfer(
                 answer = confirm(index, proposal, tuner)
             if answer is Answer.SKIP:
                 tuner.withdraw(proposal, again=False)
+                with lock:
+                    store.refuse(environment.name, configuration)
                 continue
             if answer is not Answer.RUN:
                 interrupted = answer is Answer.LATE
                 stopped = 'the operator gave no answer' if interrupted else ENDED_BY_OPERATOR
                 break
-            number = run_seed(seed, 'tuning', index)
-            try:
-                measurement = measure_with_retry(
-                    open_environments[proposal.environment], configuration, number
-                )
-            except ApparatusError:
-                if not stop.is_set():
-                    raise
-            if stop.is_set():
-                # Its processes may have been ended under it: not a result.
-                interrupted, stopped = True, 'interrupted'
-                break
-            measurement.provenance['aim'] = aim
             if proposal.environment not in keepers:
                 keepers[proposal.environment] = Keeper(study, proposal.environment, store)
-            keeper = keepers[proposal.environment]
-            with lock:
-                key = keeper.key(configuration, number, purpose)
-                keeper.keep(key, configuration, number, purpose, measurement)
-            runs.append(measurement)
-            tuner.tell(measurement)
+            number = run_seed(seed, 'tuning', index)
+            filing = _Filing(keepers[proposal.environment], lock, purpose, aim)
+            run = _measure(open_environments, proposal, number, filing, stop)
+            if run is None:
+                interrupted, stopped = True, 'interrupted'
+                break
+            runs.append(run)
+            tuner.tell(run)
             told = on_simulation if simulated else on_measurement
             if told is not None:
-                told(index, measurement, tuner)
+                told(index, run, tuner)
     choice = tuner.best() if measurements else None
     return TransferResult(
         method, measurements, choice, stopped, tuner, simulations, interrupted
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Filing:
+    """Keep the measurements of one environment for an aim; `lock` guards the store."""
+
+    keeper: Keeper
+    lock: threading.Lock
+    purpose: str
+    aim: str
+
+    def keep(self, configuration: Configuration, seed: int, measurement: Measurement) -> None:
+        """Store a measurement; a second time does nothing."""
+        measurement.provenance['aim'] = self.aim
+        with self.lock:
+            key = self.keeper.key(configuration, seed, self.purpose)
+            self.keeper.keep(key, configuration, seed, self.purpose, measurement)
+
+
+def _measure(
+    environments: LazyEnvironments, proposal: Proposal, seed: int, filing: _Filing,
+    stop: threading.Event,
+) -> Measurement | None:
+    """
+    Measure what is proposed and keep it; return None if the run was ended by `stop`.
+
+    What was measured when ctrl-C comes is kept before that is passed on.
+    """
+    measurement = None
+    try:
+        try:
+            measurement = measure_with_retry(
+                environments[proposal.environment], proposal.configuration, seed
+            )
+        except ApparatusError:
+            if not stop.is_set():
+                raise
+        if measurement is None or (stop.is_set() and not measurement.valid):
+            # Its processes may have been ended under it: not a result.
+            return None
+        filing.keep(proposal.configuration, seed, measurement)
+    except KeyboardInterrupt:
+        if measurement is not None:
+            filing.keep(proposal.configuration, seed, measurement)
+        raise
+    return measurement

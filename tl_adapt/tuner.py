@@ -9,7 +9,6 @@ measurement is the transferred model's best guess; then what the goal takes for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,18 +17,19 @@ import numpy as np
 from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration
-from tl_adapt.tuning import repeats, safety, stopping
+from tl_adapt.tuning import repeats, stopping
 from tl_adapt.tuning.book import Book, Booked
+from tl_adapt.tuning.choosing import Chooser, promise
 from tl_adapt.tuning.climb import Rank
 from tl_adapt.tuning.fantasies import fantasies
 from tl_adapt.tuning.forecast import Forecast, forecast
 from tl_adapt.tuning.goals import make_goal
-from tl_adapt.tuning.known import as_measured, look_back
+from tl_adapt.tuning.known import as_measured, best_runs, look_back
 from tl_adapt.tuning.proposal import Choice, Proposal
+from tl_adapt.tuning.safety import Caution, Unsafe
 from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
 from tl_adapt.tuning.trust import confirmed
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from tl_adapt.study import Study
 
 INITIAL = 5  # measurements that cover the space where no source was measured
-SURE = 0.9  # probability of a valid run within all limits that an unmeasured choice must have
 
 
 class Tuner(Booked):
@@ -73,20 +72,21 @@ class Tuner(Booked):
         self.space = study.space
         self.seed = seed
         self.budget = study.budget.target if budget is None else budget
-        if self.budget is not None and self.budget < 0:
+        if self.budget is not None and not self.budget >= 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         known = source if transfer else ()
         simulate = study.tuning.simulate and transfer
         self.book = Book(study, known, simulate=simulate)
         self.goal = make_goal(study)
         self.search = Search(self.space, seed, candidates)
-        self.caution = safety.Caution(self.book, self.search)
+        self.caution = Caution(self.book, self.search)
+        self.chooser = Chooser(self.book, self.goal, self.search, self.caution, self._look)
         self.simulations: SourceRuns | None = None
         if simulate:
             self.simulations = SourceRuns(study, self.search, seed, len(known))
         self._model = ModelSet(study, seed=seed, growing=simulate)
         self._stale = True
-        self._proposal: Proposal | str | None = None
+        self._proposal: Proposal | Unsafe | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -118,6 +118,13 @@ class Tuner(Booked):
         self.book.tell(measurement, charged=charged)
         self._stale, self._proposal = True, None
 
+    def forget(self) -> None:
+        """Forget the runs of the target and what is pending, and begin a new budget."""
+        self.book.forget()
+        if self.simulations:
+            self.simulations.forget()
+        self._stale, self._proposal = True, None
+
     def withdraw(self, proposal: Proposal, *, again: bool = True) -> None:
         """Take back a proposal that will not be measured; see `Booked`."""
         super().withdraw(proposal, again=again)
@@ -132,16 +139,19 @@ class Tuner(Booked):
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        They are fewer where the budget in cost units or time does not pay for n, or where all
-        that is left was refused. Raises InputError where the study wants safe runs and none is.
+        They are fewer where the budget in cost units or time does not pay for n, where all that
+        is left was refused, or where what else is safe is for runs under way to tell. Raises
+        InputError where the study wants safe runs and none is, ValueError for n below 0.
         """
+        if n < 0:
+            raise ValueError(f'n must be 0 or more, got {n}')
         asked: list[Proposal] = []
         for _ in range(n):
             proposal = self._next()
-            if isinstance(proposal, str) and asked:
-                break
-            if isinstance(proposal, str):
-                raise InputError(proposal, key='tuning.risk', value=self.study.tuning.risk)
+            if isinstance(proposal, Unsafe):
+                if self.pending:
+                    break
+                raise proposal.error()
             barred = self.refused if proposal.environment == self.study.target.name else []
             if self.book.lack(proposal.environment) or proposal.configuration in barred:
                 break
@@ -158,18 +168,18 @@ class Tuner(Booked):
         been told, too little to be gained: see `stopping`.
         """
         n = len(self.target)
-        if self.budget is not None and n >= self.budget:
+        if self.budget is not None and self.book.charged >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
         lack = self.book.lack(self.study.target.name)
-        if lack and (isinstance(following := self._next(), str)
+        if lack and (isinstance(following := self._next(), Unsafe)
                      or following.environment == self.study.target.name):
             return lack
         size = self.search.size
         known = n + len(self.refused)
-        if size is not None and known >= size and len(self.book.seen()) >= size:
+        if size is not None and known >= size and self.search.exhausted(self.book.seen()):
             return f'all {size} configurations are measured' + (' or refused' * (n < known))
-        if self.study.tuning.safe and isinstance(refused := self._next(), str):
-            return refused
+        if self.caution.on and isinstance(unsafe := self._next(), Unsafe) and not self.pending:
+            return unsafe.why
         if n < max(3, self._initial()) or not self.model.ready:
             return None
         reached = self._reached(self.model)
@@ -178,7 +188,8 @@ class Tuner(Booked):
         ending = stopping.Ending(self.model, self.goal, reached, self.seed)
         found = ending.proven(self.search, self.target)
         proposal = self._next()
-        if found or n < (self.budget or 0) // 2 or isinstance(proposal, str) \
+        enough = self.book.charged >= (self.budget or 0) // 2
+        if found or not enough or isinstance(proposal, Unsafe) \
                 or proposal.worth is None or self.book.simulated(proposal.environment):
             return found
         return ending.too_little(proposal.worth, lambda: self._consider(self.model)[1])
@@ -188,12 +199,14 @@ class Tuner(Booked):
         Return what n further runs of the target should bring (None: all that the budget pays).
 
         It is the model's forecast of the objective, see `Forecast`. Raises InputError while no
-        valid measurement was told.
+        valid measurement was told, ValueError for n below 0.
         """
+        if n is not None and n < 0:
+            raise ValueError(f'n must be 0 or more, got {n}')
         if n is None:
             n = self.book.affordable(self.study.target.name)
             if self.budget is not None:
-                n = min(n, max(self.budget - len(self.target), 0))
+                n = min(n, max(self.budget - self.book.charged, 0))
         _, view = self._consider(self.model)
         return forecast(self.model, *view.points(), n, self.seed)
 
@@ -205,50 +218,7 @@ class Tuner(Booked):
         limit counts, unless the model is sure of a better one that was not measured. A study
         that goes for the front and has targets gets what comes nearest to them.
         """
-        valid = [m for m in self.target if m.valid and m.configuration in self.search]
-        if not self.model.ready:
-            return self._unproven('no valid measurement to learn from')
-        if not valid and self.target:
-            # A model that was told of failures only points anywhere on the target.
-            return self._unproven(f'none of {len(self.target)} target measurements was valid')
-        guess = self._best_unmeasured()
-        if not valid:
-            return guess[0]
-        measured = look_back(self.model, self.target, self.search)
-        # What runs safely is the only thing to rely on, and all of it where nothing does.
-        safe = np.flatnonzero(self.caution.allows(self.model, measured.found))
-        measured = measured.at(safe) if len(safe) else measured
-        configurations, found = measured.configurations, measured.found
-        index, reason = self.goal.choose(found)
-        mean, std = float(found.mean[index]), float(found.std[index])
-        sure = float(found.feasible[index])
-        choice, feasible = guess
-        better = not self.caution.on and choice.mean + 2.0 * choice.std < mean - std
-        if self.goal.by_objective and feasible >= max(SURE, sure - 0.05) and better:
-            return choice
-        why = (
-            f'{reason} of {len(configurations)} measured: objective {mean:.4g} +- {std:.2g}, '
-            f'feasible with probability {sure:.2f}'
-        )
-        return Choice(dict(configurations[index]), mean, std, why)
-
-    def _unproven(self, reason: str) -> Choice:
-        """Return the choice where nothing tells for any."""
-        start = self.search.start()
-        name = 'the default configuration' if start == self.space.default() else 'a first guess'
-        return Choice(start, math.nan, 0.0, f'{name}: {reason}')
-
-    def _best_unmeasured(self) -> tuple[Choice, float]:
-        """Return the model's best guess in the whole space, and its probability to be feasible."""
-        configurations, found = self._look(self.model, _promise)
-        index = acquisition.predicted_best(found.mean, found.feasible)
-        mean, std = float(found.mean[index]), float(found.std[index])
-        feasible = float(found.feasible[index])
-        why = (
-            f'predicted best, not measured: objective {mean:.4g} +- {std:.2g}, '
-            f'feasible with probability {feasible:.2f}'
-        )
-        return Choice(dict(configurations[index]), mean, std, why), feasible
+        return self.chooser.best(self.model)
 
     def _initial(self) -> int:
         """
@@ -262,34 +232,30 @@ class Tuner(Booked):
         total = min(self.budget or 2 * INITIAL, self.study.budget.target)
         return max(2, min(total // 2, INITIAL))
 
-    def _next(self) -> Proposal | str:
+    def _next(self) -> Proposal | Unsafe:
         """Return the next run, or why none is safe, computed once."""
         if self._proposal is None:
             self._proposal = self._propose()
         return self._proposal
 
-    def _propose(self) -> Proposal | str:
+    def _propose(self) -> Proposal | Unsafe:
         index = sum(self.book.numbers)
         careful = self.caution.on
         start = self.search.start()
         if careful and not self.target:
-            if start in self.refused:
-                return 'nothing is known to be safe: where to begin was refused'
-            if start != self.space.default():
-                return 'nothing is known to be safe: the default configuration is no candidate'
-            return self._proposed(start, None, 'to begin with what is known')
+            return self.caution.begin(self._proposed(start, None, 'to begin with what is known'))
         going_on = self.simulations and self.simulations.under_way(self.book)
         if going_on:
             return going_on
         if not self.source and index == 0 and start not in self.refused:
             return self._proposed(start, None, 'where nothing is known')
         if not self.model.ready and careful:
-            return 'nothing is known to be safe: no valid run to learn from'
+            return Unsafe('nothing is known to be safe: no valid run to learn from')
         if (index < self._initial() and not careful) or not self.model.ready:
             return self._by_design(index)
         model = self._with_pending()
         if index == 0:
-            configurations, found = self._look(model, _promise)
+            configurations, found = self._look(model, promise)
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
         if self.simulations and index % 2 and not careful and not confirmed(self.model):
@@ -406,29 +372,11 @@ class Tuner(Booked):
 
     def _look(self, model: ModelSet, rank: Rank) -> tuple[list[Configuration], Assessment]:
         """Return configurations worth considering and what the model says of them."""
-        known = [self.space.validate(m.configuration) for m in self._good()]
+        good = best_runs(self.study, self._settled(), ANCHORS)
+        good += best_runs(self.study, self.target, ANCHORS)
+        known = [self.space.validate(m.configuration) for m in good]
         configurations, found = self.search.look(model, rank, known, self.book.numbers)
         rows = [i for i, one in enumerate(configurations) if one not in self.refused]
         if rows and len(rows) < len(configurations):
             configurations, found = [configurations[i] for i in rows], found.at(np.array(rows))
         return configurations, found
-
-    def _good(self) -> list[Measurement]:
-        """Return the best valid measurements of both environments by what was measured."""
-        good: list[Measurement] = []
-        for measurements in (self._settled(), self.target):
-            usable = [
-                m for m in measurements
-                if m.valid and all(o.metric in m.metrics for o in self.study.objectives)
-            ]
-            usable.sort(key=lambda m: (
-                bool(self.study.broken_limits(m.metrics)), self.study.objective(m.metrics)
-            ))
-            good += usable[:ANCHORS]
-        return good
-
-
-def _promise(found: Assessment) -> Array:
-    """Rank by the predicted objective those that are likely to be feasible."""
-    enough = found.feasible >= min(0.8, 0.95 * float(found.feasible.max()))
-    return np.where(enough, -found.mean, -np.inf)

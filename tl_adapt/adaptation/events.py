@@ -8,9 +8,12 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tl_adapt.errors import InputError
+
+if TYPE_CHECKING:
+    from tl_adapt.adaptation.records import Record
 
 Configuration = dict[str, Any]
 
@@ -39,10 +42,12 @@ class Rules:
     """
     Hold the numbers that steer the policy.
 
-    `band` in standard deviations; `confirm`, `dwell` in windows; `explore` in measurements;
+    `false_alarms` per window in the mean while nothing changes; `band` in standard deviations, for
+    which a window counts at most; `confirm`, `dwell` in windows; `explore` in measurements;
     `minimum_gain` as a share of the present objective.
     """
 
+    false_alarms: float = 0.002
     band: float = 3.0
     confirm: int = 2
     explore: int = 4
@@ -51,6 +56,9 @@ class Rules:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
+        if not 0.0 < self.false_alarms <= 0.1:
+            raise InputError('0 < false_alarms <= 0.1 must hold', key='adaptation.false_alarms',
+                             value=self.false_alarms)
         if not (math.isfinite(self.band) and self.band > 0.0):
             raise InputError('band must be positive', key='adaptation.band', value=self.band)
         for name, low in (('confirm', 1), ('explore', 0), ('dwell', 0)):
@@ -74,34 +82,35 @@ class Band:
     """
     Hold what a model predicts for one metric of one configuration.
 
-    `mean` and `std` are those of the metric's logarithm if `log` is true. `std` holds the
-    model's uncertainty and the noise of one measurement.
+    `mean` and the standard deviations are those of the metric's logarithm if `log` is true.
+    `model_std` is the model's own uncertainty, shared by all windows of the configuration;
+    `noise_std` is the noise that each window adds.
     """
 
     mean: float
-    std: float
+    model_std: float
+    noise_std: float
     log: bool = False
+
+    @property
+    def std(self) -> float:
+        """Return the standard deviation of one window."""
+        return math.hypot(self.model_std, self.noise_std)
 
     @property
     def median(self) -> float:
         """Return the middle of the prediction in the metric's own unit."""
-        return math.exp(min(self.mean, 700.0)) if self.log else self.mean
+        return self.unscaled(self.mean)
 
-    def residual(self, value: float) -> float:
-        """Return how many standard deviations `value` is off; a log metric <= 0 is infinitely."""
-        if self.log:
-            if value <= 0.0:
-                return -math.inf
-            value = math.log(value)
-        return (value - self.mean) / max(self.std, 1e-12)
+    def scaled(self, value: float) -> float:
+        """Return a value of the metric on the model's scale; log of <= 0 is -infinity."""
+        if not self.log:
+            return value
+        return math.log(value) if value > 0.0 else -math.inf
 
-    def interval(self, deviations: float) -> tuple[float, float]:
-        """Return the band's edges in the metric's own unit."""
-        low = self.mean - deviations * self.std
-        high = self.mean + deviations * self.std
-        if self.log:
-            return math.exp(min(low, 700.0)), math.exp(min(high, 700.0))
-        return low, high
+    def unscaled(self, value: float) -> float:
+        """Return a value on the model's scale in the metric's own unit."""
+        return math.exp(min(value, 700.0)) if self.log else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +124,20 @@ class Choice:
     configuration: Configuration
     gain: float = 0.0
     why: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """
+    Hold what a planner predicts of one configuration as a whole.
+
+    `objective` is the mean of what is minimised, `valid` the probability that one run does not
+    fail, `kept` that it also keeps all limits.
+    """
+
+    objective: float
+    valid: float = 1.0
+    kept: float = 1.0
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -133,13 +156,15 @@ class Window:
     Hold one window of watching.
 
     `configuration` is what was in force from its begin to its end, None if that changed within.
-    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s.
+    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s. `context`
+    names the context that held all the time, empty where the study has none.
     """
 
     metrics: Mapping[str, float]
     outcome: str = ''
     sim_time: float = 0.0
     configuration: Configuration | None = None
+    context: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +214,24 @@ class NodeRestarted:
     node: str
 
 
+@dataclasses.dataclass(frozen=True)
+class ContextChanged:
+    """Say in which context the robot is from now on; it has held for as long as it has to."""
+
+    context: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Exploration:
+    """Say whether configurations may be tried out from now on, and if not, why."""
+
+    allowed: bool
+    why: str = ''
+
+
 Event = (
     Start | Window | ApplyResult | Paused | Resumed | RollbackRequested | ForeignChange
-    | NodeRestarted
+    | NodeRestarted | ContextChanged | Exploration
 )
 
 
@@ -213,6 +253,13 @@ class Rollback(Apply):
 
 
 @dataclasses.dataclass(frozen=True)
+class Write:
+    """Ask for a decision or an observation to be written down."""
+
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """Hold what the policy says of itself; see `Policy.status`."""
 
@@ -231,6 +278,7 @@ class Status:
     bands: Mapping[str, tuple[float, float]]
     residuals: Mapping[str, float]
     outcome: str
+    context: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,4 +288,4 @@ class Publish:
     status: Status
 
 
-Action = Apply | Rollback | Publish
+Action = Apply | Rollback | Write | Publish

@@ -1,6 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for judging one window against the model's predictive band, and a row of them."""
+"""Module for judging windows against what the model, and those before, let expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tl_adapt.adaptation.events import Band, Window
+from tl_adapt.adaptation.detection import FAILURES, Alarm, Detector
+from tl_adapt.adaptation.events import Band, Rules, Window
+from tl_adapt.adaptation.memory import configuration_key
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -23,8 +25,9 @@ class Verdict:
     """
     Hold what one window showed.
 
-    `changed`: the environment counts as changed; `failed`: missions failed in a row;
-    `suspicious`: this window or one before it in a row was out of the ordinary.
+    `changed`: the environment counts as changed, for `since` windows; `failed`: so many missions
+    failed that the configuration can not stay; `suspicious`: this window is out of the ordinary,
+    or a change is in doubt.
     """
 
     broken: tuple[str, ...] = ()
@@ -32,57 +35,70 @@ class Verdict:
     changed: bool = False
     failed: bool = False
     suspicious: bool = False
+    since: int = 0
     text: str = ''
 
 
 class Judge:
     """
-    Compare windows with predictions and count what is suspicious in a row.
+    Compare windows with what was to be expected, and tell a bad one from a changed environment.
 
-    The residual of a window is relative to the prediction for the configuration that it had, so
-    that a row goes on over a change of the configuration; it has to leave the band on the same
-    side. `matters` are the metrics that count; `relevant` tells whether what one of them showed
-    is worth anything (metric, value, all bands).
+    What is expected of a window is relative to the prediction for the configuration that it had,
+    so that a doubt goes on over a change of the configuration. `matters` are the metrics that
+    count; `relevant` tells whether what one of them showed is worth anything (metric, value, all
+    bands).
     """
 
     def __init__(
         self,
+        rules: Rules,
         *,
-        band: float,
-        confirm: int,
         matters: Sequence[str],
         broken: Callable[[Mapping[str, float]], Sequence[str]],
         relevant: Relevance = lambda name, value, bands: True,
     ) -> None:
-        """Store the rules; `band` in standard deviations, `confirm` in windows."""
+        """Keep the rules."""
         self.intervals: dict[str, tuple[float, float]] = {}
         self.residuals: dict[str, float] = {}
-        self._band = band
-        self._confirm = confirm
+        self._rules = rules
         self._matters = frozenset(matters)
         self._broken = broken
         self._relevant = relevant
-        self._streaks: dict[str, int] = {}
+        self._detector = Detector(
+            self._matters, false_alarms=rules.false_alarms, band=rules.band,
+            confirm=rules.confirm,
+        )
 
     def forget(self) -> None:
-        """Begin a new row."""
-        self._streaks.clear()
+        """Drop all doubts; what was learnt of what is usual stays."""
+        self._detector.forget()
+
+    def renew(self, *, model_wrong: bool = False) -> None:
+        """Begin anew: with another model, or with one that is wrong and not to be asked again."""
+        self._detector.renew(model_wrong=model_wrong)
 
     def clear(self) -> None:
         """Drop the last window's comparison, because a newer one is not compared."""
         self.intervals, self.residuals = {}, {}
 
     def compare(self, window: Window, bands: Mapping[str, Band]) -> Verdict:
-        """Return what this window alone shows; the row does not change."""
+        """Return what this window alone shows; nothing is learnt."""
         self.clear()
+        band = self._rules.band
         metrics = {name: value for name, value in window.metrics.items() if math.isfinite(value)}
         outside = []
-        for name in sorted(self._matters & set(metrics) & set(bands)):
-            self.intervals[name] = bands[name].interval(self._band)
-            self.residuals[name] = bands[name].residual(metrics[name])
+        for name, expected in self._detector.expect(place_of(window), bands).items():
+            if name not in metrics:
+                continue
+            reach = expected.reach(band)
+            self.intervals[name] = (
+                bands[name].unscaled(expected.mean - reach),
+                bands[name].unscaled(expected.mean + reach),
+            )
+            self.residuals[name] = expected.residual(bands[name].scaled(metrics[name]))
             # A mission that failed was cut short: its sums and times mean something else.
             if (
-                not window.outcome and abs(self.residuals[name]) > self._band
+                not window.outcome and abs(self.residuals[name]) > band
                 and self._relevant(name, metrics[name], bands)
             ):
                 outside.append(name)
@@ -90,32 +106,52 @@ class Judge:
         parts = [f'limit broken: {text}' for text in broken]
         parts += [f'mission failed: {window.outcome}'] if window.outcome else []
         parts += [f'{name} left its band ({self.residuals[name]:+.1f} sd)' for name in outside]
-        return Verdict(broken, tuple(outside), text='; '.join(parts))
-
-    def judge(self, window: Window, bands: Mapping[str, Band], *, dwell: bool) -> Verdict:
-        """
-        Return what this window shows, together with those in a row before it.
-
-        In the dwell time after a change only what endangers the robot counts.
-        """
-        verdict = self.compare(window, bands)
-        self._count('a limit', bool(verdict.broken))
-        self._count('the mission', bool(window.outcome))
-        if not window.outcome:
-            for name in self._matters:
-                out = not dwell and name in verdict.outside
-                self._count(f'{name} above', out and self.residuals[name] > 0.0)
-                self._count(f'{name} below', out and self.residuals[name] < 0.0)
-        return dataclasses.replace(
-            verdict,
-            changed=any(count >= self._confirm for count in self._streaks.values()),
-            failed=self._streaks['the mission'] >= self._confirm,
-            suspicious=any(self._streaks.values()),
-            text=verdict.text or 'as predicted, after a suspicious window',
+        return Verdict(
+            broken, tuple(outside), suspicious=bool(parts), text='; '.join(parts)
         )
 
-    def _count(self, name: str, suspicious: bool) -> None:
-        self._streaks[name] = self._streaks.get(name, 0) + 1 if suspicious else 0
+    def judge(
+        self, window: Window, bands: Mapping[str, Band], *,
+        valid: float = 1.0, kept: float = 1.0, dwell: bool = False,
+    ) -> Verdict:
+        """
+        Return what this window shows, together with those before it.
+
+        `valid` and `kept` are the model's probabilities that a run here does not fail, and that
+        it keeps the limits. In the dwell time after a change only what endangers the robot counts.
+        """
+        verdict = self.compare(window, bands)
+        alarms = self._detector.observe_outcome(
+            failed=bool(window.outcome), broken=bool(verdict.broken), valid=valid, kept=kept
+        )
+        failed = any(alarm.what == FAILURES for alarm in alarms)
+        if not window.outcome and not dwell:
+            alarms += self._shifts(window, bands)
+        doubtful = [f'{name} is doubtful' for name in self._detector.doubtful]
+        texts = [alarm.text for alarm in alarms] or ([verdict.text] if verdict.text else doubtful)
+        return dataclasses.replace(
+            verdict, changed=bool(alarms), failed=failed,
+            suspicious=verdict.suspicious or bool(alarms or doubtful),
+            since=max((alarm.windows for alarm in alarms), default=0),
+            text='; '.join(texts),
+        )
+
+    def _shifts(self, window: Window, bands: Mapping[str, Band]) -> list[Alarm]:
+        """Return the lasting shifts of metrics that are worth anything."""
+        metrics = {name: value for name, value in window.metrics.items() if math.isfinite(value)}
+        found = []
+        for alarm in self._detector.observe(place_of(window), metrics, bands):
+            band = bands[alarm.what]
+            if self._relevant(alarm.what, band.unscaled(band.mean + alarm.shift), bands):
+                found.append(alarm)
+            else:
+                self._detector.absorb(alarm, bands)
+        return found
+
+
+def place_of(window: Window) -> str:
+    """Return a text that is equal for windows of equal configurations."""
+    return configuration_key(window.configuration or {})
 
 
 def relevance(study: Study, minimum_gain: float) -> Relevance:

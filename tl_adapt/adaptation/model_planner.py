@@ -9,19 +9,22 @@ are the target's measurements: transfer, once more.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
+from tl_adapt.adaptation.memory import configuration_key
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.model_set import ModelSet
+from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.models.transfer import TransferModel
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
@@ -30,6 +33,17 @@ CHOICE = 'choice.json'
 # Points that carry the present model over a change: more cost time and tell little more.
 _CARRIED = 200
 _UNLIMITED = 10**6
+# Configurations to choose from where the tuner's own choice is not safe.
+_CANDIDATES = 512
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Raise TlAdaptError that says what failed where the numerics do."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise TlAdaptError(f'{what}: {error}') from error
 
 
 class ModelPlanner:
@@ -42,12 +56,18 @@ class ModelPlanner:
         self._seed = study.seeds.tuning if seed is None else seed
         self._tuner: Tuner | None = None
         self._told = 0
-        self._bands: tuple[Configuration, dict[str, Band]] | None = None
+        self._bands: dict[str, dict[str, Band]] = {}
+        self._outlooks: dict[str, Outlook] = {}
+        self._design: list[Configuration] | None = None
 
     @property
     def model(self) -> ModelSet:
         """Return the present model."""
         return self._model
+
+    def branch(self) -> ModelPlanner:
+        """Return a planner of its own, which begins with the present model of this one."""
+        return ModelPlanner(self._study, self._model, seed=self._seed)
 
     def prepare(self) -> None:
         """
@@ -57,38 +77,58 @@ class ModelPlanner:
         """
         if self._tuner is not None:
             return
-        try:
-            self._tuner = self._make_tuner()
-            self._tuner.best()
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not be carried on: {error}') from error
+        with _said('the model can not be carried on'):
+            tuner = self._make_tuner()
+            tuner.best()
+            self._tuner = tuner
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
-        """Return what one window in this configuration should give."""
-        if self._bands is None or self._bands[0] != configuration:
-            X = self._study.space.encode([configuration])
-            found = {}
-            for name, model in self._model.models.items():
-                mean, var = model.latent(X, noise=True)
-                found[name] = Band(float(mean[0]), float(np.sqrt(var[0])), bool(model.log_scale))
-            self._bands = dict(configuration), found
-        return self._bands[1]
+        """Return what one window in this configuration should give; TlAdaptError if it fails."""
+        key = configuration_key(configuration)
+        if key not in self._bands:
+            with _said('the model can not predict'):
+                self._bands[key] = self._predict(self._model, configuration)
+        return self._bands[key]
+
+    def outlook(self, configuration: Configuration) -> Outlook:
+        """Return what the present model predicts of a whole configuration, or TlAdaptError."""
+        key = configuration_key(configuration)
+        if key not in self._outlooks:
+            with _said('the model can not predict'):
+                found = self._model.assess(self._study.space.encode([configuration]))
+            self._outlooks[key] = Outlook(
+                float(found.mean[0]), float(found.valid[0]), float(found.feasible[0])
+            )
+        return self._outlooks[key]
+
+    def _predict(self, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
+        X = self._study.space.encode([configuration])
+        found = {}
+        for name, model in models.models.items():
+            mean, var = model.latent(X, noise=False)
+            found[name] = Band(
+                float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
+                bool(model.log_scale),
+            )
+        return found
 
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
         """Return the configuration with the largest constrained expected improvement."""
-        tuner = self._learnt(evidence)
-        try:
-            # What was asked for counts as pending, so that each turn gives another one.
-            for _ in range(len(avoid) + 1):
-                candidate = tuner.ask()[0].configuration
-                if candidate not in avoid:
-                    return Choice(candidate, why='the largest expected improvement')
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not propose: {error}') from error
-        finally:
-            tuner.pending.clear()
+        with _said('the model can not propose'):
+            tuner = self._learnt(evidence)
+            try:
+                # What was asked for counts as pending, so that each turn gives another one.
+                for _ in range(len(avoid) + 1):
+                    for asked in tuner.ask():
+                        if asked.configuration not in avoid:
+                            return Choice(
+                                asked.configuration, why='the largest expected improvement'
+                            )
+            finally:
+                for proposal in list(tuner.pending):
+                    tuner.withdraw(proposal)
         return None
 
     def best(
@@ -97,22 +137,50 @@ class ModelPlanner:
         anchor: Configuration,
         avoid: Sequence[Configuration],
     ) -> Choice | None:
-        """Return the best configuration by posterior mean and its gain over `anchor`."""
-        tuner = self._learnt(evidence)
-        try:
+        """
+        Return the best safe configuration by posterior mean and its gain over `anchor`.
+
+        One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or at
+        least as surely as one of the anchor.
+        """
+        with _said('the model can not choose'):
+            tuner = self._learnt(evidence)
             found = tuner.best()
-            if found.configuration in avoid or not np.isfinite(found.mean):
+            if not np.isfinite(found.mean):
                 return None
-            present = float(tuner.model.objective([anchor])[0][0])
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-            raise TlAdaptError(f'the model can not choose: {error}') from error
-        gain = (present - found.mean) / max(abs(present), 1e-12)
-        return Choice(dict(found.configuration), gain, found.why)
+            wanted = dict(found.configuration)
+            seen = [window.configuration for window in evidence if window.configuration]
+            known = [anchor, wanted, *seen]
+            space = self._study.space
+            if self._design is None:
+                self._design = space.sample(_CANDIDATES, seed=self._seed, method='sobol')
+            candidates = [*known, *self._design]
+            said = tuner.model.assess(space.encode(candidates))
+        enough = min(1.0 - self._study.tuning.risk, float(said.feasible[0]))
+        safe = np.array([one not in avoid for one in candidates]) & (said.feasible >= enough)
+        index, why = 1, found.why
+        if not safe[1]:
+            if not safe.any():
+                return None
+            index = _most_promising(said, safe, len(known))
+            why = f'the best that keeps limits with probability {said.feasible[index]:.2f}'
+        present = float(said.mean[0])
+        gain = (present - float(said.mean[index])) / max(abs(present), 1e-12)
+        return Choice(dict(candidates[index]), gain, why)
 
     def accept(self, evidence: Sequence[Window]) -> None:
-        """Make the model that was learnt from the evidence the present one."""
-        self._model = self._learnt(evidence).model
-        self._tuner, self._told, self._bands = None, 0, None
+        """
+        Make the model that was learnt from the evidence the present one.
+
+        Raises TlAdaptError if that fails; the present one stays then.
+        """
+        with _said('what was learnt can not be taken over'):
+            model = self._learnt(evidence).model
+            # Models learn when they are first asked: all must have before they are relied on.
+            self._predict(model, self._study.space.default())
+        self._model = model
+        self._tuner, self._told = None, 0
+        self._bands, self._outlooks = {}, {}
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
         """Return the tuner that was told all the evidence."""
@@ -122,7 +190,7 @@ class ModelPlanner:
             raise TlAdaptError('the model can not be carried on')
         if len(evidence) < self._told or self._evidence_changed(tuner, evidence):
             # Another change than the one that was being learnt: begin anew, the source stays.
-            tuner.target.clear()
+            tuner.forget()
             self._told = 0
         for window in evidence[self._told:]:
             tuner.tell(self._measurement(window))
@@ -152,6 +220,18 @@ class ModelPlanner:
             study, source=carried(self._study, self._model, seed=self._seed),
             seed=self._seed, budget=_UNLIMITED,
         )
+
+
+def _most_promising(said: Assessment, safe: NDArray[np.bool_], measured: int) -> int:
+    """
+    Return the safe candidate with the lowest mean.
+
+    The first ones were `measured`; another is taken if it is surely better, or none of them safe.
+    """
+    mean = np.where(safe, said.mean, np.inf)
+    best, new = int(np.argmin(mean[:measured])), int(np.argmin(mean))
+    sure = said.mean[new] + 2.0 * said.std[new] < mean[best] - said.std[best]
+    return new if sure or not safe[best] else best
 
 
 def carried(study: Study, model: ModelSet, *, seed: int = 0) -> list[Measurement]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Window
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
 
 
 class Planner(Protocol):
@@ -21,6 +21,15 @@ class Planner(Protocol):
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:
         """Return what the present model predicts of one window, per metric."""
 
+    def outlook(self, configuration: Configuration) -> Outlook:
+        """Return what the present model predicts of a configuration as a whole."""
+
+    def branch(self) -> Planner:
+        """Return a planner of its own, which begins with the present model of this one."""
+
+    def prepare(self) -> None:
+        """Compute ahead what a change will need; cheap where that was done."""
+
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
@@ -32,7 +41,7 @@ class Planner(Protocol):
         anchor: Configuration,
         avoid: Sequence[Configuration],
     ) -> Choice | None:
-        """Return the best configuration by posterior mean, with its gain over `anchor`."""
+        """Return the best safe configuration by posterior mean, with its gain over `anchor`."""
 
     def accept(self, evidence: Sequence[Window]) -> None:
         """Let the model learnt from `evidence` become the present one."""

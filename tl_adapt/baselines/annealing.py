@@ -12,6 +12,7 @@ from tl_adapt.tuning.measured import Loss
 
 STEPS = (0.3, 0.05)  # standard deviation of a step in the unit cube, at the begin and the end
 TEMPERATURES = (0.5, 0.01)  # of the objective's standard deviation so far
+COOLED = 40  # measurements after which it is cold, whatever the budget
 _ACCEPT = 1  # the stream of random numbers for acceptance
 
 
@@ -26,9 +27,9 @@ class SimulatedAnnealing(Baseline):
         return self.near(self._here(), rng, self._cooled(STEPS, self.index)), 'a random step'
 
     def _cooled(self, ends: tuple[float, float], index: int) -> float:
-        """Return a value that falls geometrically over the budget."""
+        """Return a value that falls geometrically, at the same pace in a shorter search."""
         first, last = ends
-        return float(first * (last / first) ** min(index / max(self.budget, 1), 1.0))
+        return float(first * (last / first) ** min(index / COOLED, 1.0))
 
     def _here(self) -> Configuration:
         """Return where the walk is after all that was told."""

@@ -58,7 +58,7 @@ class Baseline(Booked, ABC):
         self.space = study.space
         self.seed = seed
         self.budget = study.budget.target if budget is None else budget
-        if self.budget < 0:
+        if not self.budget >= 0:
             raise ValueError(f'budget must be 0 or more, got {budget}')
         self.search = Search(self.space, seed, candidates)
         self.book = Book(study, (), simulate=False)
@@ -84,8 +84,11 @@ class Baseline(Booked, ABC):
         """
         Return the n next runs to measure; they count as pending until told or withdrawn.
 
-        They are fewer where the budget in cost units or time does not pay for n.
+        They are fewer where the budget in cost units or time does not pay for n, or where all
+        that is left was refused. Raises ValueError for n below 0.
         """
+        if n < 0:
+            raise ValueError(f'n must be 0 or more, got {n}')
         asked: list[Proposal] = []
         target = self.study.target
         for _ in range(n):
@@ -94,6 +97,8 @@ class Baseline(Booked, ABC):
             rng = np.random.default_rng([self.seed, len(self.target), len(self.pending)])
             wanted, why = self.propose(rng)
             configuration = self._allowed(wanted, rng)
+            if configuration in self.refused:
+                break
             asked.append(Proposal(configuration, target.name, None, target.cost, why))
             self.pending.append(asked[-1])
         return asked
@@ -104,13 +109,13 @@ class Baseline(Booked, ABC):
 
     def should_stop(self) -> str | None:
         """Return why no more should be measured, or None."""
-        if len(self.target) >= self.budget:
+        if self.book.charged >= self.budget:
             return f'the budget of {self.budget} target measurements is spent'
         lack = self.book.lack(self.study.target.name)
         if lack:
             return lack
         size = self.search.size
-        if size is not None and len(self.seen) >= size:
+        if self.search.exhausted(self.seen):
             refused = ' or refused' if self.refused else ''
             return f'all {size} configurations are measured{refused}'
         return None
@@ -121,7 +126,9 @@ class Baseline(Booked, ABC):
             m for m, (configuration, (rank, _)) in zip(self.target, self.told)
             if rank < 2 and configuration in self.search
         ]
-        found = best_measured(self.study, valid)
+        found = best_measured(
+            self.study, [m for m in valid if m.configuration not in self.refused] or valid
+        )
         if found is not None:
             return found
         why = 'a first guess: nothing valid was measured'
@@ -139,8 +146,8 @@ class Baseline(Booked, ABC):
         return self.book.seen()
 
     def new(self) -> Configuration:
-        """Return a random configuration that is neither measured nor pending."""
-        return self.search.unseen('random', self.index, self.seen)
+        """Return a random configuration that is neither measured, pending nor refused."""
+        return self.search.unseen('random', self.index, self.seen, self._refused)
 
     def near(
         self, configuration: Configuration, rng: np.random.Generator, step: float
@@ -153,9 +160,14 @@ class Baseline(Booked, ABC):
                     return neighbour
         return self.new()
 
+    @property
+    def _refused(self) -> set[str]:
+        return {fingerprint(one) for one in self.refused}
+
     def _allowed(self, wanted: Configuration, rng: np.random.Generator) -> Configuration:
-        """Return the nearest that can be measured and is new, if any is left."""
-        seen = self.seen
-        if self.search.among is not None:
-            return self.search.among.nearest(wanted, seen)
+        """Return the nearest that can be measured and is new, else one to run again."""
+        seen, among = self.seen, self.search.among
+        if among is not None:
+            # In an exhausted list a repeat is all that is left, but not of what was refused.
+            return among.nearest(wanted, self._refused if seen >= set(among.keys) else seen)
         return self.near(wanted, rng, 0.05) if fingerprint(wanted) in seen else dict(wanted)

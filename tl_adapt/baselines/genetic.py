@@ -17,12 +17,17 @@ TRIES = 32  # children until one keeps the constraints
 
 
 class GeneticAlgorithm(Baseline):
-    """Measure children of the best: each value from either parent, some moved by a mutation."""
+    """
+    Measure children of the best: each value from either parent, some moved by a mutation.
+
+    The first generation has PARENTS configurations whatever the budget is, so that a longer
+    search begins as a shorter one does.
+    """
 
     @functools.cached_property
     def _beginning(self) -> list[Configuration]:
-        n = max(2, min(PARENTS, self.budget // 2))
-        return [self.search.start(), *self.space.sample(n - 1, seed=self.seed, method='lhs')]
+        others = self.space.sample(PARENTS - 1, seed=self.seed, method='lhs')
+        return [self.search.start(), *others]
 
     def propose(self, rng: np.random.Generator) -> tuple[Configuration, str]:
         """Return one of the beginning, then a child of two of the best."""

@@ -13,7 +13,11 @@ from tl_adapt.space import Configuration
 
 
 class LatinHypercube(Baseline):
-    """Measure a Latin hypercube of as many points as the budget allows."""
+    """
+    Measure a Latin hypercube of as many points as the budget allows.
+
+    Another budget is another hypercube: this is the one search whose beginning depends on it.
+    """
 
     @functools.cached_property
     def _design(self) -> list[Configuration]:

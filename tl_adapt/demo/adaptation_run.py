@@ -152,7 +152,7 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
     runs: list[Measurement] = []
     try:
         variables = environment.environment()
-        with _watch(variables) as watch, _adapter(study, job.output, variables):
+        with watching(variables) as watch, running_adapter(study, job.output, variables):
             watch.wait('ready', lambda: watch.ready_for(0), 60.0)
             first = _drive(job, environment, watch, missions, runs, job.target)
             job.say(f'  adapter: {watch.message}')
@@ -243,7 +243,8 @@ def _key(configuration: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @contextlib.contextmanager
-def _watch(variables: Mapping[str, str]) -> Iterator[AdapterWatch]:
+def watching(variables: Mapping[str, str]) -> Iterator[AdapterWatch]:
+    """Follow the graph that the environment variables lead to, as long as the block runs."""
     watch = AdapterWatch(variables)
     try:
         yield watch
@@ -252,8 +253,10 @@ def _watch(variables: Mapping[str, str]) -> Iterator[AdapterWatch]:
 
 
 @contextlib.contextmanager
-def _adapter(study: Study, output: Path, variables: Mapping[str, str]) -> Iterator[None]:
-    """Run the adapter's process; its output goes to a file in `output`."""
+def running_adapter(
+    study: Study, output: Path, variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the adapter's process; its output goes to a file in `output`, where its model is."""
     command = [
         sys.executable, '-m', 'tl_adapt.ros.nodes.adapter', '--ros-args',
         '-p', f'study:={Path(study.path).absolute()}',
@@ -266,7 +269,7 @@ def _adapter(study: Study, output: Path, variables: Mapping[str, str]) -> Iterat
             env=child_environment(variables),
         )
     try:
-        yield
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         try:

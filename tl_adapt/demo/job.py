@@ -22,13 +22,14 @@ from tl_adapt.campaign import Run, campaign_runs, run_campaign
 from tl_adapt.comparison import Comparison, compare
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.environments.lazy import LazyEnvironments
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.report.tables import difference_rows, format_table, mean_rows
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.store import Store
 from tl_adapt.study import Study
-from tl_adapt.transfer import TransferResult, make_tuner, run_transfer
+from tl_adapt.transfer import TransferResult, candidates_of, make_tuner, run_transfer
 
 Plan = list[tuple[str, int]]  # methods with their numbers of measurements
 
@@ -157,30 +158,36 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
             total = longer if measurement.purpose == 'target-only' else budget
             job.say(f'  {measurement.purpose:<11} {index + 1:>2}/{total}  {objective}')
 
-    def stream(environment: Environment, plan: Plan) -> dict[str, TransferResult]:
+    def stream(
+        environment: Environment, simulators: LazyEnvironments, plan: Plan
+    ) -> dict[str, TransferResult]:
         results = {}
         try:
             for method, count in plan:
                 results[method] = run_transfer(
                     study, job.store, environment, method=method, budget=count,
                     seed=study.seeds.tuning, source=source, on_measurement=tell,
-                    stop=job.stop, lock=job.lock,
+                    stop=job.stop, lock=job.lock, environments=simulators,
                 )
         finally:
+            simulators.close()
             environment.close()
         return results
 
     plans: list[Plan] = [[('transfer', budget), ('random', budget)], [('target-only', longer)]]
-    environments = [job.make(study, job.target, worker=number) for number in range(len(plans))]
+    pairs = [_environments(job, number) for number in range(len(plans))]
     with ThreadPoolExecutor(len(plans)) as pool:
-        futures = [pool.submit(stream, *pair) for pair in zip(environments, plans)]
+        futures = [pool.submit(stream, *pair, plan) for pair, plan in zip(pairs, plans)]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in ended:  # one that failed first: the other may have long to go
+                future.result()
             results = {k: v for future in futures for k, v in future.result().items()}
         except BaseException as error:
             job.stop.set()
-            for environment in environments:
+            for environment, simulators in pairs:
                 environment.close()
+                simulators.close()
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted from None
             raise
@@ -193,9 +200,22 @@ def tune(job: Job, source: list[Measurement], longer: int) -> dict[str, Transfer
     return results
 
 
+def _environments(job: Job, number: int) -> tuple[Environment, LazyEnvironments]:
+    """Return the target, and what makes the source if tuning wants to run it."""
+    target = job.make(job.study, job.target, worker=number)
+    return target, LazyEnvironments(
+        target, lambda name: job.make(job.study, name, worker=number)
+    )
+
+
 def choice_after(job: Job, result: TransferResult, count: int) -> Configuration:
     """Return what a tuner would have chosen after the first `count` of its measurements."""
-    tuner = make_tuner(job.study, result.method, (), count, job.study.seeds.tuning)
+    target = job.make(job.study, job.target)
+    candidates = candidates_of(target)
+    target.close()
+    tuner = make_tuner(
+        job.study, result.method, (), count, job.study.seeds.tuning, candidates
+    )
     for measurement in result.measurements[:count]:
         tuner.tell(measurement)
     return dict(tuner.best().configuration)

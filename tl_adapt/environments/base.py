@@ -22,6 +22,10 @@ _KINDS = {
 }
 
 
+#: Set in the provenance of a measurement whose cost is what the run said, be it 0.
+COST_REPORTED = 'cost_reported'
+
+
 @dataclasses.dataclass
 class Measurement:
     """

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from tl_adapt.environments.base import Measurement
+from tl_adapt.environments.base import COST_REPORTED, Measurement
 from tl_adapt.errors import ApparatusError, InputError, MeasurementError
 from tl_adapt.ros.isolation import child_preexec
 
@@ -208,6 +208,8 @@ class CommandEnvironment:
                         f'bad answer: {key} must be a number >= 0, got {answer[key]!r}'
                     )
                 setattr(measurement, key, number)
+        if 'cost' in answer:
+            measurement.provenance[COST_REPORTED] = True
         metrics = answer.get('metrics', {})
         if not isinstance(metrics, dict):
             raise MeasurementError(f'bad answer: metrics must be a mapping, got {metrics!r}')

@@ -10,7 +10,7 @@ a Gaussian process' posterior.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,14 +85,6 @@ def belief(
         points = X if canonical is None else canonical(X)
         drawn = latent_draws(model, points, n, seed=seed)
         return np.exp(np.clip(drawn, -80.0, 80.0)) if model.log_scale else drawn
-
-    return draw
-
-
-def weighted_sum(beliefs: Sequence[Belief], weights: Sequence[float]) -> Belief:
-    """Return the belief in a weighted sum of independent numbers, such as an objective."""
-    def draw(X: Array) -> Array:
-        return np.asarray(sum(weight * one(X) for weight, one in zip(weights, beliefs)))
 
     return draw
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tl_adapt.environments.base import Measurement
+from tl_adapt.environments.base import COST_REPORTED, Measurement
 from tl_adapt.study_parts import Budget, EnvironmentSpec
 from tl_adapt.tuning.proposal import Proposal
 
@@ -29,7 +29,8 @@ class Account:
 
     def charge(self, measurement: Measurement, environment: EnvironmentSpec) -> None:
         """Add a measurement; one that says no cost has cost what its environment's runs do."""
-        self.cost += measurement.cost or environment.cost
+        said = measurement.cost or measurement.provenance.get(COST_REPORTED)
+        self.cost += measurement.cost if said else environment.cost
         self.time += measurement.wall_time
         self.times.setdefault(environment.name, []).append(measurement.wall_time)
 

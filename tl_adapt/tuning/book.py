@@ -32,6 +32,7 @@ class Book:
         self.target: list[Measurement] = []
         self.pending: list[Proposal] = []
         self.account = Account(study.budget)
+        self.charged = 0  # runs of the target that count against a budget of runs
         self.refused: list[Configuration] = []  # on the target
         self._refused: set[str] = set()  # fingerprints, on the source
 
@@ -51,6 +52,13 @@ class Book:
         if charged:
             spec = self.study.source if simulated else self.study.target
             self.account.charge(measurement, spec)
+            self.charged += not simulated
+
+    def forget(self) -> None:
+        """Forget the runs of the target, what is pending and what was spent."""
+        self.target.clear()
+        self.pending.clear()
+        self.account, self.charged = Account(self.study.budget), 0
 
     def withdraw(self, proposal: Proposal, *, again: bool) -> None:
         """Take back a pending proposal; raises ValueError if it is not pending."""
@@ -65,7 +73,9 @@ class Book:
 
     def refuse(self, configuration: Configuration) -> None:
         """Never have a configuration run on the target; InputError if it is outside the space."""
-        self.refused.append(self.study.space.validate(configuration))
+        checked = self.study.space.validate(configuration)
+        if checked not in self.refused:
+            self.refused.append(checked)
 
     def of(self, simulated: bool) -> list[Proposal]:
         """Return what is pending on the source, or on the target."""

@@ -12,7 +12,8 @@ from tl_adapt import acquisition
 from tl_adapt.designs import fingerprint
 from tl_adapt.models.kernel import Array
 from tl_adapt.space import Configuration
-from tl_adapt.tuner import SURE, Tuner
+from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.choosing import SURE
 from tl_adapt.tuning.goals import Front
 from tl_adapt.tuning.pareto import nondominated
 from tl_adapt.tuning.preferences import metric_moments, signs
@@ -40,14 +41,13 @@ def measured_front(tuner: Tuner) -> list[FrontPoint]:
     """
     Return the front of the valid target configurations, in the order of the first objective.
 
-    If none is likely to be feasible, those that are likeliest count. Raises InputError where
-    the models lack an objective's metric.
+    What was refused is left out, unless it is all there is. If none is likely to be feasible,
+    those that are likeliest count. Raises InputError where the models lack an objective's metric.
     """
+    valid = [tuner.space.validate(m.configuration) for m in tuner.target if m.valid]
     runs: dict[str, list[Configuration]] = {}
-    for measurement in tuner.target:
-        if measurement.valid:
-            one = tuner.space.validate(measurement.configuration)
-            runs.setdefault(fingerprint(one), []).append(one)
+    for one in [one for one in valid if one not in tuner.refused] or valid:
+        runs.setdefault(fingerprint(one), []).append(one)
     configurations = [same[0] for same in runs.values()]
     found = tuner.model.assess(tuner.space.encode(configurations))
     mean, std = metric_moments(found)
@@ -78,7 +78,7 @@ def with_predicted(tuner: Tuner, front: list[FrontPoint]) -> list[FrontPoint]:
     best = np.array([point.mean * sign - point.std for point in front])
     worst = mean * sign + 2.0 * std
     beaten = (best[:, None] <= worst[None]).all(axis=2).any(axis=0)
-    seen = {fingerprint(one) for one in known}
+    seen = {fingerprint(one) for one in [*known, *tuner.refused]}
     sure = np.array([
         i for i in np.flatnonzero(~beaten & (found.feasible >= SURE))
         if fingerprint(configurations[i]) not in seen

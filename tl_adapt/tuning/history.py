@@ -22,7 +22,8 @@ class History:
     Keep what was proposed, what it gave, and what the operator refused, in a JSON file.
 
     The file is written anew after each run. One of another study, or with another aim, is begun
-    anew. Raises InputError for a file that is no such JSON.
+    anew: what was refused holds on in the store. Raises InputError for a file that is no such
+    JSON.
     """
 
     def __init__(self, path: Path, study: Study, method: str, aim: str) -> None:

@@ -70,3 +70,12 @@ def as_measured(study: Study, found: Assessment, runs: Sequence[Measurement]) ->
         values[rows[good]] = np.log(seen[good]) if term.log else seen[good]
         terms.append(dataclasses.replace(term, mean=values))
     return dataclasses.replace(found, mean=mean, terms=tuple(terms))
+
+
+def best_runs(study: Study, runs: Iterable[Measurement], n: int) -> list[Measurement]:
+    """Return up to n of the best runs by what was measured, those within all limits first."""
+    usable = [
+        m for m in runs if m.valid and all(o.metric in m.metrics for o in study.objectives)
+    ]
+    usable.sort(key=lambda m: (bool(study.broken_limits(m.metrics)), study.objective(m.metrics)))
+    return usable[:n]

@@ -11,7 +11,7 @@ valid and keeps all limits, noise and the model's uncertainty included, that mus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +20,9 @@ from scipy.special import stdtr
 
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement
+from tl_adapt.errors import InputError
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
-from tl_adapt.space import Configuration
 from tl_adapt.tuning.book import Book
 from tl_adapt.tuning.known import look_back
 from tl_adapt.tuning.proposal import Proposal
@@ -37,7 +37,7 @@ TRIES = 4  # runs of the safest measured configuration while none is safe
 HOPE = 0.5  # probability below which it is not run again
 
 
-def probability(found: Assessment, n: int, vouched: float = 1.0) -> Array:
+def probability(found: Assessment, n: int, valid: Array | None = None) -> Array:
     """
     Return a careful probability (m,) that one run is valid and keeps all limits.
 
@@ -45,10 +45,9 @@ def probability(found: Assessment, n: int, vouched: float = 1.0) -> Array:
     measurements: the distribution of one run is Student's, so that few measurements must leave
     the limit farther away. Where no measurement tells of a limit the probability is 0.
 
-    `vouched` is what the model gives for the validity of a configuration that is known to run
-    validly: what it lacks to 1 is want of data, and no configuration's fault.
+    `valid` (m,) is the probability of a valid run (None: that of the model); see `trusted`.
     """
-    kept = np.minimum(np.asarray(found.valid) / vouched, 1.0)
+    kept = np.array(found.valid if valid is None else valid, dtype=float)
     for slack in found.slacks:
         kept *= 0.0 if slack is None else stdtr(n + 1, slack.margin)
     return kept
@@ -74,32 +73,66 @@ def within_reach(study: Study, target: Sequence[Measurement], points: Array) -> 
     return np.asarray(apart.min(axis=0) <= REACH**2)
 
 
-def vouched_for(model: ModelSet, default: Configuration, target: Iterable[Measurement]) -> float:
-    """Return P(valid) of the default configuration if it ran and never failed, else 1."""
-    outcomes = [run.valid for run in target if run.configuration == default]
-    if not outcomes or not all(outcomes):
-        return 1.0
-    return float(model.validity.probability(model.study.space.encode([default]))[0])
-
-
-def fall_back(safe: Array, runs: NDArray[np.int_]) -> int | None:
+def supported(outcomes: Sequence[bool], risk: float) -> float:
     """
-    Return the measured configuration to run again while none is safe, None for none.
+    Return the share of valid runs that these outcomes, valid or not, let one count on.
 
-    `safe` (k,) are the probabilities of the measured ones, `runs` (k,) how often each was run.
+    Who asks for safe runs says that the default is safe: that counts as half a failure in
+    1 / risk runs (the mean of a beta distribution).
     """
-    if len(safe) == 0:
-        return None
-    index = int(np.argmax(safe))
-    return index if safe[index] >= HOPE and runs[index] < TRIES else None
+    said = 1.0 / risk
+    return (sum(outcomes) + max(said - 0.5, 0.0)) / (len(outcomes) + said)
 
 
-def refusal(safe: Array, risk: float) -> str:
+def trusted(valid: Array, default: float, share: float) -> Array:
+    """
+    Return the probability (m,) of a valid run, given that of the default by the same model.
+
+    Of a few results the model says little of any configuration: what it lacks at a default that
+    never failed is want of data, and no configuration's fault. So all are raised as that one is,
+    though not beyond the `share` of valid runs that the results support: where runs fail by
+    chance the model is right to doubt all of them.
+    """
+    raised = share * np.minimum(np.asarray(valid) / default, 1.0)
+    return np.maximum(valid, raised)
+
+
+def fall_back(
+    safe: Array, runs: NDArray[np.int_], barred: Sequence[bool] = (), risk: float = 0.1
+) -> int | None:
+    """
+    Return the measured configuration to run again while no other is safe, None for none.
+
+    `safe` (k,) are the probabilities of the measured ones, `runs` (k,) how often each was run,
+    `barred` (k,) says which must not be. The safest may be run with a probability of HOPE, each
+    other only if it is safe itself.
+    """
+    order = [int(i) for i in np.argsort(-safe, kind='stable') if not (len(barred) and barred[i])]
+    for rank, index in enumerate(order):
+        if safe[index] >= (HOPE if rank == 0 else 1.0 - risk) and runs[index] < TRIES:
+            return index
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsafe:
+    """Say why nothing may be proposed, and by which setting of the study."""
+
+    why: str
+    key: str = 'tuning.safe'
+    value: float | bool = True
+
+    def error(self) -> InputError:
+        """Return it as an error."""
+        return InputError(self.why, key=self.key, value=self.value)
+
+
+def refusal(safe: Array, risk: float) -> Unsafe:
     """Say why nothing is proposed, given the probabilities (k,) of the measured ones."""
     best = f'; the safest measured has {safe.max():.2f}' if len(safe) else ''
-    return (
+    return Unsafe(
         f'no further configuration is valid within all limits with probability '
-        f'{1.0 - risk:.2f}{best}'
+        f'{1.0 - risk:.2f}{best}', 'tuning.risk', risk,
     )
 
 
@@ -114,11 +147,21 @@ class Caution:
     def probability(self, model: ModelSet, found: Assessment) -> Array:
         """Return the probability (n,) that one run of each is valid and keeps all limits."""
         target = self.book.target
-        vouched = vouched_for(model, self.study.space.default(), target)
-        careful = probability(found, len(target), vouched)
+        careful = probability(found, len(target), self._valid(model, found))
         if self.book.source and self._told_by_source(model):
             return careful
         return np.where(within_reach(self.study, target, found.points), careful, 0.0)
+
+    def _valid(self, model: ModelSet, found: Assessment) -> Array:
+        """Return the probability (n,) of a valid run; that of the default counts if it ran."""
+        default, target = self.study.space.default(), self.book.target
+        outcomes = [run.valid for run in target if run.configuration == default]
+        if not outcomes or not all(outcomes):
+            return found.valid
+        place = self.study.space.encode([default])
+        told = [run.valid for run in (*self.book.source, *target)]
+        share = supported(told, self.study.tuning.risk)
+        return trusted(found.valid, float(model.validity.probability(place)[0]), share)
 
     def _told_by_source(self, model: ModelSet) -> bool:
         """Say whether the source has valid runs with the metric of every limit."""
@@ -153,7 +196,17 @@ class Caution:
         apart = np.square(found.points - found.points[goal]).sum(axis=1)
         return int(np.argmin(np.where(allowed, apart, np.inf)))
 
-    def instead(self, model: ModelSet, proposal: Proposal) -> Proposal | str:
+    def begin(self, proposal: Proposal) -> Proposal | Unsafe:
+        """Return the first run of all if it may be made, or why not: it must be the default."""
+        if proposal.configuration in self.book.refused:
+            return Unsafe('nothing is known to be safe: where to begin was refused')
+        if proposal.configuration != self.study.space.default():
+            return Unsafe('nothing is known to be safe: the default configuration is no candidate')
+        if self.book.of(False):
+            return Unsafe('nothing else is known to be safe before the first run has ended')
+        return proposal
+
+    def instead(self, model: ModelSet, proposal: Proposal) -> Proposal | Unsafe:
         """
         Return a proposal if it may be run, else the safest run again, or why there is none.
 
@@ -166,8 +219,11 @@ class Caution:
             return proposal
         known = look_back(model, self.book.target, self.search)
         safe = self.probability(model, known.found)
-        index = fall_back(safe, known.runs)
-        if index is None or known.configurations[index] in self.book.refused:
+        under_way = [one.configuration for one in self.book.of(False)]
+        again = np.array([under_way.count(one) for one in known.configurations], dtype=int)
+        barred = [one in self.book.refused for one in known.configurations]
+        index = fall_back(safe, known.runs + again, barred, self.study.tuning.risk)
+        if index is None:
             return refusal(safe, self.study.tuning.risk)
         why = f'the safest: valid within all limits with probability {safe[index]:.2f}'
         return dataclasses.replace(

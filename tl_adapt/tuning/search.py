@@ -49,6 +49,12 @@ class Search:
         """Return how many configurations there are, None if they are endless."""
         return self.space.size if self.among is None else len(self.among)
 
+    def exhausted(self, seen: Collection[str]) -> bool:
+        """Say whether all configurations, by their fingerprints, have been seen."""
+        if self.among is not None:
+            return all(key in seen for key in self.among.keys)
+        return self.size is not None and len(seen) >= self.size
+
     def __contains__(self, configuration: Configuration) -> bool:
         return self.among is None or self.space.validate(configuration) in self.among
 

@@ -58,6 +58,10 @@ class SourceRuns:
             self.first = min(study.budget.source, 2 * affordable)
         self._plan: _Plan | None = None
 
+    def forget(self) -> None:
+        """Forget what was planned: the target begins anew."""
+        self._plan = None
+
     def settled(self, n: int) -> int:
         """Return how many of n runs belong to rounds that are complete."""
         base = self.given + self.first

@@ -139,6 +139,7 @@ def _tuner(study: Study, args: argparse.Namespace) -> Tuner:
         with Store(path, study=study, create=False, write=False) as store:
             source = [run for name in sources for run in store.get(environment=name)]
             measured, place = store.get(environment=target.name), store.name
+            refused = store.refused(target.name)
     except MissingStoreError as error:
         raise TlAdaptError(f'{error}: {first}') from None
     needed = {objective.metric for objective in study.objectives}
@@ -157,6 +158,8 @@ def _tuner(study: Study, args: argparse.Namespace) -> Tuner:
     tuner = Tuner(study, source=source, seed=study.seeds.tuning, candidates=candidates)
     for measurement in measured:
         tuner.tell(measurement)
+    for configuration in refused:
+        tuner.refuse(configuration)
     return tuner
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.environments.lazy import LazyEnvironments
 from tl_adapt.errors import ApparatusError, InputError, TlAdaptError, import_ros
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
@@ -40,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--budget', type=int, default=0, help="target measurements (0: the study's budget)"
     )
-    parser.add_argument('--method', choices=METHODS, default='transfer', help='(transfer)')
+    parser.add_argument(
+        '--method', choices=METHODS, default='transfer',
+        help='(transfer); a latin-hypercube is of its budget, all others begin alike with any',
+    )
     parser.add_argument(
         '--cost', type=float, default=0.0, help="cost units to spend (0: the study's budget)"
     )
@@ -71,7 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def seed_number(text: str) -> int | None:
     """Return a number; None for an empty text, which a launch file gives for none."""
-    return int(text) if text else None
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be a whole number, got {text!r}') from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -163,10 +171,12 @@ def _spend(
     stop = threading.Event()
     # A run on the robot is dear: its trace lets metrics be computed anew later.
     environment = make_environment(study, study.target.name, traces=args.output / 'traces')
+    simulators = LazyEnvironments(environment, functools.partial(make_environment, study))
 
     def give_up() -> None:
         stop.set()
         environment.close()
+        simulators.close()
 
     try:
         operator = _operator(study, args, give_up)
@@ -176,7 +186,7 @@ def _spend(
                 study, store, environment, method=args.method, budget=budget, seed=seed,
                 source=source, reuse=args.reuse, confirm=dialogue.confirm,
                 on_measurement=dialogue.tell, on_simulation=dialogue.simulated, stop=stop,
-                refused=history.refused,
+                refused=history.refused, environments=simulators,
             )
             if stop.is_set():
                 result.interrupted, result.stopped = False, ENDED_BY_OPERATOR
@@ -184,6 +194,7 @@ def _spend(
         finally:
             operator.close()
     finally:
+        simulators.close()
         environment.close()
 
 
@@ -224,6 +235,13 @@ def write_result(study: Study, result: TransferResult, output: Path) -> None:
     """Show the choice and write its files; raises TlAdaptError without a choice."""
     if result.choice is None:
         raise TlAdaptError('no target measurement was taken, so nothing can be chosen')
+    failed = [run.configuration for run in result.tuner.target if not run.valid]
+    if len(failed) == len(result.tuner.target):
+        too = ', which failed, too' if result.choice.configuration in failed else ''
+        _warn(
+            f'none of {len(failed)} measurements of {study.target.name} was valid (the last: '
+            f'{result.tuner.target[-1].reason}): nothing tells for what is chosen{too}'
+        )
     write_chosen(study, result.choice, result.tuner.model, output)
 
 

@@ -182,7 +182,7 @@ class Adapter(LifecycleNode):
             policy, Applier(study.space, self._client,
                             distribution=spec.options.get('distribution')),
             self._monitor, report=self._publish_status, applied=self._publish_applied,
-            log=self.get_logger(), prepare=planner.prepare, dry_run=bool(values['dry_run']),
+            log=self.get_logger(), prepare=policy.prepare, dry_run=bool(values['dry_run']),
             deadline=float(values['deadline']),
         )
         planner.prepare()
@@ -290,10 +290,15 @@ def make_policy(
             if limit.metric in metrics and not limit.kept(metrics[limit.metric])
         ]
 
+    def objective(metrics: Mapping[str, float]) -> float:
+        known = all(o.metric in metrics for o in study.objectives)
+        return study.objective(metrics) if known else math.nan
+
     return Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
         contains=study.space.contains, broken=broken, matters=judged, rules=rules,
-        relevant=relevance(study, rules.minimum_gain),
+        relevant=relevance(study, rules.minimum_gain), objective=objective,
+        risk=study.tuning.risk,
     )
 
 

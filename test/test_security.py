@@ -1,0 +1,105 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for tl_adapt.security and its verb."""
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tl_adapt.cli import main
+from tl_adapt.errors import InputError
+from tl_adapt.security import Profile, policy, profiles
+from tl_adapt.study import load_study, shipped_file
+
+
+def read(text):
+    """Return {(enclave, namespace, node): {(kind, right): [names]}} of a policy file."""
+    root = ElementTree.fromstring(text)
+    assert root.tag == 'policy' and root.attrib == {'version': '0.2.0'}
+    found = {}
+    for enclave in root.findall('enclaves/enclave'):
+        for profile in enclave.findall('profiles/profile'):
+            rights = found.setdefault(
+                (enclave.get('path'), profile.get('ns'), profile.get('node')), {})
+            for group in profile:
+                (right, qualifier), = group.attrib.items()
+                assert qualifier == 'ALLOW'
+                rights[group.tag, right] = [each.text for each in group]
+    return found
+
+
+def test_the_adapter_may_set_what_the_study_tunes_and_nothing_else():
+    study = load_study('demo')
+    found = read(policy(profiles(study, study.environment('robot'))))
+    rights = found['/tl_adapt/adapter', '/', 'adapter']
+    setters = [each for each in rights['services', 'request'] if 'set_parameters' in each]
+    assert setters == [
+        '/localizer/set_parameters_atomically', '/navigator/set_parameters_atomically']
+    assert '/cmd_vel' not in rights['topics', 'publish']
+    assert '/scan' in rights['topics', 'subscribe']
+
+
+def test_names_follow_the_namespace_and_full_ones_stay():
+    study = load_study('demo')
+    found = read(policy(profiles(
+        study, study.environment('robot'), namespace='/r1', enclaves='/fleet')))
+    rights = found['/fleet/adapter', '/r1', 'adapter']
+    assert '/r1/navigator/get_parameters' in rights['services', 'request']
+    assert '/r1/adapter/pause' in rights['services', 'reply']
+    assert '/clock' in rights['topics', 'subscribe']
+
+
+def test_processes_with_two_nodes_have_one_enclave():
+    study = load_study('demo')
+    found = read(policy(profiles(study, study.environment('robot'))))
+    nodes = {node for enclave, _, node in found if enclave == '/tl_adapt/transfer'}
+    assert nodes == {'transfer', 'tl_adapt_worker'}
+
+
+def test_a_robot_of_nav2_has_no_nodes_of_the_demo():
+    study = load_study('nav2_dwb')
+    found = read(policy(profiles(study, study.environment(study.adaptation['environment']))))
+    assert {node for _, _, node in found} == {'adapter', 'transfer', 'tl_adapt_worker'}
+    rights = found['/tl_adapt/transfer', '/', 'tl_adapt_worker']
+    assert '/navigate_to_pose/_action/send_goal' in rights['services', 'request']
+
+
+NAMES = st.frozensets(st.from_regex(r'(~/|/)?[a-z][a-z0-9_]{0,8}', fullmatch=True), max_size=4)
+
+
+@given(publish=NAMES, subscribe=NAMES, reply=NAMES, request=NAMES,
+       namespace=st.sampled_from(['', '/r1']))
+def test_every_right_is_written_as_a_full_name(publish, subscribe, reply, request, namespace):
+    profile = Profile('n', '/e', namespace, publish, subscribe, reply, request)
+    found = read(policy([profile]))['/e', namespace or '/', 'n']
+    assert found == profile.rights()
+    assert all(name.startswith('/') for names in found.values() for name in names)
+    assert sum(map(len, found.values())) <= sum(map(len, (publish, subscribe, reply, request)))
+
+
+def test_only_a_stack_has_a_graph(tmp_path):
+    study = load_study('demo')
+    table = type(study.target)('t', 'table', 'source')
+    with pytest.raises(InputError, match='must be a stack') as caught:
+        profiles(study, table)
+    assert caught.value.key == 'environments.t.kind'
+
+
+def test_the_shipped_policy_is_that_of_the_demo(capsys):
+    assert main(['security', 'demo']) == 0
+    shipped = shipped_file('sros2/demo.policy.xml').read_text()
+    assert capsys.readouterr().out == shipped, (
+        'tl_adapt security demo --output config/sros2/demo.policy.xml')
+
+
+def test_verb_writes_a_file_and_refuses_wrong_input(tmp_path, capsys):
+    path = tmp_path / 'p.xml'
+    assert main(['security', 'demo', '--output', str(path)]) == 0
+    assert read(path.read_text())
+    assert main(['security', 'demo', '--enclaves', 'x']) == 2
+    assert '--enclaves: must begin with /' in capsys.readouterr().err
+    assert main(['security', 'demo', '--environment', 'nowhere']) == 2
+    assert main(['security', 'demo', '--output', str(tmp_path)]) == 2
+    assert 'can not be written' in capsys.readouterr().err

@@ -1,0 +1,81 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what is written down of an adaptation: who did what, why, and with what effect."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tl_adapt.adaptation.events import Configuration
+
+# Full node name -> ROS parameter -> value.
+NodeValues = Mapping[str, Mapping[str, Any]]
+
+ADAPTER, OPERATOR, NODE, STRANGER = 'adapter', 'operator', 'node', 'someone else'
+ACTORS = (ADAPTER, OPERATOR, NODE, STRANGER)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """
+    Hold one decision or observation.
+
+    `who` is one of ACTORS, `what` a few words that name the kind ('change', 'rollback', 'change
+    detected', 'quarantine', 'effect', 'pause', 'resume', 'foreign change', 'restart',
+    'recovery', ...), `change` the number of the change that it belongs to, `before` what the
+    robot had. `effect` tells what came of it.
+    """
+
+    who: str
+    what: str
+    why: str
+    change: int | None = None
+    configuration: Configuration | None = None
+    before: Configuration | None = None
+    effect: str = ''
+    context: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Intent:
+    """
+    Hold a change that was begun: what the nodes had and what they were to get.
+
+    `configuration` is the whole configuration meant, `previous` the one before, None if unknown.
+    """
+
+    change: int
+    why: str
+    before: NodeValues
+    after: NodeValues
+    configuration: Configuration
+    previous: Configuration | None = None
+
+
+class Journal(Protocol):
+    """Keep records; everything is called from the adapter's own thread."""
+
+    def begin(self, intent: Intent) -> None:
+        """Note durably, before anything is sent; raises StoreError if that can not be done."""
+
+    def end(self, intent: Intent, *, ok: bool, reason: str = '') -> None:
+        """Note how the change ended, as `add` does."""
+
+    def add(self, record: Record) -> None:
+        """Note a record; never raises and never waits long: it is kept until it can be written."""
+
+    def unfinished(self) -> Intent | None:
+        """
+        Return the change that an adapter before this one began and did not end, or None.
+
+        Raises StoreError if that can not be found out.
+        """
+
+    @property
+    def trouble(self) -> str:
+        """Return why records could not be written yet, empty if all were."""
+
+    def close(self) -> None:
+        """Write what can be written, and let go of the store."""

@@ -1,0 +1,62 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for what operators refused, as a table beside a store's measurements.
+
+What was refused is a fact about an environment, whatever was looked for when it was asked.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from tl_adapt.space import Configuration, Space
+
+_TABLE = sa.Table(
+    'refused',
+    sa.MetaData(),
+    sa.Column(
+        'id', sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column('environment_digest', sa.String(64), nullable=False, index=True),
+    sa.Column('configuration', sa.Text, nullable=False),
+    sa.Column('refused', sa.Text, nullable=False),
+)
+
+
+def add_refusal(
+    connection: sa.engine.Connection, environment: str, space: Space,
+    configuration: Mapping[str, Any],
+) -> None:
+    """
+    Keep a refusal in the environment of a digest; a second time does nothing.
+
+    Raises InputError for a configuration outside of the space.
+    """
+    text = json.dumps(space.validate(configuration), sort_keys=True)
+    _TABLE.create(connection, checkfirst=True)
+    same = (_TABLE.c.environment_digest == environment) & (_TABLE.c.configuration == text)
+    if connection.execute(sa.select(_TABLE.c.id).where(same)).first() is None:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        connection.execute(_TABLE.insert().values(
+            environment_digest=environment, configuration=text, refused=now,
+        ))
+
+
+def get_refusals(
+    connection: sa.engine.Connection, environment: str, space: Space
+) -> list[Configuration]:
+    """Return what was refused in the environment of a digest and can be had in a space."""
+    if not sa.inspect(connection).has_table(_TABLE.name):
+        return []
+    query = sa.select(_TABLE.c.configuration).order_by(_TABLE.c.id)
+    texts = connection.execute(query.where(_TABLE.c.environment_digest == environment)).scalars()
+    found = [json.loads(text) for text in texts]
+    return [space.validate(one) for one in found if space.contains(one)]

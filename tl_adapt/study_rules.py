@@ -20,6 +20,7 @@ from tl_adapt.space import Parameter, RosTarget, Space
 _LIMIT = re.compile(r'\s*([A-Za-z][A-Za-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*')
 _PLAIN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
+PARAMETERS_FILE = '{parameters}'
 _ADAPTATION = {
     'window': 'mission',
     'false_alarms': 0.002,
@@ -328,7 +329,7 @@ def _check_stack(
 
 
 def build_adaptation(
-    data: Mapping[str, Any], environments: Mapping[str, parts.EnvironmentSpec]
+    data: Mapping[str, Any], environments: Mapping[str, parts.EnvironmentSpec], space: Space
 ) -> dict[str, Any]:
     """Return the rules of adaptation, with what the content leaves out filled in."""
     result = {**_ADAPTATION, **data.get('adaptation', {})}
@@ -338,6 +339,17 @@ def build_adaptation(
         targets = [e.name for e in environments.values() if e.role == 'target']
         result['environment'] = targets[0] if targets else None
     _check_watching(result)
+    spec = environments.get(result['environment'] or '')
+    namespace = spec.options.get('namespace', '') if spec is not None else ''
+    tuned = {resolved(t.node, namespace): t.node for p in space.parameters for t in p.targets}
+    for node, command in result.get('restart', {}).items():
+        key = f'adaptation.restart.{node}'
+        if resolved(node, namespace) not in tuned:
+            rule = f'no parameter has this node as a target; known are {", ".join(tuned.values())}'
+            raise InputError(rule, key=key, value=node)
+        if not any(PARAMETERS_FILE in word for word in command):
+            rule = f'must have {PARAMETERS_FILE} for the file with what the node is to get'
+            raise InputError(rule, key=key, value=list(command))
     return result
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tl_adapt import study_parts as parts
+from tl_adapt.adaptation.context_source import context_sources
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import RESERVED, Expression
 from tl_adapt.space import Parameter, RosTarget, Space
@@ -218,12 +219,7 @@ def build_mission(data: Mapping[str, Any]) -> parts.Mission | None:
         return None
     mission = data['mission']
     for number, rule in enumerate(mission.get('fail_when', ())):
-        value, op = rule['value'], rule['op']
-        if op not in ('==', '!=') and isinstance(value, (bool, str)):
-            key = f'mission.fail_when[{number}].value'
-            raise InputError(f'{op} needs a number', key=key, value=value)
-        with _at(f'mission.fail_when[{number}].field'):
-            Expression(rule['field'])
+        _check_rule(rule, f'mission.fail_when[{number}]')
     values = dict(mission)
     values['start'] = _pose(mission['start']) if 'start' in mission else None
     values['goals'] = tuple(_pose(goal) for goal in mission['goals'])
@@ -353,7 +349,27 @@ def build_adaptation(
         if not any(PARAMETERS_FILE in word for word in command):
             rule = f'must have {PARAMETERS_FILE} for the file with what the node is to get'
             raise InputError(rule, key=key, value=list(command))
+    _check_watching(result)
     return result
+
+
+def _check_watching(adaptation: Mapping[str, Any]) -> None:
+    context_sources(adaptation)
+    window, stride = adaptation['window'], adaptation.get('stride')
+    if stride is not None and window != 'mission' and stride > window:
+        raise InputError('must not be longer than the window', key='adaptation.stride',
+                         value=stride)
+    rule = adaptation.get('explore_when')
+    if rule is not None:
+        _check_rule(rule, 'adaptation.explore_when')
+
+
+def _check_rule(rule: Mapping[str, Any], key: str) -> None:
+    value, op = rule['value'], rule['op']
+    if op not in ('==', '!=') and isinstance(value, (bool, str)):
+        raise InputError(f'{op} needs a number', key=f'{key}.value', value=value)
+    with _at(f'{key}.field'):
+        Expression(rule['field'])
 
 
 def build_tuning(

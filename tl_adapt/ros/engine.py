@@ -182,6 +182,7 @@ class Engine:
             status,
             waiting=None if status.state is State.PAUSED else self._waiting,
             late=late,
+            connecting=self._connecting(),
             error=self._error,
             dry_run=self._dry_run,
             settled=status.settled and not self._busy and not self._connecting(),

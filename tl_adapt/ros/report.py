@@ -16,8 +16,8 @@ class Report:
     Hold what the adapter says of itself: the policy's status and what the engine waits for.
 
     `settled`: no change is under way and every window that has ended was dealt with. `silent`
-    are topics that metrics need and nobody publishes. `trouble` tells why records could not be
-    written yet.
+    are topics that metrics need and that nobody publishes, or that have stopped and since when.
+    `trouble` tells why records could not be written yet.
     """
 
     status: Status
@@ -36,6 +36,7 @@ class Report:
         *,
         waiting: Obstacle | None,
         late: bool,
+        connecting: bool,
         error: str,
         dry_run: bool,
         settled: bool,
@@ -46,9 +47,12 @@ class Report:
         """
         Say first what went wrong, then what is waited for, then what the policy says.
 
-        `late` tells that it is waited for longer than it should take.
+        `late` tells that it is waited for longer than it should take, `connecting` that topics
+        may still turn up.
         """
         level, message = status.level, status.reason
+        if silent and level is Level.OK and not connecting:
+            level, message = Level.WARN, f'silent: {", ".join(silent)}'
         if waiting is not None:
             level = Level.ERROR if late or waiting.ambiguous else Level.WARN
             message = waiting.reason

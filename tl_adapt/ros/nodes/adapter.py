@@ -194,7 +194,7 @@ class Adapter(LifecycleNode):
         watch = ParameterWatch(self, client, study.space, wake=self._wake)
         self._undo.append(watch.close)
         self._monitor = Monitor(
-            self, study, wake=self._wake, pids=NodeProcesses(study, environment)
+            self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
         journal = self.make_journal(study, environment, values)
         self._undo.append(journal.close)
@@ -258,6 +258,10 @@ class Adapter(LifecycleNode):
     def _wake(self) -> None:
         if self._engine is not None:
             self._engine.wake()
+
+    def _post(self, event: Event) -> None:
+        if self._engine is not None:
+            self._engine.post(event)
 
     def _on_timer(self) -> None:
         if self._engine is not None:
@@ -360,7 +364,7 @@ def status_values(report: Report) -> dict[str, str]:
         'judged': str(status.judged),
         'reason': status.reason,
         'waiting': report.waiting,
-        'silent_topics': ' '.join(report.silent),
+        'silent_topics': ', '.join(report.silent),
         'configuration': json.dumps(status.configuration),
         'changes': str(status.changes),
         'replans': str(status.replans),

@@ -429,3 +429,39 @@ def test_a_log_band_is_given_in_the_metrics_unit():
     assert band.scaled(40.0) == pytest.approx(math.log(40.0))
     assert band.scaled(0.0) == -math.inf
     assert Band(10.0, 1.0, 1.0).median == 10.0
+
+
+def glanced(policy, gap):
+    window = Window({'gap': gap}, '', 5.0, dict(policy.current), overlapping=True)
+    return policy.handle(window)
+
+
+def test_an_overlapping_window_is_for_the_limits_alone():
+    policy = started(dwell=1)
+    before = policy.status
+    assert sent(glanced(policy, gap=0.5)) is None
+    assert sent(glanced(policy, gap=20.0)) is None, 'far outside of its band'
+    assert policy.status == before
+    for _ in range(3):
+        watched(policy, time=10.0)
+    assert policy.status.replans == 0
+    change = sent(glanced(policy, gap=0.05))
+    assert isinstance(change, Rollback)
+    assert change.configuration == DEFAULT
+    assert policy.memory.avoided == [CHOSEN]
+    confirm(policy, [change, Publish(policy.status)])
+    assert policy.status.level is Level.WARN
+
+
+def test_an_overlapping_window_ends_an_exploration_that_breaks_a_limit():
+    planner = StandIn([7, 8])
+    policy = started(planner, explore=2)
+    confirm(policy, surprised(policy))
+    assert (policy.state, policy.current) == (State.EXPLORING, {'v': 7})
+    change = sent(glanced(policy, gap=0.05))
+    assert isinstance(change, Rollback)
+    assert change.configuration == CHOSEN
+    assert policy.status.explored == 1
+    confirm(policy, [change, Publish(policy.status)])
+    assert {'v': 7} not in [w for seen in planner.seen for w in seen], 'it is no measurement'
+    assert sent(watched(policy, time=20.0)).configuration == {'v': 8}

@@ -118,14 +118,14 @@ class Policy(Verifying):
         return self._send_desired('chosen by the model', ADAPTER)
 
     def _on_window(self, window: Window) -> list[Action]:
+        in_force = window.configuration is not None and window.configuration == self.current
+        watching = in_force and self.state not in (State.IDLE, State.APPLYING, State.PAUSED)
+        if window.overlapping:
+            return self._glance(window) if watching else []
         self._windows += 1
         self._last = window
         self.context.judge.clear()
-        in_force = (
-            window.configuration is not None and window.configuration == self.current
-            and window.context == self.context.name
-        )
-        if self.state in (State.IDLE, State.APPLYING, State.PAUSED) or not in_force:
+        if not watching or window.context != self.context.name:
             return []
         self._judged += 1
         if self.state is State.EXPLORING:
@@ -218,6 +218,22 @@ class Policy(Verifying):
         return self._switch()
 
     # --- judging ---------------------------------------------------------------------------------
+
+    def _glance(self, window: Window) -> list[Action]:
+        """Answer a limit that is broken before a full window has ended; nothing else counts."""
+        context = self.context
+        broken = context.judge.broken(window)
+        if not broken:
+            return []
+        why = f'limit broken: {", ".join(broken)}'
+        self._end_effect(why)
+        self._ban(self.current, why)
+        if self.state is not State.EXPLORING:
+            self._say(Level.WARN, why)
+            return self._roll_back(why, 'watch')
+        context.explored += 0 if context.recovering else 1
+        last = context.explored >= self.rules.explore
+        return self._roll_back(f'explored in vain: {why}', 'conclude' if last else 'recover')
 
     def _watched_window(self, window: Window) -> list[Action]:
         context = self.context

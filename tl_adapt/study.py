@@ -164,7 +164,7 @@ def _build(own: Mapping[str, Any], path: Path) -> Study:
         limits = study_rules.build_limits(data, metrics)
         mission = study_rules.build_mission(data)
         environments = study_rules.build_environments(data, space, metrics)
-        adaptation = study_rules.build_adaptation(data, environments)
+        adaptation = study_rules.build_adaptation(data, environments, space)
         tuning = study_rules.build_tuning(data, objectives, environments)
         seeds = study_rules.build_seeds(data)
     except InputError as error:

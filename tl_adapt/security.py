@@ -132,12 +132,14 @@ def policy(found: Iterable[Profile]) -> str:
 def _adapter(study: Study, environment: EnvironmentSpec) -> Profile:
     nodes = sorted({t.node for p in study.space.parameters for t in p.targets})
     request = {f'{node}/{service}' for node in nodes for service in _PARAMETERS}
+    if study.restarts(environment):
+        request |= _states(environment)
     return Profile(
         'adapter', 'adapter',
         publish=frozenset({
             *_EVERYONE, '~/adapted_parameters', '~/status', '~/transition_event'
         }),
-        subscribe=frozenset({_CLOCK, *_watched(study)}),
+        subscribe=frozenset({_CLOCK, '/parameter_events', *_watched(study)}),
         reply=frozenset({*OWN_SERVICES, *_LIFECYCLE, '~/pause', '~/resume', '~/rollback'}),
         request=frozenset(request),
     )
@@ -181,10 +183,7 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
             subscribe |= {'pose', 'amcl_pose'}
         request |= {call.service for call in mission.prepare}
     request |= {f'{node}/{service}' for node in parameter_nodes for service in _PARAMETERS}
-    for node in options.get('lifecycle_nodes', ()):
-        request |= {f'{node}/get_state', f'{node}/change_state'}
-    if options.get('lifecycle_manager'):
-        request.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    request |= _states(environment)
     request |= _control(options.get('simulator') or {})
     return Profile(
         'tl_adapt_worker', 'transfer', publish=frozenset(publish),
@@ -192,6 +191,18 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
         # A pattern, as permissions of DDS Security may have: of fnmatch.
         reply=frozenset({'tl_adapt_worker_*/get_type_description'}),
     )
+
+
+def _states(environment: EnvironmentSpec) -> set[str]:
+    """Return the services by which lifecycle nodes are configured anew."""
+    options = environment.options
+    found = {
+        f'{node}/{service}' for node in options.get('lifecycle_nodes', ())
+        for service in ('get_state', 'change_state')
+    }
+    if options.get('lifecycle_manager'):
+        found.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    return found
 
 
 def _control(simulator: Mapping[str, str]) -> set[str]:

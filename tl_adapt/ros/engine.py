@@ -25,7 +25,6 @@ from tl_adapt.adaptation.events import (
     NodeRestarted,
     Paused,
     Resumed,
-    RollbackRequested,
     Start,
     State,
     Window,
@@ -44,7 +43,6 @@ _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
-_COMMANDS = (Paused, Resumed, RollbackRequested)  # what an operator does not want to wait for
 
 
 @dataclasses.dataclass
@@ -102,7 +100,7 @@ class Engine:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._pauses = 0  # asked for and not handled yet
-        self._commands = 0
+        self._posted = 0  # and not yet begun to be handled
         self._windows: collections.deque[Window] = collections.deque()
         self._noticed: list[Event] = []
         self._thread: threading.Thread | None = None
@@ -123,7 +121,7 @@ class Engine:
         with self._lock:
             # Nothing may begin from here on, also before the event's turn comes.
             self._pauses += isinstance(event, Paused)
-            self._commands += isinstance(event, _COMMANDS)
+            self._posted += 1
         self._queue.put(_Request(event, answer))
 
     def wake(self) -> None:
@@ -148,7 +146,7 @@ class Engine:
         To be called in the engine's thread, from within the policy: the policy gets what came
         here when it is done.
         """
-        if self._stop.is_set() or self._commands:
+        if self._stop.is_set() or self._posted:
             return True
         try:
             self._look()
@@ -219,6 +217,8 @@ class Engine:
         if self._stop.is_set():
             return
         if request is not None:
+            with self._lock:
+                self._posted -= 1
             self._handle(request.event)
         if time.monotonic() >= self._next_prepare:
             self._connect()
@@ -263,8 +263,6 @@ class Engine:
 
     def _handle(self, event: Event, *, quiet: bool = False) -> None:
         self._error = ''
-        with self._lock:
-            self._commands -= isinstance(event, _COMMANDS)
         own = record_of(event, self._policy.current)
         if isinstance(event, (ForeignChange, NodeRestarted)):
             self._monitor.changing()
@@ -354,7 +352,7 @@ class Engine:
     def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""
         change = self._policy.pending
-        if change is None:
+        if change is None or not self._may_send():
             return False
         outcome = self._execution.make(change, self._policy.current, self._may_send)
         if outcome is None:
@@ -366,9 +364,9 @@ class Engine:
         return True
 
     def _may_send(self) -> bool:
-        """Tell, just before a change is sent, whether it is still wanted."""
+        """Tell, just before a change is sent, whether nothing came that may call it off."""
         self._noticed += self._watch.poll()
-        return self._may_change() and not self._noticed
+        return self._may_change() and not self._noticed and not self._posted
 
     def _settle(self) -> bool:
         """Go on with a change that could not be undone everywhere."""

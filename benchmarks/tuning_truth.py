@@ -36,12 +36,16 @@ BROKEN = 0.05  # share of safe runs that may break a limit or fail
 
 
 def play(problem: Problem, seed: int, **settings) -> dict:
-    """Return regrets of what is reported after SIZES runs, and what became of the runs."""
+    """
+    Return regrets of what is reported after SIZES runs, and what became of the runs.
+
+    `missed` is how much better the best that was measured is: what repeats could bring at most.
+    """
     study = problem.with_tuning(**settings)
     tuner = Tuner(study, source=problem.source, seed=seed, budget=max(SIZES),
                   candidates=problem.configurations)
     counts: dict[str, int] = {}
-    found: dict = {'regret': [], 'broken': [], 'risk': []}
+    found: dict = {'regret': [], 'missed': [], 'broken': [], 'risk': []}
     for size in range(1, max(SIZES) + 1):
         try:
             configuration = tuner.ask()[0].configuration
@@ -55,6 +59,8 @@ def play(problem: Problem, seed: int, **settings) -> dict:
         found['risk'].append(float(1.0 - problem.kept[problem.index[key]]))
         if size in SIZES:
             found['regret'].append(reported(problem, tuner))
+            best = min(problem.regret[problem.index[one]] for one in counts)
+            found['missed'].append(max(found['regret'][-1] - float(best), 0.0))
     found['regret'] += [reported(problem, tuner)] * (len(SIZES) - len(found['regret']))
     found['again'] = sum(counts.values()) - len(counts)
     return found
@@ -122,7 +128,8 @@ def repeats(seeds: int) -> dict:
     """Compare tuning with and without repeats at equal numbers of runs."""
     arms = {'with': {'repeats': True}, 'without': {'repeats': False}}
     found = measure(PROBLEMS, arms, 'repeats', seeds)
-    rows = [['problem', 'after', 'with', 'without', 'difference', '95 % interval', 'repeats']]
+    rows = [['problem', 'after', 'with', 'without', 'difference', '95 % interval', 'repeats',
+             'missed with', 'missed without']]
     bars = []
     for name, arms in found.items():
         if not arms['with']:
@@ -130,13 +137,15 @@ def repeats(seeds: int) -> dict:
         again = np.mean([entry['again'] for entry in arms['with']])
         for at, size in enumerate(SIZES):
             means = [np.mean([entry['regret'][at] for entry in arms[arm]]) for arm in arms]
+            missed = [np.mean([entry['missed'][at] for entry in arms[arm]]) for arm in arms]
             gap = difference(arms, 'with', 'without', at)
             rows.append([name, str(size), *(f'{mean:.3f}' for mean in means),
                          f'{gap.estimate:+.3f}', f'{gap.low:+.3f} .. {gap.high:+.3f}',
-                         f'{again:.1f}'])
+                         f'{again:.1f}', *(f'{mean:.3f}' for mean in missed)])
         bars.append(bar(f'{name}: regret with repeats minus without, upper 95 % end',
                         gap.high, 0.0))
     print('\nRegret of what is reported with and without repeats, at equal numbers of runs')
+    print('missed: how much better the best is that was measured, all that repeats could bring')
     print(format_table(rows))
     return {'found': found, 'bars': bars}
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import numpy as np  # noqa: E402
 from bars import bar, end, run_parts  # noqa: E402
 
 from tl_adapt.designs import fingerprint  # noqa: E402
+from tl_adapt.environments.base import Measurement  # noqa: E402
 from tl_adapt.progress import Progress  # noqa: E402
 from tl_adapt.report.tables import format_table  # noqa: E402
 from tl_adapt.statistics import bootstrap_mean  # noqa: E402
@@ -35,6 +37,7 @@ from tl_adapt.tuner import Tuner  # noqa: E402
 
 DESIGN, LARGE = 160, 2000  # configurations of a problem's design, and of the larger one
 NEAR = {0.05: 15, 0.12: 25}  # step -> configurations near the best of each environment
+RUNS = 1000  # numbers of one configuration's runs
 COST = 300.0  # in all; a run of the source costs 1, one of the target 30
 SHARE = 0.5  # of it that the arm which measures the source first spends on the source
 KNOWN, AHEAD = 48, (2, 4, 8)  # the source's runs, and the target's from which on one forecasts
@@ -78,6 +81,11 @@ class Problem:
         usual_loss = float(np.median(loss(self.target, found[:DESIGN])))
         self.regret = (losses - losses.min()) / (usual_loss - losses.min())
 
+    def measure(self, environment: str, configuration: dict, number: int) -> Measurement:
+        """Run one of the configurations; the same `number` of it gives the same again."""
+        role = self.source if environment == self.source.name else self.target
+        return role.measure(configuration, RUNS * self.index[fingerprint(configuration)] + number)
+
     def regret_of(self, configuration: dict) -> float:
         """Return the regret of one of the configurations."""
         return float(self.regret[self.index[fingerprint(configuration)]])
@@ -101,13 +109,12 @@ def spend(relation: str, arm: str, seed: int) -> dict:
               enumerate(study.space.sample(first, seed=seed) if first else [])]
     tuner = Tuner(study, source=source, transfer=arm != 'target only', seed=seed, budget=1000,
                   candidates=problem.configurations)
-    number = 0
+    runs: Counter = Counter()
     while tuner.should_stop() is None:
         proposal = tuner.ask()[0]
-        environment = (problem.source if proposal.environment == study.source.name
-                       else problem.target)
-        tuner.tell(environment.measure(proposal.configuration, 1000 + number))
-        number += 1
+        key = proposal.environment, fingerprint(proposal.configuration)
+        tuner.tell(problem.measure(proposal.environment, proposal.configuration, runs[key]))
+        runs[key] += 1
     return {'regret': problem.regret_of(tuner.best().configuration), 'target': len(tuner.target),
             'source': len(tuner.source), 'cost': tuner.spent + first}
 
@@ -163,11 +170,14 @@ def foretell(relation: str, seed: int) -> dict:
     tuner = Tuner(problem.study, source=source, seed=seed, budget=1000,
                   candidates=problem.configurations)
     told, truth = {}, {}
+    runs: Counter = Counter()
     for number in range(max(AHEAD) + FURTHER):
         if number in AHEAD:
             told[number] = tuner.forecast(FURTHER)
-        run = problem.target.measure(tuner.ask()[0].configuration, 1000 + number)
-        tuner.tell(run)
+        configuration = tuner.ask()[0].configuration
+        key = fingerprint(configuration)
+        tuner.tell(problem.measure(problem.target.name, configuration, runs[key]))
+        runs[key] += 1
         truth[number + 1] = problem.target.truth([tuner.best().configuration])
     entries = []
     for number, forecast in told.items():

@@ -14,6 +14,7 @@ def generate_launch_description():
         'study': ('demo', 'study file, or the name of one that the package ships', str),
         'model': ('output/model', 'folder with the transferred model and choice.json', str),
         'environment': ('', "environment that is adapted; empty: the study's choice", str),
+        'store': ('', "the journal's SQLite file or URL; empty: beside the model", str),
         'autostart': ('true', 'configure and activate without a lifecycle manager', bool),
         'dry_run': ('false', 'only advise: nothing is ever sent', bool),
         'deadline': ('30.0', 'time after which a missing node is an error [s]', float),

@@ -30,7 +30,7 @@ def written(journal, seconds=10.0):
     """Wait until everything is in the store."""
     with journal._changed:
         return journal._changed.wait_for(
-            lambda: not (journal._waits() or journal._writing), seconds
+            lambda: not (journal._waits() or journal._writing or journal._busy_since), seconds
         )
 
 

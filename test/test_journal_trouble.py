@@ -3,13 +3,17 @@
 """Tests of the adapter's journal where its store is locked, full, gone, or does not answer."""
 
 import contextlib
+import pathlib
 import resource
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_journal import INTENT, entries, locked, opened, seconds_of, written
 
 from tl_adapt.adaptation.records import Intent, Record
@@ -209,3 +213,43 @@ def test_closing_takes_no_longer_than_its_deadline(path):
     assert 'the journal is closed' in journal.trouble
     with pytest.raises(StoreError, match='the journal is closed'):
         journal.begin(INTENT)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=st.lists(st.sampled_from(['note', 'change', 'lock', 'unlock']), max_size=14))
+def test_whenever_the_store_is_locked_all_is_written_once_and_in_order(tmp_path, steps):
+    notes, done, refused = [], [], []
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        path = pathlib.Path(folder, 'store.sqlite')
+        with opened(path, deadline=0.25) as journal, contextlib.ExitStack() as locks:
+            for number, step in enumerate(steps):
+                if step == 'note':
+                    journal.add(Record('adapter', 'note', str(number)))
+                    notes.append(str(number))
+                elif step == 'lock':
+                    locks.close()
+                    locks.enter_context(locked(path, 'IMMEDIATE'))
+                elif step == 'unlock':
+                    locks.close()
+                elif step == 'change':
+                    intent = Intent(number, '', {}, {}, {})
+                    try:
+                        journal.begin(intent)
+                    except StoreError:
+                        refused.append(number)
+                    else:
+                        journal.end(intent, ok=True)
+                        done.append(number)
+            locks.close()
+            assert written(journal)
+            assert journal.trouble == ''
+        rows = entries(path)
+        with opened(path) as journal:
+            assert journal.unfinished() is None
+    assert [row.why for row in rows if row.kind == RECORD] == notes
+    assert [row.change for row in rows if row.kind == BEGIN and row.change in done] == done
+    assert [row.change for row in rows if row.ok] == done
+    late = [row.change for row in rows if row.kind == BEGIN and row.change in refused]
+    assert sorted(row.change for row in rows if row.ok is False) == sorted(late)

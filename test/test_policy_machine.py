@@ -10,7 +10,7 @@ import math
 import os
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_policy import CHOSEN, DEFAULT, StandIn, broken, contains, sent
 
@@ -48,6 +48,8 @@ class Wild(StandIn):
         return Wild(self.draw)
 
     def bands(self, configuration):
+        if configuration.get('v', 0) == 9:
+            raise TlAdaptError('no fit')
         return {
             'time': Band(10.0 + 3.0 * configuration.get('v', 0), 0.1, 1.0),
             'gap': Band(0.5, 0.1, 1.0),
@@ -69,7 +71,7 @@ class Wild(StandIn):
 
     def best(self, evidence, anchor, avoid):
         value = self.chosen()
-        return None if value is None else Choice({'v': value}, gain=0.5)
+        return None if value is None else Choice({'v': value}, gain=0.5 if value % 3 else 0.0)
 
     def accept(self, evidence):
         self.chosen()
@@ -80,9 +82,9 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data(), rules=st.builds(
         Rules, confirm=st.integers(1, 3), explore=st.integers(0, 4), dwell=st.integers(0, 2),
-        false_alarms=st.sampled_from([0.002, 0.1])))
-    def begin(self, data, rules):
-        values = st.none() | st.integers(-2, 12)
+        false_alarms=st.sampled_from([0.002, 0.1])), running=st.integers(0, 4))
+    def begin(self, data, rules, running):
+        values = st.integers(-2, 12).map(lambda v: None if v == 12 else v)
         self.policy = Policy(
             planner=Wild(lambda: data.draw(values)), chosen=CHOSEN, fallback=DEFAULT,
             contains=contains, broken=broken, matters=['time', 'gap'], rules=rules,
@@ -93,10 +95,15 @@ class Machine(RuleBasedStateMachine):
         self.allowed = True  # whether exploring is
         self.last = 0
         self.recorded = set()
+        self.earlier = DEFAULT  # what it had before the last change
+        self.load = 0.0
+        if running:
+            self.give(Start(DEFAULT))
+            self.obey(1)
 
     def give(self, event):
         policy = self.policy
-        banned = [each for each, _ in policy.memory.quarantine.values()]
+        banned, context = policy.memory.avoided, policy.context
         actions = policy.handle(event)
         change = sent(actions)
         records = [action.record for action in actions if isinstance(action, Write)]
@@ -106,8 +113,7 @@ class Machine(RuleBasedStateMachine):
         if change is not None:
             assert contains(change.configuration)
             if change.configuration != policy.memory.fallback or policy.current is not None:
-                entered = isinstance(event, ContextChanged) or policy.status.context
-                assert entered or change.configuration not in banned
+                assert policy.context is not context or change.configuration not in banned
                 assert change.configuration not in policy.memory.avoided
             assert change.change > self.last
             assert change.change in self.recorded, 'every change is recorded'
@@ -121,16 +127,53 @@ class Machine(RuleBasedStateMachine):
     def start(self, found):
         self.give(Start(None if found is None else {'v': found}))
 
-    @rule(off=st.sampled_from([0.0, 0.0, 0.0, 20.0, 20.0, -9.0, math.nan]),
-          gap=st.sampled_from([0.5, 0.5, 0.5, 0.5, 0.0, 99.0]),
-          outcome=st.sampled_from(['', '', '', '', 'timeout']), whole=st.integers(0, 9),
-          number=st.integers(1, 4))
-    def windows(self, off, gap, outcome, whole, number):
+    def window(self, time, gap=0.5, outcome='', context=None):
+        context = self.policy.status.context if context is None else context
+        configuration = self.policy.current
+        self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration, context))
+
+    @rule(off=st.sampled_from([0.0, 20.0, -9.0, math.nan]),
+          gap=st.sampled_from([0.5, 0.5, 0.5, 0.0, 99.0]),
+          outcome=st.sampled_from(['', '', '', 'timeout']), whole=st.integers(0, 9))
+    def odd_window(self, off, gap, outcome, whole):
+        time = 10.0 + 3.0 * (self.policy.current or {'v': 0})['v'] + off
+        self.window(time, gap, outcome, 'elsewhere' if whole == 0 else None)
+
+    @rule(number=st.integers(1, 5), deaf=st.integers(0, 3))
+    def drive(self, number, deaf):
+        """Drive as ever, or like a robot that ignored what was set last."""
         for _ in range(number):
-            configuration = self.policy.current if whole else None
-            time = 10.0 + 3.0 * (configuration or {'v': 0})['v'] + off
-            context = self.policy.status.context if whole != 1 else 'elsewhere'
-            self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration, context))
+            has = (self.policy.current if deaf else self.earlier) or self.earlier
+            self.window(10.0 + 3.0 * has['v'] + self.load)
+            if self.pending is not None:
+                break
+
+    @rule(load=st.sampled_from([0.0, 15.0, 30.0]), failing=st.integers(0, 5))
+    def surprise(self, load, failing):
+        """Let the environment change until the policy does something."""
+        self.load = load
+        for _ in range(6):
+            if self.pending is not None or self.policy.current is None:
+                break
+            time = 10.0 + 3.0 * self.policy.current['v'] + self.load
+            self.window(time, outcome='' if failing else 'timeout')
+
+    @rule(number=st.integers(1, 8), gap=st.sampled_from([0.5, 0.5, 0.5, 0.0]))
+    def obey(self, number, gap=0.5):
+        """Do what is asked for, and drive a window after each change."""
+        for _ in range(number):
+            if self.pending is None or self.paused:
+                break
+            self.answer('ok')
+            if self.policy.current is not None and number > 1:
+                self.window(10.0 + 3.0 * self.policy.current['v'] + self.load, gap)
+
+    @rule(how=st.sampled_from(['refused', 'fault', 'unknown']))
+    def fail(self, how):
+        """Let everything fail for a while."""
+        for _ in range(4):
+            if self.pending is not None:
+                self.answer(how)
 
     @precondition(lambda self: self.pending is not None)
     @rule(how=st.sampled_from(['ok', 'ok', 'ok', 'ok', 'refused', 'fault', 'unknown']))
@@ -138,6 +181,7 @@ class Machine(RuleBasedStateMachine):
         change = self.pending
         before = self.robot
         if how == 'ok':
+            self.earlier = self.robot or self.earlier
             self.robot = change.configuration
             self.give(ApplyResult(change.change, True, configuration=self.robot))
         elif how == 'unknown':
@@ -163,32 +207,27 @@ class Machine(RuleBasedStateMachine):
         self.give(Exploration(allowed, 'a mission'))
         if not allowed:
             assert self.policy.state is not State.EXPLORING
-            assert self.pending is None or not self.pending.why.startswith('exploring')
-
-    @rule()
-    def pause(self):
-        self.give(Paused())
-        self.paused = True
+            tried = self.pending is not None and self.pending.why.startswith('exploring')
+            assert self.paused or not tried
 
     @rule()
     def resume(self):
         self.paused = False
         self.give(Resumed())
 
-    @rule()
-    def roll_back(self):
-        self.give(RollbackRequested())
-
-    @rule()
-    def foreign(self):
-        if self.policy.state is not State.IDLE:
+    @rule(what=st.sampled_from(['pause', 'roll back', 'foreign', 'restart']))
+    def interfere(self, what):
+        if what == 'pause':
+            self.give(Paused())
+            self.paused = True
+        elif what == 'roll back':
+            self.give(RollbackRequested())
+        elif what == 'restart':
+            self.give(NodeRestarted('/a'))
+        elif self.policy.state is not State.IDLE:
             self.give(ForeignChange('/a b'))
             self.paused = True
             self.robot = None
-
-    @rule()
-    def restart(self):
-        self.give(NodeRestarted('/a'))
 
     @invariant()
     def sane(self):
@@ -224,7 +263,11 @@ class Machine(RuleBasedStateMachine):
 
 
 SEQUENCES = int(os.environ.get('TL_ADAPT_SEQUENCES', '150'))
+# To make a failing row shorter takes minutes; it is worth that where few are tried.
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
+if SEQUENCES < 200:
+    PHASES.append(Phase.shrink)
 Machine.TestCase.settings = settings(
-    max_examples=SEQUENCES, stateful_step_count=40, deadline=None,
+    max_examples=SEQUENCES, stateful_step_count=40, deadline=None, phases=PHASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 TestMachine = Machine.TestCase

@@ -188,11 +188,15 @@ class StoreJournal:
             if self._busy_since is not None:
                 seconds = time.monotonic() - self._busy_since
                 if seconds > self._deadline:
-                    failure = f'{self.name}: no answer for {seconds:.0f} s'
+                    failure = f'{self.name}: no answer for {seconds:.1f} s'
             if not failure:
                 return ''
-            lost = f', {self._dropped} are lost' if self._dropped else ''
-            return f'{failure}; {waiting} records wait to be written{lost}'
+            parts = [failure]
+            if waiting:
+                parts.append(f'{waiting} records wait to be written')
+            if self._dropped:
+                parts.append(f'{self._dropped} are lost')
+            return '; '.join(parts)
 
     def close(self) -> None:
         """Write what can be written within the deadline, and let go of the store."""

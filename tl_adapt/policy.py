@@ -118,14 +118,14 @@ class Policy(Verifying):
         return self._send_desired('chosen by the model', ADAPTER)
 
     def _on_window(self, window: Window) -> list[Action]:
+        in_force = window.configuration is not None and window.configuration == self.current
+        watching = in_force and self.state not in (State.IDLE, State.APPLYING, State.PAUSED)
+        if window.overlapping:
+            return self._glance(window) if watching else []
         self._windows += 1
         self._last = window
         self.context.judge.clear()
-        in_force = (
-            window.configuration is not None and window.configuration == self.current
-            and window.context == self.context.name
-        )
-        if self.state in (State.IDLE, State.APPLYING, State.PAUSED) or not in_force:
+        if not watching or window.context != self.context.name:
             return []
         self._judged += 1
         if self.state is State.EXPLORING:
@@ -156,6 +156,7 @@ class Policy(Verifying):
 
     def _on_foreign(self, event: ForeignChange) -> list[Action]:
         if self.state is State.IDLE:
+            self.current = None
             return []
         self._end_effect('someone else changed parameters')
         self._note('foreign change', event.what, who=STRANGER)
@@ -198,6 +199,7 @@ class Policy(Verifying):
 
     def _on_restarted(self, event: NodeRestarted) -> list[Action]:
         if self.state is State.PAUSED or not self._started:
+            self.current = None  # what it had is lost, and resume must set it again
             return []
         why = f'{event.node} restarted'
         self._note('restart', why, who=NODE)
@@ -218,6 +220,22 @@ class Policy(Verifying):
         return self._switch()
 
     # --- judging ---------------------------------------------------------------------------------
+
+    def _glance(self, window: Window) -> list[Action]:
+        """Answer a limit that is broken before a full window has ended; nothing else counts."""
+        context = self.context
+        broken = context.judge.broken(window)
+        if not broken:
+            return []
+        why = f'limit broken: {", ".join(broken)}'
+        self._end_effect(why)
+        self._ban(self.current, why)
+        if self.state is not State.EXPLORING:
+            self._say(Level.WARN, why)
+            return self._roll_back(why, 'watch')
+        context.explored += 0 if context.recovering else 1
+        last = context.explored >= self.rules.explore
+        return self._roll_back(f'explored in vain: {why}', 'conclude' if last else 'recover')
 
     def _watched_window(self, window: Window) -> list[Action]:
         context = self.context
@@ -251,7 +269,8 @@ class Policy(Verifying):
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         self.memory.remember(self.current)
-        self._say(Level.OK, 'as predicted')
+        if bands:
+            self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:
             return self._take_up() if self._due else self._resume_exploring()
         return []

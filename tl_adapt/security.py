@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from tl_adapt.adaptation.context_source import context_sources
 from tl_adapt.errors import InputError
 from tl_adapt.metrics import needed_fields
 from tl_adapt.study_rules import resolved
@@ -131,20 +132,25 @@ def policy(found: Iterable[Profile]) -> str:
 def _adapter(study: Study, environment: EnvironmentSpec) -> Profile:
     nodes = sorted({t.node for p in study.space.parameters for t in p.targets})
     request = {f'{node}/{service}' for node in nodes for service in _PARAMETERS}
+    if study.restarts(environment):
+        request |= _states(environment)
     return Profile(
         'adapter', 'adapter',
         publish=frozenset({
             *_EVERYONE, '~/adapted_parameters', '~/status', '~/transition_event'
         }),
-        subscribe=frozenset({_CLOCK, *_watched(study)}),
+        subscribe=frozenset({_CLOCK, '/parameter_events', *_watched(study)}),
         reply=frozenset({*OWN_SERVICES, *_LIFECYCLE, '~/pause', '~/resume', '~/rollback'}),
         request=frozenset(request),
     )
 
 
 def _watched(study: Study) -> set[str]:
-    """Return the topics that metrics, mission and fail rules are read from."""
+    """Return the topics that metrics, mission, rules and contexts are read from."""
     topics = set(needed_fields(study.metrics.values()))
+    topics |= {source.topic for source in context_sources(study.adaptation)}
+    if 'explore_when' in study.adaptation:
+        topics.add(study.adaptation['explore_when']['topic'])
     mission = study.mission
     if mission is not None:
         topics |= {mission.outcome_topic, *(rule.topic for rule in mission.fail_when)}
@@ -177,10 +183,7 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
             subscribe |= {'pose', 'amcl_pose'}
         request |= {call.service for call in mission.prepare}
     request |= {f'{node}/{service}' for node in parameter_nodes for service in _PARAMETERS}
-    for node in options.get('lifecycle_nodes', ()):
-        request |= {f'{node}/get_state', f'{node}/change_state'}
-    if options.get('lifecycle_manager'):
-        request.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    request |= _states(environment)
     request |= _control(options.get('simulator') or {})
     return Profile(
         'tl_adapt_worker', 'transfer', publish=frozenset(publish),
@@ -188,6 +191,18 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
         # A pattern, as permissions of DDS Security may have: of fnmatch.
         reply=frozenset({'tl_adapt_worker_*/get_type_description'}),
     )
+
+
+def _states(environment: EnvironmentSpec) -> set[str]:
+    """Return the services by which lifecycle nodes are configured anew."""
+    options = environment.options
+    found = {
+        f'{node}/{service}' for node in options.get('lifecycle_nodes', ())
+        for service in ('get_state', 'change_state')
+    }
+    if options.get('lifecycle_manager'):
+        found.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    return found
 
 
 def _control(simulator: Mapping[str, str]) -> set[str]:

@@ -78,6 +78,14 @@ class Study:
     metric_digest: str
     sources: Sources
 
+    def restarts(self, environment: EnvironmentSpec) -> bool:
+        """Tell whether a parameter is taken only by a restart of its node there."""
+        distribution = environment.options.get('distribution')
+        return any(
+            target.mode(distribution) == 'restart'
+            for parameter in self.space.parameters for target in parameter.targets
+        )
+
     def folder(self, key: str) -> Path:
         """Return the folder that a relative path under a key means."""
         return self.sources.file_of(key).resolve().parent
@@ -164,7 +172,7 @@ def _build(own: Mapping[str, Any], path: Path) -> Study:
         limits = study_rules.build_limits(data, metrics)
         mission = study_rules.build_mission(data)
         environments = study_rules.build_environments(data, space, metrics)
-        adaptation = study_rules.build_adaptation(data, environments)
+        adaptation = study_rules.build_adaptation(data, environments, space)
         tuning = study_rules.build_tuning(data, objectives, environments)
         seeds = study_rules.build_seeds(data)
     except InputError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tl_adapt import study_parts as parts
+from tl_adapt.adaptation.context_source import context_sources
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import RESERVED, Expression
 from tl_adapt.space import Parameter, RosTarget, Space
@@ -19,6 +20,7 @@ from tl_adapt.space import Parameter, RosTarget, Space
 _LIMIT = re.compile(r'\s*([A-Za-z][A-Za-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*')
 _PLAIN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
+PARAMETERS_FILE = '{parameters}'
 _ADAPTATION = {
     'window': 'mission',
     'false_alarms': 0.002,
@@ -217,12 +219,7 @@ def build_mission(data: Mapping[str, Any]) -> parts.Mission | None:
         return None
     mission = data['mission']
     for number, rule in enumerate(mission.get('fail_when', ())):
-        value, op = rule['value'], rule['op']
-        if op not in ('==', '!=') and isinstance(value, (bool, str)):
-            key = f'mission.fail_when[{number}].value'
-            raise InputError(f'{op} needs a number', key=key, value=value)
-        with _at(f'mission.fail_when[{number}].field'):
-            Expression(rule['field'])
+        _check_rule(rule, f'mission.fail_when[{number}]')
     values = dict(mission)
     values['start'] = _pose(mission['start']) if 'start' in mission else None
     values['goals'] = tuple(_pose(goal) for goal in mission['goals'])
@@ -332,7 +329,7 @@ def _check_stack(
 
 
 def build_adaptation(
-    data: Mapping[str, Any], environments: Mapping[str, parts.EnvironmentSpec]
+    data: Mapping[str, Any], environments: Mapping[str, parts.EnvironmentSpec], space: Space
 ) -> dict[str, Any]:
     """Return the rules of adaptation, with what the content leaves out filled in."""
     result = {**_ADAPTATION, **data.get('adaptation', {})}
@@ -341,7 +338,38 @@ def build_adaptation(
     else:
         targets = [e.name for e in environments.values() if e.role == 'target']
         result['environment'] = targets[0] if targets else None
+    spec = environments.get(result['environment'] or '')
+    namespace = spec.options.get('namespace', '') if spec is not None else ''
+    tuned = {resolved(t.node, namespace): t.node for p in space.parameters for t in p.targets}
+    for node, command in result.get('restart', {}).items():
+        key = f'adaptation.restart.{node}'
+        if resolved(node, namespace) not in tuned:
+            rule = f'no parameter has this node as a target; known are {", ".join(tuned.values())}'
+            raise InputError(rule, key=key, value=node)
+        if not any(PARAMETERS_FILE in word for word in command):
+            rule = f'must have {PARAMETERS_FILE} for the file with what the node is to get'
+            raise InputError(rule, key=key, value=list(command))
+    _check_watching(result)
     return result
+
+
+def _check_watching(adaptation: Mapping[str, Any]) -> None:
+    context_sources(adaptation)
+    window, stride = adaptation['window'], adaptation.get('stride')
+    if stride is not None and window != 'mission' and stride > window:
+        raise InputError('must not be longer than the window', key='adaptation.stride',
+                         value=stride)
+    rule = adaptation.get('explore_when')
+    if rule is not None:
+        _check_rule(rule, 'adaptation.explore_when')
+
+
+def _check_rule(rule: Mapping[str, Any], key: str) -> None:
+    value, op = rule['value'], rule['op']
+    if op not in ('==', '!=') and isinstance(value, (bool, str)):
+        raise InputError(f'{op} needs a number', key=f'{key}.value', value=value)
+    with _at(f'{key}.field'):
+        Expression(rule['field'])
 
 
 def build_tuning(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for the windows that the monitor makes of goals, without any message being sent."""
 
+import dataclasses
 import time
 
 import pytest
@@ -19,11 +20,27 @@ IN_FORCE = {'max_vel_x': 0.3}
 SECOND = 1_000_000_000
 
 
+class NoSubscription:
+    """A subscription to which nothing ever comes; its own handle."""
+
+    msg_type, raw = None, True
+    handle = property(lambda self: self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def take_message(self, *_):
+        return None
+
+
 class NoNode:
     """A node in a graph where nobody publishes anything."""
 
     def create_subscription(self, *args, **options):
-        return object()
+        return NoSubscription()
 
     def destroy_subscription(self, subscription):
         pass
@@ -38,8 +55,10 @@ class NoNode:
 class Watched:
     """A monitor, and a clock of our own for what it is told."""
 
-    def __init__(self):
-        self.monitor = Monitor(NoNode(), load_study('demo'))
+    def __init__(self, **adaptation):
+        study = load_study('demo')
+        study = dataclasses.replace(study, adaptation={**study.adaptation, **adaptation})
+        self.monitor = Monitor(NoNode(), study)
         self.monitor.in_force(IN_FORCE)
         self.now = time.time_ns()
         self.monitor.clock.now = lambda: self.now
@@ -49,7 +68,7 @@ class Watched:
         status = GoalStatus(status=code)
         status.goal_info.goal_id.uuid = [number] * 16
         message = GoalStatusArray(status_list=[status])
-        self.monitor._on_status(message, {'source_timestamp': self.now})
+        self.monitor._missions.on_status(message, {'source_timestamp': self.now})
 
     def begin(self, number):
         self.status(number, GoalStatus.STATUS_EXECUTING)
@@ -58,7 +77,7 @@ class Watched:
         self.now += SECOND
         message = Header(frame_id='succeeded')
         message.stamp.sec, message.stamp.nanosec = divmod(self.now, SECOND)
-        self.monitor._on_result(message, {'source_timestamp': self.now})
+        self.monitor._missions.on_result(message, {'source_timestamp': self.now})
         self.status(number, GoalStatus.STATUS_SUCCEEDED)
 
     def windows(self):
@@ -122,3 +141,30 @@ def test_a_goal_that_is_replaced_is_no_failure(watched):
     assert outcomes(watched.windows()) == [('another goal took its place', False)]
     watched.succeed(2)
     assert outcomes(watched.windows()) == [('', True)]
+
+
+def test_a_system_clock_that_is_set_costs_the_mission(watched):
+    watched.begin(1)
+    watched.monitor.clock._offset -= 3600 * SECOND  # as if it had been an hour behind till now
+    watched.monitor.clock.check()
+    assert outcomes(watched.windows()) == [("the system's clock was set by +3600.0 s", False)]
+    watched.monitor.clock.check()
+    watched.begin(2)
+    watched.succeed(2)
+    assert outcomes(watched.windows()) == [('', True)]
+
+
+def test_a_system_clock_that_is_set_costs_a_window_of_time():
+    watched = Watched(window=4.0, stride=4.0)
+    assert watched.windows() == []
+    watched.now += 5 * SECOND
+    (window,) = watched.windows()
+    assert (window.configuration, window.sim_time) == (IN_FORCE, 4.0)
+    watched.monitor.clock._offset += 3600 * SECOND
+    watched.monitor.clock.check()
+    watched.now -= 3600 * SECOND
+    assert outcomes(watched.windows()) == [("the system's clock was set by -3600.0 s", False)]
+    watched.now += 5 * SECOND
+    (window,) = watched.windows()
+    assert (window.configuration, window.sim_time) == (IN_FORCE, 4.0)
+    watched.monitor.close()

@@ -155,9 +155,15 @@ class Window:
     """
     Hold one window of watching.
 
-    `configuration` is what was in force from its begin to its end, None if that changed within.
-    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s. `context`
-    names the context that held all the time, empty where the study has none.
+    `configuration` is what was in force from its begin to its end, None if that or the context
+    changed within. `outcome` is empty for a success, else the reason of the failure. `sim_time`
+    in s. `context` names the context that held all the time, empty where the study has none or
+    it is not known.
+
+    A window that is `overlapping` shares what it saw with other windows, or is the part of a
+    mission that was driven so far. It holds only metrics that limits are about and is to be
+    compared with the limits alone: it is no further evidence of a change, no measurement, and
+    does not count for `confirm` and `dwell`. That no limit is broken in it says nothing.
     """
 
     metrics: Mapping[str, float]
@@ -165,6 +171,7 @@ class Window:
     sim_time: float = 0.0
     configuration: Configuration | None = None
     context: str = ''
+    overlapping: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

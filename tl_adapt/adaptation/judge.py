@@ -81,6 +81,11 @@ class Judge:
         """Drop the last window's comparison, because a newer one is not compared."""
         self.intervals, self.residuals = {}, {}
 
+    def broken(self, window: Window) -> tuple[str, ...]:
+        """Return the limits that a window breaks."""
+        finite = {name: value for name, value in window.metrics.items() if math.isfinite(value)}
+        return tuple(self._broken(finite))
+
     def compare(self, window: Window, bands: Mapping[str, Band]) -> Verdict:
         """Return what this window alone shows; nothing is learnt."""
         self.clear()
@@ -145,7 +150,7 @@ class Judge:
             if self._relevant(alarm.what, band.unscaled(band.mean + alarm.shift), bands):
                 found.append(alarm)
             else:
-                self._detector.absorb(alarm, bands)
+                self._detector.absorb(alarm)
         return found
 
 

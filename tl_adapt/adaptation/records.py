@@ -8,7 +8,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tl_adapt.adaptation.events import Configuration
+from tl_adapt.adaptation.events import (
+    Configuration,
+    Event,
+    ForeignChange,
+    NodeRestarted,
+    Paused,
+    Resumed,
+    RollbackRequested,
+)
 
 # Full node name -> ROS parameter -> value.
 NodeValues = Mapping[str, Mapping[str, Any]]
@@ -79,3 +87,20 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Write what can be written, and let go of the store."""
+
+
+def record_of(event: Event, present: Configuration | None) -> Record | None:
+    """Return the record of an event that is not the adapter's own doing, None for any other."""
+    if isinstance(event, ForeignChange):
+        who, what, why = STRANGER, 'foreign change', event.what
+    elif isinstance(event, NodeRestarted):
+        who, what, why = NODE, 'restart', f'{event.node} restarted'
+    elif isinstance(event, Paused):
+        who, what, why = OPERATOR, 'pause', event.reason
+    elif isinstance(event, Resumed):
+        who, what, why = OPERATOR, 'resume', 'resumed by the operator'
+    elif isinstance(event, RollbackRequested):
+        who, what, why = OPERATOR, 'rollback', 'asked for by the operator'
+    else:
+        return None
+    return Record(who, what, why, before=None if present is None else dict(present))

@@ -9,13 +9,27 @@ Everything here blocks for a bounded time: it belongs into a thread that does no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tl_adapt.adaptation.events import Configuration
+from tl_adapt.adaptation.records import NodeValues
 from tl_adapt.errors import InputError
-from tl_adapt.ros.parameters import Assignment, ParameterClient, ParameterError, assignments
+from tl_adapt.ros.parameters import (
+    Assignment,
+    ParameterClient,
+    ParameterError,
+    RefusedError,
+    UnfitParameterError,
+    assignments,
+)
+from tl_adapt.ros.restart import Restarts
 from tl_adapt.ros.values import Snapshot
 from tl_adapt.space import Space
+
+# s that a node which was there may take to be found: what is restored must not wait for the dead.
+_PATIENCE = 0.5
+_PROBE = 1.0  # s that a node which gave no answer may take for the next one
+_NOBODY: frozenset[bytes] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +38,8 @@ class Outcome:
     Say how a change ended.
 
     `configuration` is what is in force now, None if that is not known; `values` what each node
-    has now (full node name -> parameter -> value), empty if the change failed.
+    has now (full node name -> parameter -> value), without those of which that is not known.
+    `open` holds the nodes that could not be restored, with what they are to get once they answer.
     """
 
     ok: bool
@@ -32,6 +47,28 @@ class Outcome:
     configuration: Configuration | None = None
     refused: bool = False
     values: Snapshot = dataclasses.field(default_factory=dict)
+    open: Snapshot = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """
+    Hold what has to be sent for a configuration.
+
+    `present` are all tuned parameters as they are now, `before` and `after` those that differ;
+    `restarting` are the nodes that take some of it by a restart only.
+    """
+
+    configuration: Configuration
+    present: Snapshot
+    before: Snapshot
+    after: Snapshot
+    restarting: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> Snapshot:
+        """Return all tuned parameters as they are to be."""
+        return _merged(self.present, self.after)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +83,24 @@ class Applier:
     """Read and set the parameters that a study's space names, and no others."""
 
     def __init__(
-        self, space: Space, client: ParameterClient, *, distribution: str | None = None
+        self,
+        space: Space,
+        client: ParameterClient,
+        *,
+        distribution: str | None = None,
+        restarts: Restarts | None = None,
     ) -> None:
-        """Use `client`, whose node another thread spins; `distribution` picks apply modes."""
+        """
+        Use `client`, whose node another thread spins; `distribution` picks apply modes.
+
+        Without `restarts` what needs a restart is refused.
+        """
         self._space = space
         self._client = client
         self._distribution = distribution
-        targets = assignments(space, space.default(), distribution=distribution)
-        self.nodes = tuple(dict.fromkeys(client.full_name(item.node) for item in targets))
+        self._restarts = restarts or Restarts(client)
+        self.names = self._names()
+        self.nodes = tuple(self.names)
 
     def obstacle(self) -> Obstacle | None:
         """Return why nothing can be set now: a node is missing, or there more than once."""
@@ -74,58 +121,223 @@ class Applier:
         None if the targets of one parameter don't agree. It may be outside of the space. Raises
         ParameterError if a node does not answer or lacks a parameter.
         """
-        return self._decode(self._client.get_many(self._names()))
+        return self.decode(self.read_values())
+
+    def read_values(self) -> Snapshot:
+        """Return all tuned parameters of all nodes; raises ParameterError."""
+        return self._client.get_many(self.names)
 
     def waits_for_idle(self, configuration: Configuration) -> bool:
         """Tell whether the change sets anything that must not change while a mission runs."""
-        return any(item.mode == 'idle' for item in self._differing(configuration))
+        return any(item.mode != 'live' for item in self._differing(configuration))
 
     def apply(self, configuration: Configuration) -> Outcome:
-        """
-        Set what differs, verify it, and on any failure restore what was there.
+        """Set what differs, verify it, and on any failure restore what was there."""
+        try:
+            change = self.plan(configuration)
+        except ParameterError as error:
+            return Outcome(False, error.reason)
+        return change if isinstance(change, Outcome) else self.carry_out(change)
 
-        The space is checked here once more: nothing outside of it is ever sent.
+    def plan(self, configuration: Configuration) -> Change | Outcome:
+        """
+        Return what has to be sent, or the outcome if nothing can be; nothing is sent here.
+
+        The space is checked here once more: nothing outside of it is ever sent. Raises
+        ParameterError if a node does not answer: that may pass.
         """
         try:
             wanted = self._space.validate(configuration)
         except InputError as error:
             return Outcome(False, f'never sent: {error}', refused=True)
-        names = self._names()
         try:
-            before = self._client.get_many(names)
-        except ParameterError as error:
+            present = self.read_values()
+            after, before = self._client.changes(self._assign(wanted), present)
+        except UnfitParameterError as error:
             return Outcome(False, error.reason)
-        restart = [
-            item.name for item in self._differing(wanted, before) if item.mode == 'restart'
-        ]
-        if restart:
-            return Outcome(
-                False, f'{", ".join(restart)} can only be set by a restart of the node, which '
-                'the adapter does not do', self._decode(before), refused=True,
-            )
-        try:
-            self._client.apply(self._assign(wanted), before)
-            values = self._client.get_many(names)
-            if self._decode(values) is None:
-                raise ParameterError(self.nodes[0], 'the nodes do not agree after the change')
-        except ParameterError as error:
-            return self._failed(error, before)
-        return Outcome(True, configuration=dict(wanted), values=values)
+        named: dict[str, list[str]] = {}
+        for item in self._differing(wanted, present):
+            if item.mode == 'restart':
+                named.setdefault(self._client.full_name(item.node), []).append(item.name)
+        for node, names in named.items():
+            if not self._restarts.possible(node):
+                return Outcome(
+                    False, f'{", ".join(names)} can only be set by a restart of {node}, and the '
+                    "study names no way: neither the environment's lifecycle_nodes nor "
+                    'adaptation.restart hold it', self.decode(present), refused=True,
+                    values=present,
+                )
+        return Change(dict(wanted), present, before, after, tuple(named))
 
-    def _failed(self, error: ParameterError, before: Snapshot) -> Outcome:
-        """Restore what is not as before, and tell what is in force."""
-        refused = 'refused' in error.reason or 'was not taken' in error.reason
-        try:
-            self._client.restore(before)
-            self._client.verify(before)
-        except ParameterError as second:
-            return Outcome(False, f'{error.reason}; and then {second.reason}', refused=refused)
-        return Outcome(False, error.reason, self._decode(before), refused)
+    def carry_out(self, change: Change) -> Outcome:
+        """Send a change to all nodes, verify it, and on any failure restore what was there."""
+        live = {n: each for n, each in change.after.items() if n not in change.restarting}
+        anew = {n: each for n, each in change.after.items() if n in change.restarting}
+        known = self._client.identities()
+        errors = self._client.set_each(live, patience=_PATIENCE)
+        errors = errors or self._client.verify_each(live, patience=_PATIENCE)
+        touched: Collection[str] = ()
+        if not errors and anew:
+            touched = tuple(anew)
+            errors = self._restarts.give(anew, change.wanted)
+        if not errors:
+            values, errors = self._client.get_each(self.names, patience=_PATIENCE)
+            if not errors and self.decode(values) is not None:
+                return Outcome(True, configuration=dict(change.configuration), values=values)
+            errors = errors or {
+                self.nodes[0]: ParameterError(
+                    self.nodes[0], 'the nodes do not agree after the change'
+                )
+            }
+        present = self._client.identities()
+        for node in errors:
+            # Its new process has its own initial values: it did not refuse ours.
+            if node not in touched and present.get(node, _NOBODY) - known.get(node, _NOBODY):
+                errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
+        return self._undo(change, errors, touched)
+
+    def reopen(self, open_nodes: Snapshot) -> Snapshot:
+        """
+        Restore nodes that could not be restored, as far as they answer now; return the others.
+
+        A value that was sent may still wait in a node that has hung. It takes requests in the
+        order in which they came: so the values are sent even where they are there already.
+        """
+        left: Snapshot = {}
+        for node, values in open_nodes.items():
+            one = {node: values}
+            count = self._client.count(node)
+            anew = self._restarting(one)
+            if count == 1:
+                _, errors = self._client.get_each(
+                    {node: list(values)}, patience=0.0, deadline=_PROBE
+                )
+                if not errors and anew:
+                    errors = self._restarts.give(one, one)
+                elif not errors:
+                    errors = self._client.set_each(one, patience=0.0)
+                    errors = errors or self._client.verify_each(one, patience=0.0)
+            elif count == 0 and self._restarts.starts(node):
+                errors = self._restarts.give(one, one)
+            else:
+                errors = {node: ParameterError(node, f'{count} nodes have the name {node}')}
+            if errors:
+                left[node] = values
+        return left
+
+    def put_back(self, before: NodeValues, after: NodeValues) -> Outcome:
+        """
+        Restore what an adapter before this one was setting when it was killed.
+
+        Only tuned parameters that read as `after` are set back to `before`: any other value is
+        someone else's. Raises ParameterError if a node does not answer.
+        """
+        ours = self._ours(before, after)
+        anew = self._restarting(ours)
+        present = self.read_values()
+        back = {
+            node: {name: value for name, value in each.items()
+                   if present[node][name] == after[node][name]}
+            for node, each in ours.items()
+        }
+        back = {
+            node: each for node, each in back.items()
+            if each or (node in anew and not self._restarts.is_up(node))
+        }
+        live = {node: each for node, each in back.items() if node not in anew}
+        restarting = {node: each for node, each in back.items() if node in anew}
+        errors = self._client.set_each(live) or self._client.verify_each(live)
+        errors = errors or self._restarts.give(restarting, _merged(present, restarting))
+        _raise_any(errors)
+        values = self.read_values()
+        told = ', '.join(f'{node} {name}' for node, each in back.items() for name in each)
+        return Outcome(True, f'restored {told}' if told else 'nothing was left to restore',
+                       self.decode(values), values=values)
+
+    def start_gone(self, before: NodeValues, after: NodeValues) -> None:
+        """Start the nodes whose restart was cut short, as nobody else does; raises as above."""
+        for node in self._restarting(self._ours(before, after)):
+            if self._restarts.starts(node) and self._client.count(node) == 0:
+                every = {node: {n: v for n, v in before[node].items() if n in self.names[node]}}
+                _raise_any(self._restarts.give(every, every))
+
+    def disturbs_mission(self, before: NodeValues, after: NodeValues) -> bool:
+        """Tell whether `put_back` may set what must not change while a mission runs."""
+        ours = self._ours(before, after)
+        return any(
+            item.mode != 'live' and item.name in ours.get(self._client.full_name(item.node), {})
+            for item in self._assign(self._space.default())
+        )
+
+    def _ours(self, before: NodeValues, after: NodeValues) -> Snapshot:
+        """Return the values of `before` that differ, of what the space names."""
+        return {
+            node: {
+                name: before[node][name] for name, value in each.items()
+                if name in self.names[node] and before.get(node, {}).get(name, value) != value
+            }
+            for node, each in after.items() if node in self.names
+        }
+
+    def _restarting(self, values: Snapshot) -> list[str]:
+        """Return the nodes of which some value is taken by a restart only."""
+        modes = {
+            (self._client.full_name(item.node), item.name): item.mode
+            for item in self._assign(self._space.default())
+        }
+        return [
+            node for node, each in values.items() if self._restarts.possible(node)
+            and any(modes.get((node, name)) == 'restart' for name in each)
+        ]
+
+    def _undo(
+        self, change: Change, errors: Mapping[str, ParameterError], touched: Collection[str]
+    ) -> Outcome:
+        """Restore what is not as before on all nodes that answer; tell what is in force."""
+        first = sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError))[0]
+        refused = isinstance(first, RefusedError)
+        # What was sent to these may still be waiting in them: reading them tells nothing yet.
+        silent = {
+            node for node, error in errors.items()
+            if node in change.after and node not in touched and not isinstance(error, RefusedError)
+        }
+        asked = {n: each for n, each in change.before.items() if n not in silent}
+        present, failed = self._client.get_each(
+            {node: list(each) for node, each in asked.items()}, patience=_PATIENCE
+        )
+        back = {
+            node: {name: value for name, value in asked[node].items() if value != each[name]}
+            for node, each in present.items() if node not in touched
+        }
+        failed.update(self._client.set_each(back, patience=_PATIENCE))
+        failed.update(self._client.verify_each(
+            {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE
+        ))
+        again = {node: asked[node] for node in touched if node in asked}
+        if again:
+            failed = {node: error for node, error in failed.items() if node not in again}
+            failed.update(self._restarts.give(again, change.present))
+        left = {
+            # A new process knows none of its values.
+            node: dict(change.present[node] if node in touched else each)
+            for node, each in change.before.items() if node in silent or node in failed
+        }
+        if not left:
+            # What can be restarted with the old values only did not take the new ones.
+            refused = refused or first.node in touched
+            return Outcome(False, first.reason, self.decode(change.present), refused,
+                           values=change.present)
+        reasons = [first.reason, *(
+            error.reason for node, error in failed.items() if error.reason != first.reason
+        )]
+        known = {node: each for node, each in change.present.items() if node not in left}
+        return Outcome(False, '; and then '.join(reasons), None, refused, known, left)
 
     def _assign(self, configuration: Mapping[str, object]) -> list[Assignment]:
         return assignments(self._space, configuration, distribution=self._distribution)
 
     def _names(self) -> dict[str, list[str]]:
+        """Return the names of all tuned parameters by their node's full name."""
         names: dict[str, list[str]] = {}
         for item in self._assign(self._space.default()):
             known = names.setdefault(self._client.full_name(item.node), [])
@@ -144,7 +356,7 @@ class Applier:
             if item.name in changed.get(self._client.full_name(item.node), {})
         ]
 
-    def _decode(self, values: Snapshot) -> Configuration | None:
+    def decode(self, values: Snapshot) -> Configuration | None:
         """Turn the nodes' values into a configuration; None if that can't be done."""
         found: Configuration = {}
         for parameter in self._space.parameters:
@@ -163,3 +375,13 @@ class Applier:
             return dict(self._space.validate(found))
         except InputError:
             return found
+
+
+def _merged(values: Snapshot, more: Snapshot) -> Snapshot:
+    """Return values with others in their place."""
+    return {node: {**each, **more.get(node, {})} for node, each in values.items()}
+
+
+def _raise_any(errors: Mapping[str, ParameterError]) -> None:
+    for error in errors.values():
+        raise error

@@ -9,62 +9,40 @@ a whole or not at all; callbacks of the node only put events into its queue.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tl_adapt.adaptation.events import (
     ApplyResult,
     Event,
+    ForeignChange,
     Level,
+    NodeRestarted,
     Paused,
-    Rollback,
+    Resumed,
     Start,
     State,
-    Status,
     Window,
 )
-from tl_adapt.errors import TlAdaptError
+from tl_adapt.adaptation.records import ADAPTER, Journal, Record, record_of
+from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
-from tl_adapt.ros.apply import Applier, Obstacle, Outcome
+from tl_adapt.ros.apply import Applier, Obstacle
+from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.parameters import ParameterError
+from tl_adapt.ros.report import Report
 
 _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
-
-
-class Logger(Protocol):
-    """Take messages for people, as a node's logger does."""
-
-    def info(self, message: str) -> Any:
-        """Tell what was done."""
-
-    def error(self, message: str) -> Any:
-        """Tell what went wrong."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """
-    Hold what the adapter says of itself: the policy's status and what the engine waits for.
-
-    `settled`: no change is under way and every window that has ended was dealt with. `silent`
-    are topics that metrics need and nobody publishes.
-    """
-
-    status: Status
-    level: Level
-    message: str
-    settled: bool
-    waiting: str
-    advice: str
-    silent: tuple[str, ...]
 
 
 @dataclasses.dataclass
@@ -90,6 +68,9 @@ class Engine:
         report: Callable[[Report], None],
         applied: Callable[[Mapping[str, Mapping[str, Any]]], None],
         log: Logger,
+        watch: Watch | None = None,
+        journal: Journal | None = None,
+        broken: Callable[[Mapping[str, float]], Sequence[str]] = lambda metrics: (),
         prepare: Callable[[], None] = lambda: None,
         dry_run: bool = False,
         deadline: float = 30.0,
@@ -97,14 +78,20 @@ class Engine:
         """
         Keep the parts.
 
-        `prepare` computes ahead what a plan will need, and is cheap where nothing is new. A node
-        that is missing for `deadline` s is an error.
+        `prepare` computes ahead what a plan will need, and returns at once. `broken` names the
+        limits that metrics break. A node that is missing for `deadline` s is an error.
         """
         self._policy = policy
         self._applier = applier
         self._monitor = monitor
         self._report = report
-        self._applied = applied
+        self._watch = watch or NoWatch()
+        self._journal = journal or NullJournal()
+        self._broken = broken
+        self._execution = Execution(
+            applier, monitor, self._watch, self._journal, applied=applied, log=log,
+            dry_run=dry_run,
+        )
         self._log = log
         self._prepare = prepare
         self._dry_run = dry_run
@@ -113,14 +100,15 @@ class Engine:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._pauses = 0  # asked for and not handled yet
+        self._posted = 0  # and not yet begun to be handled
+        self._windows: collections.deque[Window] = collections.deque()
+        self._noticed: list[Event] = []
         self._thread: threading.Thread | None = None
         self._started = False
         self._busy = False
-        self.changing = False  # whether parameters are being set right now
         self._waiting: Obstacle | None = None
         self._waited_since = 0.0
         self._next_prepare = self._next_obstacle = 0.0
-        self._advice = ''
         self._silent: tuple[str, ...] = ()
         self._patience = 0.0  # until when a topic that nobody publishes is waited for
         self._error = ''
@@ -130,10 +118,10 @@ class Engine:
 
     def post(self, event: Event, answer: Callable[[Report], None] | None = None) -> None:
         """Hand over an event; `answer` is called, in the engine's thread, once it is handled."""
-        if isinstance(event, Paused):
+        with self._lock:
             # Nothing may begin from here on, also before the event's turn comes.
-            with self._lock:
-                self._pauses += 1
+            self._pauses += isinstance(event, Paused)
+            self._posted += 1
         self._queue.put(_Request(event, answer))
 
     def wake(self) -> None:
@@ -145,6 +133,29 @@ class Engine:
         """Start the thread."""
         self._thread = threading.Thread(target=self._run, name='adapter-engine', daemon=True)
         self._thread.start()
+
+    @property
+    def changing(self) -> bool:
+        """Tell whether parameters are being set right now."""
+        return self._execution.changing
+
+    def urgent(self) -> bool:
+        """
+        Tell whether something came that can't wait for a plan; for whoever makes one.
+
+        To be called in the engine's thread, from within the policy: the policy gets what came
+        here when it is done.
+        """
+        if self._stop.is_set() or self._posted:
+            return True
+        try:
+            self._look()
+        except MeasurementError as error:
+            self._log.error(error.reason)
+        return bool(self._noticed) or any(
+            window.configuration is not None and self._broken(window.metrics)
+            for window in self._windows
+        )
 
     @property
     def running(self) -> bool:
@@ -164,21 +175,18 @@ class Engine:
     def report(self) -> Report:
         """Return what is to be said now."""
         status = self._policy.status
-        level, message = status.level, status.reason
-        if self._waiting is not None:
-            late = time.monotonic() - self._waited_since > self._deadline
-            level = Level.ERROR if late or self._waiting.ambiguous else Level.WARN
-            message = self._waiting.reason
-        if self._error:
-            level, message = Level.ERROR, self._error
-        if self._dry_run:
-            level = min(level, Level.WARN)
-        return Report(
-            status, Level(level), message,
+        late = time.monotonic() - self._waited_since > self._deadline
+        return Report.of(
+            status,
+            waiting=None if status.state is State.PAUSED else self._waiting,
+            late=late,
+            connecting=self._connecting(),
+            error=self._error,
+            dry_run=self._dry_run,
             settled=status.settled and not self._busy and not self._connecting(),
-            waiting=self._waiting.reason if self._waiting is not None else '',
-            advice=self._advice,
+            advice=self._execution.advice,
             silent=self._silent,
+            trouble=self._journal.trouble,
         )
 
     # --- the thread ---------------------------------------------------------------------------
@@ -192,6 +200,10 @@ class Engine:
             except Exception as error:  # the robot must not lose its adapter for one bad message
                 self._fail(f'{type(error).__name__}: {error}')
                 self._stop.wait(_TICK)
+        if self._started:
+            self._journal.add(Record(
+                ADAPTER, 'stop', 'the adapter ends', configuration=self._policy.current
+            ))
         while not self._queue.empty():
             request = self._queue.get()
             if request is not None and request.answer is not None:
@@ -199,21 +211,33 @@ class Engine:
 
     def _turn(self) -> None:
         try:
-            request = self._queue.get(timeout=_TICK)
+            request = self._queue.get(timeout=0.0 if self._windows else _TICK)
         except queue.Empty:
             request = None
         if self._stop.is_set():
             return
         if request is not None:
+            with self._lock:
+                self._posted -= 1
             self._handle(request.event)
         if time.monotonic() >= self._next_prepare:
             self._connect()
-        window = self._monitor.poll()
-        if window is not None:
-            self._take(window)
+        self._look()
+        while self._noticed:
+            self._handle(self._noticed.pop(0))
+        if self._windows:
+            self._take(self._windows.popleft())
         self._advance()
         if request is not None and request.answer is not None:
             request.answer(self.report())
+
+    def _look(self) -> None:
+        """Collect what others did, and a window that has ended."""
+        if self._started:
+            self._noticed += self._watch.poll()
+        window = self._monitor.poll()
+        if window is not None:
+            self._windows.append(window)
 
     def _connect(self) -> None:
         silent, self._silent = self._silent, self._monitor.prepare()
@@ -239,21 +263,42 @@ class Engine:
 
     def _handle(self, event: Event, *, quiet: bool = False) -> None:
         self._error = ''
-        self._policy.handle(event)
+        own = record_of(event, self._policy.current)
+        if isinstance(event, (ForeignChange, NodeRestarted)):
+            self._monitor.changing()
+        written = []
+        if self._dry_run and isinstance(event, ForeignChange):
+            self._follow()
+        else:
+            records = (getattr(action, 'record', None) for action in self._policy.handle(event))
+            written = [record for record in records if isinstance(record, Record)]
+        if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
+            written.insert(0, own)
+        for record in written:
+            self._journal.add(record)
         if isinstance(event, Paused):
             with self._lock:
                 self._pauses -= 1
         if not quiet:
             self._tell()
 
+    def _follow(self) -> None:
+        """Advise from what is there now: who is only advised may set what he likes."""
+        found = self._applier.read()
+        self._monitor.in_force(found)
+        self._policy.handle(Paused('someone else changed parameters'))
+        if found is not None and self._policy.memory.contains(found):
+            self._policy.desired = dict(found)
+        self._policy.handle(Resumed())
+
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
         try:
             while self._may_change() and self._step():
                 pass
-        except ParameterError as error:
+        except (ParameterError, StoreWaitError) as error:
             self._next_obstacle = time.monotonic() + _PREPARE
-            self._wait_for(Obstacle(error.reason))
+            self._wait_for(Obstacle(str(error)))
 
     def _may_change(self) -> bool:
         with self._lock:
@@ -262,15 +307,19 @@ class Engine:
 
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
+        if self._execution.open:
+            return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
-            self._wait_for(None)
+            missing = ', '.join(self._watch.unsettled)
+            self._wait_for(Obstacle(f'waits for {missing} to be up') if missing else None)
             return False
         now = time.monotonic()
         if self._waiting is not None and now < self._next_obstacle:
             return False
         self._next_obstacle = now + _OBSTACLE
-        obstacle = self._applier.obstacle()
+        obstacle = None if self._started else self._execution.cut_short()
+        obstacle = obstacle or self._applier.obstacle()
         if (
             obstacle is None and pending is not None and self._monitor.goal_active
             and self._applier.waits_for_idle(pending.configuration)
@@ -282,54 +331,52 @@ class Engine:
             return False
         if not self._started:
             self._begin()
-        elif pending is not None:
-            self._execute()
-        return True
+            return True
+        return self._execute()
 
     def _begin(self) -> None:
-        found = self._applier.read()
+        self._execution.recover()
+        values = self._applier.read_values()
+        found = self._applier.decode(values)
         self._started = True
         self._patience = time.monotonic() + _PATIENCE
         self._connect()
+        self._watch.in_force(values)
         self._monitor.in_force(found)
         if self._dry_run and found is not None and self._policy.memory.contains(found):
-            self._advice = f'{self._policy.desired}'
+            self._execution.advice = f'{self._policy.desired}'
             self._policy.desired = dict(found)
+        self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
         self._handle(Start(found))
 
-    def _execute(self) -> None:
+    def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""
         change = self._policy.pending
-        if change is None:
-            return
-        kind = 'rollback' if isinstance(change, Rollback) else 'change'
-        if self._dry_run:
-            outcome = self._advise(change.configuration)
-        else:
-            self._monitor.changing()
-            self.changing = True
-            try:
-                outcome = self._applier.apply(change.configuration)
-            finally:
-                self.changing = False
-        self._monitor.in_force(outcome.configuration)
-        if outcome.ok:
-            self._log.info(f'{kind} {change.change} applied: {change.why}')
-            self._applied(outcome.values)
-        elif not self._dry_run:
-            self._log.error(f'{kind} {change.change} failed: {outcome.reason}')
-        self._handle(ApplyResult(
-            change.change, outcome.ok, outcome.reason, outcome.configuration, outcome.refused
-        ), quiet=self._busy)
+        if change is None or not self._may_send():
+            return False
+        outcome = self._execution.make(change, self._policy.current, self._may_send)
+        if outcome is None:
+            return False
+        if not outcome.open:
+            self._handle(ApplyResult(
+                change.change, outcome.ok, outcome.reason, outcome.configuration, outcome.refused
+            ), quiet=self._busy)
+        return True
 
-    def _advise(self, configuration: Mapping[str, Any]) -> Outcome:
-        """Say what would be set; what is there already counts as set."""
-        found = self._applier.read()
-        if found == dict(configuration):
-            return Outcome(True, configuration=found)
-        self._advice = f'{dict(configuration)}'
-        self._log.info(f'dry run, advises: {self._advice}')
-        return Outcome(False, 'dry run, nothing was sent', found)
+    def _may_send(self) -> bool:
+        """Tell, just before a change is sent, whether nothing came that may call it off."""
+        self._noticed += self._watch.poll()
+        return self._may_change() and not self._noticed and not self._posted
+
+    def _settle(self) -> bool:
+        """Go on with a change that could not be undone everywhere."""
+        found = self._execution.settle()
+        if isinstance(found, Obstacle):
+            self._wait_for(found)
+            return False
+        self._wait_for(None)
+        self._handle(found, quiet=self._busy)
+        return True
 
     def _wait_for(self, obstacle: Obstacle | None) -> None:
         if obstacle == self._waiting:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
@@ -99,6 +99,20 @@ class WatchedRules:
 
 def applies(rule: FailRule, message: Any) -> bool:
     """Say whether the message ends the mission."""
-    expression = Expression(rule.field)
-    value = expression.evaluate({name: extract(message, name) for name in expression.names})
-    return bool(_COMPARE[rule.op](value, rule.value))
+    return met(rule, {name: extract(message, name) for name in needed(rule.field)})
+
+
+def met(rule: FailRule, values: Mapping[str, Any]) -> bool:
+    """Say whether what a message holds for the needed fields ends the mission."""
+    return bool(_COMPARE[rule.op](_parsed(rule.field).evaluate(values), rule.value))
+
+
+def needed(field: str) -> frozenset[str]:
+    """Return the dotted paths that a rule's field reads."""
+    return _parsed(field).names
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Expression:
+    """Return a field's expression; parsing it costs more than the rest of a judgement."""
+    return Expression(text)

@@ -76,6 +76,11 @@ class Inbox(CallbackGroup):
             self._subscriptions = [s for s in self._subscriptions if s[0] is not subscription]
             self._node.destroy_subscription(subscription)
 
+    def close(self) -> None:
+        """End all subscriptions."""
+        for subscription, _ in list(self._subscriptions):
+            self.unsubscribe(subscription)
+
     def take(self) -> None:
         """Call the callbacks for all that has come, from any thread; not while it is `open`."""
         if self.open:

@@ -88,20 +88,52 @@ class Lifecycle:
 
         Raises MeasurementError if a node refuses, or is not active again within `seconds`.
         """
+        self.take_down(nodes, seconds, meanwhile)
+        between()
+        self.bring_up(nodes, seconds, meanwhile)
+
+    def take_down(
+        self,
+        nodes: Sequence[str],
+        seconds: float,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take nodes down to unconfigured; those that are there already stay as they are."""
         if self._manager is not None:
             self._manage('RESET', seconds, meanwhile)
-            between()
+            return
+        for name in reversed(self._ordered(nodes)):
+            self._change(name, 'deactivate', seconds)
+            self._change(name, 'cleanup', seconds)
+
+    def bring_up(
+        self,
+        nodes: Sequence[str],
+        seconds: float,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Make nodes active again, and wait until all of the stack's are."""
+        if self._manager is not None:
             self._manage('STARTUP', seconds, meanwhile)
         else:
-            ordered = [name for name in self.names if name in nodes]
-            for name in reversed(ordered):
-                self._change(name, 'deactivate', seconds)
-                self._change(name, 'cleanup', seconds)
-            between()
-            for name in ordered:
+            for name in self._ordered(nodes):
                 self._change(name, 'configure', seconds)
                 self._change(name, 'activate', seconds)
         self.wait_until_active(seconds, meanwhile)
+
+    def is_active(self, name: str) -> bool:
+        """Tell whether a node is active; one that does not answer is not."""
+        return self._state(self._states[name]) == 'active'
+
+    def close(self) -> None:
+        """Destroy the service clients."""
+        for client in [*self._states.values(), *self._changes.values(), self._manager]:
+            if client is not None:
+                self._node.destroy_client(client)
+        self._changes, self._manager = {}, None
+
+    def _ordered(self, nodes: Sequence[str]) -> list[str]:
+        return [name for name in self.names if name in nodes]
 
     def _state(self, client: Client) -> str:
         """Return the name of a node's state, or what is wrong instead."""

@@ -3,71 +3,53 @@
 """
 Module for watching a robot's metrics while it drives, without taking part.
 
-Callbacks only note what came; `poll`, called from the adapter's own thread, finds out whether a
-window has ended and reduces it with the same metrics as a measurement.
+Messages are taken by a thread of the monitor's own; `poll`, called from the adapter's thread,
+finds out whether a window has ended and reduces it with the same metrics as a measurement.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
-from action_msgs.msg import GoalStatus, GoalStatusArray
 from rclpy.node import Node
-from std_msgs.msg import Header
 
-from tl_adapt.adaptation.events import Configuration, Window
-from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.adaptation.events import Configuration, Event, Window
+from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.metrics import evaluate, needed_fields
-from tl_adapt.ros.fail_rules import applies
-from tl_adapt.ros.goals import ACTIVE, LATCHED, SUCCEEDED
-from tl_adapt.ros.message_info import with_info
-from tl_adapt.ros.processes import Sampler
-from tl_adapt.ros.recorder import (
-    Recorder,
-    matching_qos,
-    message_type,
-    sent_ns,
-    stamp_of,
-)
+from tl_adapt.ros.goals import SUCCEEDED
+from tl_adapt.ros.inbox import Inbox
+from tl_adapt.ros.mission_watch import Ending, MissionWatch
+from tl_adapt.ros.process_watch import Pids, ProcessWatch
+from tl_adapt.ros.rolling_recorder import RollingRecorder
+from tl_adapt.ros.sim_windows import Due, SimWindows
+from tl_adapt.ros.situation import Situation
+from tl_adapt.ros.topic_watch import TopicWatch
 from tl_adapt.ros.watched_clock import WatchedClock
-from tl_adapt.study import FailRule, Mission, Study
+from tl_adapt.study import Limit, Metric, Study
+from tl_adapt.trace import Trace
 
-_ENDED = {
-    GoalStatus.STATUS_SUCCEEDED: SUCCEEDED,
-    GoalStatus.STATUS_ABORTED: 'mission aborted',
-    GoalStatus.STATUS_CANCELED: 'mission canceled',
-}
-# A terminal status and the result that belongs to it may come in any order, this far apart [s].
-_RESULT_GRACE = 0.3
-# Of the clock's past, this much is kept between windows [ns, wall].
+_TAKE = 0.1  # s of wall time between two looks into the queues
+# Of the clock's past, this much is kept [ns, wall].
 _KEPT = 10 * 1_000_000_000
-
-Pids = Callable[[], Mapping[str, Sequence[int]]]
-
-
-@dataclasses.dataclass
-class _Goals:
-    """Hold what the topics said about goals since the window began."""
-
-    goal: bytes = b''
-    begun: int = 0  # when the first goal was taken, in ns of sending time
-    ended: tuple[int, str] | None = None  # (sent, outcome) of the present goal
-    ended_at: float = 0.0  # wall time at which we heard
-    done: int = 0  # goals before the present one
+# What only gets worse until the mission ends, by the limit's operator.
+_FINAL = {
+    '<=': ('max', 'count', 'path_length', 'time_to_goal', 'memory'),
+    '>=': ('min',),
+}
+_NEVER = ('given', 'last', 'success')  # says nothing before the mission ends
+_OF_MISSIONS = ('time_to_goal', 'success')
 
 
 class Monitor:
     """
-    Watch whole missions, or windows of sim time one after the other.
+    Watch whole missions, or windows of sim time.
 
-    The study's `adaptation.window` is 'mission' or a length in s. `pids` gives the processes of
-    the nodes that are known, by the name of their topic in a trace. `wake` is called from
-    callbacks when `poll` may have something new.
+    The study's `adaptation.window` is 'mission' or a length in s; each `adaptation.stride` s the
+    limits are looked at. `pids` gives the processes of the nodes that are known, by the name of
+    their topic in a trace. `post` gets events about the context and exploration. `wake` is called
+    from callbacks when `poll` may have something new.
     """
 
     def __init__(
@@ -77,90 +59,87 @@ class Monitor:
         *,
         wake: Callable[[], None] = lambda: None,
         pids: Pids = dict,
+        post: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Subscribe on `node`, which another thread spins."""
         self._node = node
         self._study = study
-        self._mission: Mission | None = study.mission
-        self._pids = pids
         self._wake = wake
+        self._post = post
         window = study.adaptation.get('window', 'mission')
-        self._length = None if window == 'mission' else float(window)
-        if self._length is None and self._mission is None:
+        if window == 'mission' and study.mission is None:
             raise MeasurementError('adaptation.window is mission, but the study has no mission')
+        self._sliding: SimWindows | None = None
+        stride = study.adaptation.get('stride')
+        self._stride = 0 if stride is None else round(float(stride) * 1e9)
+        if window != 'mission':
+            length = round(float(window) * 1e9)
+            self._stride = self._stride or length // 4
+            self._sliding = SimWindows(length, min(self._stride, length))
         self._metrics = [
             metric for metric in study.metrics.values()
             if metric.reduction != 'given' and (
-                self._length is None or metric.reduction not in ('time_to_goal', 'success')
+                self._sliding is None or metric.reduction not in _OF_MISSIONS
             )
         ]
-        self.clock = WatchedClock(node)
-        self.clock.changed = wake
-        self._recorder = Recorder(node, needed_fields(self._metrics), self.clock)
-        self._topics = sorted({
-            *needed_fields(self._metrics),
-            *(rule.topic for rule in (self._mission.fail_when if self._mission else ())),
-        })
-        self._silent: tuple[str, ...] = ()
-        self._sampler: Sampler | None = None
+        self._limits: list[tuple[Limit, Metric]] = [
+            (limit, study.metrics[limit.metric]) for limit in study.limits
+            if study.metrics[limit.metric] in self._metrics
+            and study.metrics[limit.metric].reduction not in _NEVER
+        ]
+        self._inbox = Inbox(node)
+        self.clock = WatchedClock(node, self._inbox)
+        self._recorder = RollingRecorder(
+            node, needed_fields(self._metrics), self.clock, self._inbox
+        )
+        self._topics = TopicWatch(self._recorder, self._metrics)
+        self._processes = ProcessWatch(pids, self.clock.now)
+        self._situation = Situation(node, study, self.clock, self._inbox)
+        self._missions: MissionWatch | None = None
+        if study.mission is not None:
+            self._missions = MissionWatch(
+                node, study.mission, self.clock, self._inbox, wake=wake,
+                begin=self._on_begin if self._sliding is None else None,
+            )
         self._lock = threading.Lock()
-        self._open = False
-        self._start = 0  # of a window of sim time, in ns
-        self._fresh = False  # a window was opened by a callback and poll has not seen it
-        self._finishing = False  # a window has ended and is being reduced
-        self._lost: list[str] = []  # why there is no window of a mission, for each of these
-        self._goals = _Goals()
-        self._active: set[bytes] = set()
-        self._known: set[bytes] = set()
-        self._over: set[bytes] = set()  # goals that a fail rule or a time-out ended for us
-        self._results: list[tuple[int, int, str]] = []
-        self._failures: list[tuple[int, str]] = []
-        self._watched: dict[str, Any] = {}
+        self._open = False  # a window of sim time
+        self._base: tuple[int, bool] = (0, False)  # what its times belong to
+        self._fresh = False  # a mission has begun and poll has not seen it
+        self._next_part = 0  # when the next look at the limits in mid-mission is due [ns]
         self._in_force: Configuration | None = None
-        self._whole = False
-        self._since = time.time_ns()
-        self._subscriptions: list[Any] = []
-        if self._mission is not None:
-            self._subscriptions.append(node.create_subscription(
-                GoalStatusArray, self._mission.outcome_topic, with_info(self._on_status),
-                LATCHED
-            ))
-            if self._mission.result_topic:
-                self._subscriptions.append(node.create_subscription(
-                    Header, self._mission.result_topic, with_info(self._on_result), 10
-                ))
+        self._whole = self._uniform = False  # of one configuration; and of one context
+        self._unpublished: tuple[str, ...] = ()
+        self._stop = threading.Event()
+        self._taker: threading.Thread | None = None
+        self._trouble = ''
 
     # --- what the adapter's thread calls -----------------------------------------------------
 
     @property
     def goal_active(self) -> bool:
-        """
-        Tell whether a mission runs.
-
-        One that was judged to have failed counts until it really ends or the world stands still.
-        """
-        with self._lock:
-            if not self._active:
-                return False
-            over = self._active <= self._over
-        return not (over and self.clock.stands_still)
+        """Tell whether a mission runs, see `MissionWatch`."""
+        return self._missions is not None and self._missions.goal_active
 
     def prepare(self) -> tuple[str, ...]:
         """
         Connect to topics that have got a publisher since, but not while a mission is watched.
 
-        Cheap, to be called now and then. Returns the topics that nobody publishes.
+        Cheap, to be called now and then. Returns the topics that are silent: nobody publishes
+        them, or their messages have stopped, and since when [s, sim time].
         """
-        if self._open and self._length is None:
-            return self._silent
+        if self._taker is None:
+            self._taker = threading.Thread(target=self._take, name='monitor', daemon=True)
+            self._taker.start()
         self.clock.forget_before(time.time_ns() - _KEPT)
-        self._recorder.prepare(deadline=0.0)
-        for rule in self._mission.fail_when if self._mission else ():
-            self._watch(rule)
-        self._silent = tuple(
-            topic for topic in self._topics if not self._node.count_publishers(topic)
-        )
-        return self._silent
+        if self._missions is None or not self._missions.open:
+            self._recorder.prepare(deadline=0.0)
+            self._situation.connect()
+            if self._missions is not None:
+                self._missions.connect()
+            self._unpublished = self._find_unpublished()
+        if self._sliding is not None and self._open:
+            self._processes.refresh()
+        return (*self._unpublished, *self._stopped())
 
     def changing(self) -> None:
         """Note that parameters are about to change: the open window is no longer of one kind."""
@@ -169,238 +148,227 @@ class Monitor:
             self._in_force = None
 
     def in_force(self, configuration: Configuration | None) -> None:
-        """Note what is in force from now on; a window that is open stays of no kind."""
+        """Note what is in force from now on; a mission that is open stays of no kind."""
         with self._lock:
             self._in_force = None if configuration is None else dict(configuration)
-            if self._length is not None:
-                self._open = False  # a new window of sim time begins with the new parameters
+            self._open = False  # a new window of sim time begins with the new parameters
+        self._topics.forget()
 
     def poll(self) -> Window | None:
-        """Return the window that has just ended, or None; raises MeasurementError."""
-        with self._lock:
-            if self._lost:
-                return Window({}, self._lost.pop(0))
-        if self._length is not None:
-            return self._poll_length(self._length)
-        return self._poll_mission()
+        """Return the window that has just ended, or None; raises TlAdaptError."""
+        if self._trouble:
+            trouble, self._trouble = self._trouble, ''
+            raise TlAdaptError(trouble)
+        events = self._situation.update()
+        for event in events:
+            self._post(event)
+        if self._situation.moved:
+            with self._lock:
+                self._uniform = False
+        window = self._poll_missions() if self._sliding is None else self._poll_time(self._sliding)
+        if window is None and self._missions is not None:
+            lost = self._missions.lost()
+            window = None if lost is None else self._window({}, lost)
+        if window is not None:
+            self._wake()  # there may be more
+        return window
 
     def close(self) -> None:
         """End all subscriptions and sampling."""
-        if self._sampler is not None:
-            self._sampler.stop()
+        self._stop.set()
+        if self._taker is not None:
+            self._taker.join()
+        self._processes.stop()
+        if self._missions is not None:
+            self._missions.destroy()
         self._recorder.close()
-        for subscription in [*self._subscriptions, *self._watched.values()]:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions, self._watched = [], {}
+        self._inbox.close()
 
-    # --- windows ------------------------------------------------------------------------------
+    # --- windows of sim time ------------------------------------------------------------------
 
-    def _poll_length(self, length: float) -> Window | None:
+    def _poll_time(self, sliding: SimWindows) -> Window | None:
         now = self.clock.now()
-        if not self._open:
-            self._begin(time.time_ns())
-            self._start_sampling()
-            self._start = now
-            return None
-        if now < self._start:  # the simulation was reset
-            self._open = False
-            return None
-        if (now - self._start) * 1e-9 < length:
-            return None
-        return self._finish(self._start, self._start + round(length * 1e9), '')
-
-    def _poll_mission(self) -> Window | None:
+        base = (self.clock.jumped, self.clock.running)
         with self._lock:
-            if not self._open:
-                return None
-            fresh, self._fresh = self._fresh, False
-            goals = dataclasses.replace(self._goals)
-            results, failures = list(self._results), list(self._failures)
-        if fresh:
-            self._start_sampling()
-        running = self.clock.running
-        start = self.clock.first_since(goals.begun) if running else goals.begun
-        if start is None:
+            fresh = not self._open
+            self._open = True
+        if fresh or base != self._base:
+            jump = None if fresh else self.clock.jump_after(self._base[0])
+            self._base = base
+            self._restart(sliding, now)
+            return None if jump is None else self._window({}, jump.text)
+        if self._situation.moved:
+            # What is known of the limits holds in any context.
+            sliding.restart(now, keep=True)
+            with self._lock:
+                self._uniform = True
+        due = sliding.due(now)
+        if due is None:
             return None
-        found = self._ending(start, goals, results, failures)
-        if found is None:
-            return None
-        end, outcome = found
-        with self._lock:
-            self._finishing = True
-            if self._active:
-                self._over |= self._active
-        return self._finish(start, end, '' if outcome == SUCCEEDED else outcome)
+        window = self._reduce(due)
+        self._recorder.forget_before(sliding.needed_since)
+        self._processes.forget_before(sliding.needed_since)
+        return window
 
-    def _ending(
-        self,
-        start: int,
-        goals: _Goals,
-        results: list[tuple[int, int, str]],
-        failures: list[tuple[int, str]],
-    ) -> tuple[int, str] | None:
-        """Return end and outcome of the mission, None if it goes on; the first event counts."""
-        mission = self._mission
-        if mission is None:
-            return None
-        now = self.clock.now()
-        limit = start + round(mission.timeout * 1e9)
-        count = len(mission.goals)
-        events = [(at, 0, why) for at, why in failures if at >= start]
-        ended = [(at, what) for sent, at, what in results if sent >= goals.begun and at >= start]
-        bad = [(at, what) for at, what in ended if what != SUCCEEDED]
-        if bad:
-            events.append((bad[0][0], 1, f'mission {bad[0][1]}'))
-        elif len(ended) >= count:
-            events.append((ended[count - 1][0], 1, SUCCEEDED))
-        elif goals.ended is not None:
-            sent, what = goals.ended
-            late = time.monotonic() - goals.ended_at > _RESULT_GRACE
-            last = what != SUCCEEDED or goals.done + 1 >= count
-            if last and (late or not mission.result_topic):
-                events.append((max(self.clock.at(sent), start), 1, what))
-        if now > limit:
-            events.append((limit, 2, 'timeout'))
-        if not events and now < start:
-            events.append((start, 3, 'the clock went back'))
-        if not events:
-            return None
-        end, _, outcome = min(events)
-        return end, outcome
-
-    def _finish(self, start: int, end: int, outcome: str) -> Window:
-        """Reduce what was recorded from `start` to `end` (sim time in ns)."""
-        self._recorder.drain(end)
-        sampler, self._sampler = self._sampler, None
-        if sampler is not None:
-            sampler.stop()
-        with self._lock:
-            # Only now: a callback that opens the next window must find this one closed.
-            self._open = self._finishing = False
-            configuration = self._in_force if self._whole else None
-        try:
-            trace = self._recorder.stop()
-        except MeasurementError as error:
-            return Window({}, f'could not be measured: {error.reason}', (end - start) * 1e-9)
-        if sampler is not None:
-            trace.topics.update(sampler.topics(start))
-        trace.meta['outcome'] = outcome or SUCCEEDED
-        trace = trace.clip(start, max(end, start))
-        metrics = evaluate(self._metrics, trace, strict=False)
-        return Window(metrics, outcome, trace.duration, configuration)
-
-    def _begin(self, sent: int) -> None:
-        """Open a window; also called from callbacks."""
+    def _restart(self, sliding: SimWindows, now: int) -> None:
         self._recorder.start()
+        self._processes.start()
+        sliding.restart(now)
         with self._lock:
-            self._open, self._fresh = True, True
-            self._goals = _Goals(begun=sent)
-            self._results, self._failures = [], []
             self._whole = self._in_force is not None
+            self._uniform = True
 
-    def _start_sampling(self) -> None:
-        if self._sampler is not None:
-            self._sampler.stop()
-        self._sampler = None
-        pids = {topic: found for topic, found in self._pids().items() if found}
-        if pids:
-            self._sampler = Sampler(pids, self.clock.now)
-            self._sampler.start()
-
-    # --- callbacks ----------------------------------------------------------------------------
-
-    def _on_status(self, message: GoalStatusArray, info: Any) -> None:
-        sent = sent_ns(info)
-        active = {
-            bytes(status.goal_info.goal_id.uuid)
-            for status in message.status_list if status.status in ACTIVE
-        }
-        with self._lock:
-            self._active = active
-            self._over &= active
-            new = active - self._known
-            self._known |= active
-            if len(self._known) > 1000:
-                self._known = set(active)
-        for status in message.status_list:
-            goal = bytes(status.goal_info.goal_id.uuid)
-            if goal == self._goals.goal and status.status in _ENDED:
-                with self._lock:
-                    if self._goals.ended is None:
-                        self._goals.ended = (sent, _ENDED[status.status])
-                        self._goals.ended_at = time.monotonic()
-        # A goal that was taken before we came is no whole mission.
-        if new and sent >= self._since and self._length is None:
-            self._on_goal(next(iter(new)), sent)
-        self._wake()
-
-    def _on_goal(self, goal: bytes, sent: int) -> None:
-        count = len(self._mission.goals) if self._mission else 1
-        with self._lock:
-            ended = self._goals.ended
-            goes_on = (
-                self._open and ended is not None and ended[1] == SUCCEEDED
-                and self._goals.done + 1 < count
-            )
-            if goes_on:
-                self._goals.goal, self._goals.ended = goal, None
-                self._goals.done += 1
-                return
-            if self._finishing or (self._open and self._succeeded(count)):
-                # What was recorded of the last mission is still needed.
-                self._lost.append('began before the last mission was evaluated')
-                return
-            if self._open:
-                self._lost.append('another goal took its place')
-        self._begin(sent)
-        with self._lock:
-            self._goals.goal = goal
-
-    def _succeeded(self, count: int) -> bool:
-        """Tell, with the lock held, whether the present mission of `count` goals is done."""
-        goals = self._goals
-        found = [what for sent, _, what in self._results if sent >= goals.begun]
-        if len(found) >= count and all(what == SUCCEEDED for what in found):
-            return True
-        outcome = None if goals.ended is None else goals.ended[1]
-        return outcome == SUCCEEDED and goals.done + 1 >= count
-
-    def _on_result(self, message: Header, info: Any) -> None:
-        with self._lock:
-            self._results.append((sent_ns(info), stamp_of(message) or 0, message.frame_id))
-            del self._results[:-100]
-        self._wake()
-
-    def _watch(self, rule: FailRule) -> None:
-        """Subscribe to what may end the mission early, once its type is known."""
-        if rule.topic in self._watched:
-            return
-        infos = self._node.get_publishers_info_by_topic(rule.topic)
-        if not infos or self._mission is None:
-            return
-        rules = [other for other in self._mission.fail_when if other.topic == rule.topic]
-        self._watched[rule.topic] = self._node.create_subscription(
-            message_type(infos[0].topic_type),
-            rule.topic,
-            with_info(functools.partial(self._on_watched, rules)),
-            matching_qos(self._node, rule.topic),
+    def _reduce(self, due: Due) -> Window | None:
+        """Return what a window of sim time gave; None if there is no limit to look at."""
+        if due.overlapping and not self._limits:
+            return None
+        metrics = [metric for _, metric in self._limits] if due.overlapping else self._metrics
+        if not due.overlapping:
+            self._recorder.drain(due.end)
+        values = self._evaluate(metrics, due.start, due.end, SUCCEEDED)
+        outcome = ''
+        if self._missions is not None and not due.overlapping:
+            outcome = self._missions.failure(due.start, due.end)
+        return self._window(
+            values, outcome, due.end - due.start, overlapping=due.overlapping, ours=True
         )
 
-    def _on_watched(self, rules: Sequence[FailRule], message: Any, info: Any) -> None:
-        """Note the fail rules that a message meets."""
-        sent = sent_ns(info)
-        for rule in rules:
-            if self._open and sent >= self._goals.begun and _meets(rule, message):
-                stamp = stamp_of(message)
-                at = self.clock.at(sent) if stamp is None else stamp
-                with self._lock:
-                    self._failures.append((at, rule.reason))
-        self._wake()
+    # --- missions -----------------------------------------------------------------------------
+
+    def _poll_missions(self) -> Window | None:
+        missions = self._missions
+        if missions is None or not missions.open:
+            return None
+        with self._lock:
+            fresh, self._fresh = self._fresh, False
+        if fresh:
+            self._processes.start()
+            self._next_part = 0
+        ending = missions.poll()
+        if ending is None:
+            start = missions.started()
+            return self._part(start) if start is not None and self._stride else None
+        window = self._finish(ending)
+        self._recorder.stop()
+        # Only now: a callback that opens the next window must find this one closed.
+        missions.close()
+        return window
+
+    def _finish(self, ending: Ending) -> Window:
+        self._recorder.drain(ending.end)
+        failed = '' if ending.outcome == SUCCEEDED else ending.outcome
+        end = max(ending.end, ending.start)
+        try:
+            values = self._evaluate(
+                self._metrics, ending.start, end, ending.outcome, until=ending.until
+            )
+        except MeasurementError as error:
+            values, failed = {}, f'could not be measured: {error.reason}'
+        self._processes.stop()
+        return self._window(values, failed, end - ending.start, ours=True)
+
+    def _part(self, start: int) -> Window | None:
+        """
+        Look at the limits in mid-mission, each `stride`.
+
+        What can only get worse is taken over the mission so far. An average may still be
+        mended: it counts with the better of what it is over the mission so far and over the last
+        stride, so that neither a bad begin nor a short spell breaks a limit.
+        """
+        now = self.clock.now()
+        if not self._next_part:
+            self._next_part = start + self._stride
+        if now < self._next_part:
+            return None
+        passed = (now - start) // self._stride
+        end = start + passed * self._stride
+        self._next_part = end + self._stride
+        final = [m for limit, m in self._limits if _final(limit, m)]
+        others = [(limit, m) for limit, m in self._limits if m not in final] * (passed > 1)
+        if not final and not others:
+            return None
+        averages = [metric for _, metric in others]
+        values = self._evaluate(final + averages, start, end, SUCCEEDED)
+        last = self._evaluate(averages, end - self._stride, end, SUCCEEDED)
+        for limit, metric in others:
+            both = [found[metric.name] for found in (values, last) if metric.name in found]
+            values.pop(metric.name, None)
+            if len(both) == 2:
+                values[metric.name] = min(both) if limit.op == '<=' else max(both)
+        if not values:
+            return None
+        return self._window(values, '', end - start, overlapping=True, ours=True)
+
+    # --- both ---------------------------------------------------------------------------------
+
+    def _evaluate(
+        self, metrics: Sequence[Metric], start: int, end: int, outcome: str,
+        *, until: int | None = None,
+    ) -> dict[str, float]:
+        """Return the metrics that can be had and whose topics did not stop; times in ns."""
+        if not metrics:
+            return {}
+        wanted: Collection[str] = needed_fields(metrics)
+        trace: Trace = self._recorder.trace(start, end, topics=wanted, until=until)
+        trace.topics.update(self._processes.topics(start, end))
+        trace.meta['outcome'] = outcome
+        return evaluate(self._topics.fit(metrics, trace), trace, strict=False)
+
+    def _window(
+        self, metrics: dict[str, float], outcome: str, length: int = 0,
+        *, overlapping: bool = False, ours: bool = False,
+    ) -> Window:
+        with self._lock:
+            known = self._whole and ours
+            if not overlapping:
+                known = known and self._uniform and self._situation.steady
+            configuration = self._in_force if known else None
+        return Window(
+            metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping
+        )
+
+    def _find_unpublished(self) -> tuple[str, ...]:
+        topics = {*self._topics.needed, *self._situation.topics}
+        if self._missions is not None:
+            topics.update(self._missions.topics)
+        return tuple(
+            topic for topic in sorted(topics) if not self._node.count_publishers(topic)
+        )
+
+    def _stopped(self) -> list[str]:
+        """Return topics whose messages have stopped, and since when."""
+        start: int | None = None
+        if self._sliding is not None and self._open:
+            start = self._sliding.needed_since
+        elif self._sliding is None and self._missions is not None:
+            start = self._missions.started()
+        if start is None:
+            return []
+        return [
+            text for topic, text in self._topics.stopped(start, self.clock.now())
+            if topic not in self._unpublished
+        ]
+
+    # --- callbacks and the thread -------------------------------------------------------------
+
+    def _on_begin(self) -> None:
+        """Open the window of a mission."""
+        self._recorder.start()
+        with self._lock:
+            self._fresh = True
+            self._whole = self._in_force is not None
+            self._uniform = True
+
+    def _take(self) -> None:
+        while not self._stop.wait(_TAKE):
+            try:
+                self.clock.check()
+                self._recorder.take()
+            except Exception as error:  # a message that can't be read must not end the watching
+                self._trouble = f'{type(error).__name__}: {error}'
 
 
-def _meets(rule: FailRule, message: Any) -> bool:
-    """Tell whether a message ends the mission; one that can't be judged does not."""
-    try:
-        return applies(rule, message)
-    except (InputError, AttributeError, TypeError):
-        return False
+def _final(limit: Limit, metric: Metric) -> bool:
+    """Tell whether a limit that is broken in mid-mission stays so."""
+    op = limit.op if metric.factor > 0 else {'<=': '>=', '>=': '<='}[limit.op]
+    return metric.reduction in _FINAL[op]

@@ -3,15 +3,12 @@
 """
 Module for the parameters of other nodes: set, read back, keep and restore.
 
-Nothing here spins. The client's node has to be spun by another thread, and the methods block that
-thread's caller, each for a bounded time: never call them from a callback.
+Nothing here spins, see `tl_adapt.ros.parameter_services`: never call it from a callback.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import Parameter as ParameterMsg
@@ -21,11 +18,8 @@ from rcl_interfaces.srv import (
     ListParameters,
     SetParametersAtomically,
 )
-from rclpy.client import Client
-from rclpy.node import Node
 
-from tl_adapt.errors import MeasurementError
-from tl_adapt.ros.calls import Call
+from tl_adapt.ros.parameter_services import NoAnswerError, ParameterError, ParameterServices
 from tl_adapt.ros.values import (
     Assignment,
     RosValue,
@@ -39,21 +33,14 @@ from tl_adapt.ros.values import (
 
 __all__ = [
     'Assignment',
+    'NoAnswerError',
     'ParameterClient',
     'ParameterError',
+    'RefusedError',
     'RosValue',
     'Snapshot',
     'assignments',
 ]
-
-
-class ParameterError(MeasurementError):
-    """Say which node did not do with its parameters what was asked for."""
-
-    def __init__(self, node: str, reason: str) -> None:
-        """Store the node's full name beside the reason, which names it too."""
-        self.node = node
-        super().__init__(reason)
 
 
 class UnfitParameterError(ParameterError):
@@ -62,68 +49,12 @@ class UnfitParameterError(ParameterError):
     mismatch = True
 
 
-class ParameterClient:
+class RefusedError(ParameterError):
+    """Say that a node did not take a value; the node itself is well."""
+
+
+class ParameterClient(ParameterServices):
     """Read and set the parameters of other nodes, from any thread that does not spin."""
-
-    def __init__(
-        self, node: Node, *, deadline: float = 5.0, alive: Callable[[], None] = lambda: None
-    ) -> None:
-        """
-        Use `node`, which another thread spins; no call takes longer than `deadline` s.
-
-        `alive` is called while an answer is waited for, and may raise to end that.
-        """
-        self._alive = alive
-        self._node = node
-        self.deadline = deadline
-        self._clients: dict[tuple[str, str], Client] = {}
-        self._lock = threading.Lock()
-
-    def full_name(self, node: str) -> str:
-        """Return the node's absolute name; a relative one is in the client's namespace."""
-        if node.startswith('/'):
-            return node
-        return f'{self._node.get_namespace().rstrip("/")}/{node}'
-
-    def count(self, node: str) -> int:
-        """Return how many nodes of the graph have this name."""
-        full = self.full_name(node)
-        return sum(
-            f'{namespace.rstrip("/")}/{name}' == full
-            for name, namespace in self._node.get_node_names_and_namespaces()
-        )
-
-    def wait_for_nodes(
-        self,
-        nodes: Iterable[str],
-        *,
-        deadline: float | None = None,
-        alive: Callable[[], None] | None = None,
-    ) -> None:
-        """
-        Wait until each node is there, once, and offers its parameter services.
-
-        `alive` is called in between and may raise to end the wait. Raises ParameterError that
-        names the node which is missing or there twice.
-        """
-        end = time.monotonic() + (self.deadline if deadline is None else deadline)
-        for name in nodes:
-            full = self.full_name(name)
-            while True:
-                found = self.count(full)
-                if found > 1:
-                    raise ParameterError(full, f'{found} nodes have the name {full}')
-                if found and all(
-                    self._client(kind, full).service_is_ready()
-                    for kind in (ListParameters, GetParameters, SetParametersAtomically)
-                ):
-                    break
-                if time.monotonic() > end:
-                    what = 'offers no parameter services' if found else 'is not there'
-                    raise ParameterError(full, f'node {full} {what}')
-                if alive is not None:
-                    alive()
-                time.sleep(0.01)
 
     def names(self, node: str) -> list[str]:
         """Return the names of all parameters of the node."""
@@ -140,24 +71,42 @@ class ParameterClient:
 
     def get_many(self, wanted: Mapping[str, Sequence[str]]) -> Snapshot:
         """Read parameters of several nodes at the same time."""
+        values, errors = self.get_each(wanted)
+        _raise_first(errors)
+        return values
+
+    def get_each(
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        *,
+        patience: float | None = None,
+        deadline: float | None = None,
+    ) -> tuple[Snapshot, dict[str, ParameterError]]:
+        """Read as `get_many` does; return what was read, and what went wrong for each node."""
         asked = {self.full_name(node): list(names) for node, names in wanted.items()}
-        answers = self._call(
+        answers, errors = self.ask(
             {
                 node: (GetParameters, GetParameters.Request(names=names))
                 for node, names in asked.items()
-            }
+            },
+            patience=patience,
+            deadline=deadline,
         )
         values: Snapshot = {}
         for node, answer in answers.items():
             read = [from_message(message) for message in answer.values]
-            if len(read) != len(asked[node]) or any(value is None for value in read):
-                self._refuse_unknown(node, asked[node])
-            if len(read) != len(asked[node]):
-                raise ParameterError(
-                    node, f'{node} gave {len(read)} of {len(asked[node])} parameters'
-                )
-            values[node] = dict(zip(asked[node], read))
-        return values
+            try:
+                if len(read) != len(asked[node]) or any(value is None for value in read):
+                    self._refuse_unknown(node, asked[node])
+                if len(read) != len(asked[node]):
+                    raise ParameterError(
+                        node, f'{node} gave {len(read)} of {len(asked[node])} parameters'
+                    )
+            except ParameterError as error:
+                errors[node] = error
+            else:
+                values[node] = dict(zip(asked[node], read))
+        return values, errors
 
     def describe(self, node: str, names: Sequence[str]) -> dict[str, Any]:
         """Return the descriptors (rcl_interfaces/ParameterDescriptor) by name."""
@@ -178,6 +127,20 @@ class ParameterClient:
 
         Raises ParameterError if a node refuses or reads back anything else.
         """
+        self.wait_for_nodes(node for node, each in values.items() if each)
+        _raise_first(self.set_each(values))
+        self.verify(values)
+
+    def set_each(
+        self, values: Mapping[str, Mapping[str, RosValue]], *, patience: float | None = None
+    ) -> dict[str, ParameterError]:
+        """
+        Set values on several nodes at the same time, atomically on each; nothing is read back.
+
+        Return what went wrong: a RefusedError where nothing was set, a NoAnswerError where that
+        is not known, another ParameterError where nothing was sent as the node is not there
+        within `patience` s.
+        """
         wanted = {self.full_name(node): dict(each) for node, each in values.items() if each}
         requests = {}
         for node, each in wanted.items():
@@ -185,31 +148,38 @@ class ParameterClient:
             for name, value in each.items():
                 request.parameters.append(ParameterMsg(name=name, value=to_message(value)))
             requests[node] = (SetParametersAtomically, request)
-        refused: ParameterError | None = None
-        for node, answer in self._call(requests).items():
+        self.on_set(wanted)
+        answers, errors = self.ask(requests, patience=patience)
+        for node, answer in answers.items():
             if not answer.result.successful:
                 reason = answer.result.reason or 'no reason given'
                 # All or none are set: the reason may tell which of them was meant.
                 named = [name for name in wanted[node] if name in reason] or list(wanted[node])
-                refused = refused or ParameterError(
+                errors[node] = RefusedError(
                     node, f'set of {node} {_listed(named)} refused: {reason}'
                 )
-        if refused is not None:
-            raise refused
-        self.verify(wanted)
+        return errors
 
     def verify(self, values: Mapping[str, Mapping[str, RosValue]]) -> None:
         """Read parameters and raise ParameterError for the first that is not as given."""
-        read = self.get_many({node: list(each) for node, each in values.items() if each})
-        for node, each in values.items():
-            full = self.full_name(node)
-            for name, value in each.items():
-                if read[full][name] != value:
-                    raise ParameterError(
-                        full,
-                        f'set of {full} {name} was not taken: set {value!r}, '
-                        f'reads {read[full][name]!r}',
-                    )
+        _raise_first(self.verify_each(values))
+
+    def verify_each(
+        self, values: Mapping[str, Mapping[str, RosValue]], *, patience: float | None = None
+    ) -> dict[str, ParameterError]:
+        """Read parameters and return what is wrong: RefusedError for one that is not as given."""
+        wanted = {self.full_name(node): each for node, each in values.items() if each}
+        read, errors = self.get_each(
+            {node: list(each) for node, each in wanted.items()}, patience=patience
+        )
+        for node, present in read.items():
+            for name, value in wanted[node].items():
+                if present[name] != value:
+                    errors.setdefault(node, RefusedError(
+                        node, f'set of {node} {name} was not taken: set {value!r}, '
+                        f'reads {present[name]!r}',
+                    ))
+        return errors
 
     def snapshot(self, nodes: Iterable[str]) -> Snapshot:
         """Return all parameters of each node, by its full name."""
@@ -276,13 +246,6 @@ class ParameterClient:
         self.set_many(changed)
         return changed
 
-    def close(self) -> None:
-        """Destroy the service clients."""
-        with self._lock:
-            clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            self._node.destroy_client(client)
-
     def _merge(
         self, wanted: Sequence[Assignment], present: Snapshot | None
     ) -> tuple[Snapshot, Snapshot]:
@@ -309,45 +272,11 @@ class ParameterClient:
             after.setdefault(node, {})[item.name] = value
         return after, known
 
-    def _client(self, kind: Any, node: str) -> Client:
-        """Return the client for one service of one node."""
-        service = {
-            ListParameters: 'list_parameters',
-            GetParameters: 'get_parameters',
-            DescribeParameters: 'describe_parameters',
-            SetParametersAtomically: 'set_parameters_atomically',
-        }[kind]
-        with self._lock:
-            key = (node, service)
-            if key not in self._clients:
-                self._clients[key] = self._node.create_client(kind, f'{node}/{service}')
-            return self._clients[key]
-
     def _call(self, requests: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
         """Send one request to each node at the same time and return the answers by full name."""
-        end = time.monotonic() + self.deadline
-        nodes = [self.full_name(node) for node in requests]
-        self.wait_for_nodes(nodes)
-        calls = {
-            node: Call(self._client(kind, node), request)
-            for node, (kind, request) in zip(nodes, requests.values())
-        }
-        try:
-            # All of these may be asked twice: an answer can get lost while the graph settles.
-            for again in (True, False):
-                for node, call in calls.items():
-                    left = end - time.monotonic()
-                    if call.wait(left / 2 if again else left, self._alive):
-                        continue
-                    if not again:
-                        raise ParameterError(
-                            node, f'node {node} gave no answer within {self.deadline:g} s'
-                        )
-                    call.send()
-            return {node: call.answer() for node, call in calls.items()}
-        finally:
-            for call in calls.values():
-                call.forget()
+        answers, errors = self.ask(requests)
+        _raise_first(errors)
+        return answers
 
     def _refuse_unknown(self, node: str, names: Sequence[str]) -> None:
         """Raise UnfitParameterError that names the parameters which the node lacks."""
@@ -361,3 +290,9 @@ class ParameterClient:
 def _listed(names: Sequence[str]) -> str:
     """Return the names for a message, shortened."""
     return ', '.join(names) if len(names) <= 4 else f'{", ".join(names[:4])}, ...'
+
+
+def _raise_first(errors: Mapping[str, ParameterError]) -> None:
+    """Raise one of several errors, if there is any: that a node is gone tells less."""
+    for error in sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError)):
+        raise error

@@ -259,7 +259,11 @@ class Sampler:
     def start(self, period: float = 0.2) -> None:
         """Take the first sample now and further ones each `period` s of wall time."""
         self._before = {key: _thread_times(found) for key, found in self._processes.items()}
-        self._sample()
+        self.start_thread(period)
+
+    def start_thread(self, period: float) -> None:
+        """Do so without taking note of the processes' threads."""
+        self.sample()
         self._thread = threading.Thread(target=self._run, args=(period,), daemon=True)
         self._thread.start()
 
@@ -269,7 +273,7 @@ class Sampler:
             return
         self._stop.set()
         self._thread.join()
-        self._sample()
+        self.sample()
         self._thread = None
         for key, found in self._processes.items():
             before = self._before.get(key, {})
@@ -294,9 +298,10 @@ class Sampler:
 
     def _run(self, period: float) -> None:
         while not self._stop.wait(period):
-            self._sample()
+            self.sample()
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """Take one sample now."""
         for key, processes in self._processes.items():
             cpu_time, rss, threads, seen = 0.0, 0, 0, False
             for process in processes:

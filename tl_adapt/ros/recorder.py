@@ -127,17 +127,18 @@ class SimClock:
             return self._time[max(bisect.bisect_right(self._sent, sent) - 1, 0)]
 
     def _on_clock(self, message: bytes, info: Any) -> None:
-        stamp = _header_stamp(message)
+        stamp = header_stamp(message)
         with self._lock:
             self._sent.append(sent_ns(info))
             self._time.append(stamp)
         self.changed()
 
 
-class _Channel:
+class Channel:
     """Hold the subscription to one topic and what came in."""
 
     def __init__(self, topic: str, fields: Iterable[str]) -> None:
+        """Keep `fields`, dotted paths, of what comes on the topic."""
         self.topic = topic
         self.fields = sorted(fields)
         self.type: Any = None
@@ -148,6 +149,7 @@ class _Channel:
         self.last = 0.0
 
     def on_message(self, message: bytes, info: Any) -> None:
+        """Take note of a serialised message."""
         if self.recording:
             self.messages.append((sent_ns(info), message))
             self.last = time.monotonic()
@@ -162,7 +164,7 @@ class _Channel:
 
     def newest(self) -> int:
         """Return the stamp of the message that came last, 0 if there is none."""
-        return _header_stamp(self.messages[-1][1]) if self.messages else 0
+        return header_stamp(self.messages[-1][1]) if self.messages else 0
 
 
 class Recorder:
@@ -183,7 +185,7 @@ class Recorder:
         self._node = node
         self._inbox = inbox or Inbox(node, open=True)
         self._clock = clock
-        self._channels = [_Channel(topic, fields) for topic, fields in topics.items()]
+        self._channels = [Channel(topic, fields) for topic, fields in topics.items()]
         self._missing: set[str] = set()
         self._begun = 0
 
@@ -212,7 +214,7 @@ class Recorder:
             # This side knows the publishers; they still have to learn of the subscription.
             time.sleep(_SETTLE)
 
-    def _connect(self, channel: _Channel) -> bool:
+    def _connect(self, channel: Channel) -> bool:
         """Subscribe if the topic has a publisher; return True once that is connected."""
         if channel.subscription is None:
             infos = self._node.get_publishers_info_by_topic(channel.topic)
@@ -274,7 +276,7 @@ class Recorder:
             channel.messages = []
         return trace
 
-    def _take_apart(self, channel: _Channel) -> Topic:
+    def _take_apart(self, channel: Channel) -> Topic:
         """Deserialise what came in on one topic."""
         stamps: list[int] = []
         received: list[int] = []
@@ -291,8 +293,7 @@ class Recorder:
                 try:
                     column.append(extract(message, field))
                 except AttributeError as error:
-                    what = 'position' if field == POSITION else f'field {field}'
-                    raise TraceError(f'topic {channel.topic} has no {what} ({error})') from error
+                    raise lacking(channel.topic, [field], error) from error
         return make_topic(stamps, received, columns)
 
     def close(self) -> None:
@@ -304,7 +305,13 @@ class Recorder:
                 channel.subscription = None
 
 
-def _header_stamp(raw: bytes) -> int:
+def lacking(topic: str, fields: Iterable[str], error: AttributeError) -> TraceError:
+    """Return the error for a topic whose type does not have all the fields."""
+    names = ', '.join('position' if f == POSITION else f'field {f}' for f in sorted(fields))
+    return TraceError(f'topic {topic} has no {names} ({error})')
+
+
+def header_stamp(raw: bytes) -> int:
     """Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order)."""
     seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)

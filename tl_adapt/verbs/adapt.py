@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder with the model and choice.json, as `transfer` writes it (output/model)',
     )
     parser.add_argument(
+        '--store', default='',
+        help="the journal's SQLite file or URL (<study>.sqlite beside the model's folder), "
+        'or none',
+    )
+    parser.add_argument(
         '--environment', default='', help="environment that is adapted (the study's choice)"
     )
     parser.add_argument(
@@ -50,6 +55,7 @@ def node_arguments(args: argparse.Namespace) -> list[str]:
     """Return the node's command line."""
     values = {
         'study': str(args.study), 'model': str(args.model), 'environment': args.environment,
+        'store': args.store,
         'dry_run': args.dry_run, 'deadline': args.deadline,
     }
     words = ['--ros-args']

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -31,6 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+from tl_adapt.adaptation.background import BackgroundPlanner, Worker
 from tl_adapt.adaptation.events import (
     Event,
     Level,
@@ -42,14 +44,21 @@ from tl_adapt.adaptation.events import (
 )
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
+from tl_adapt.adaptation.planner import Planner
+from tl_adapt.adaptation.records import Journal
 from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.journal import StoreJournal
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
-from tl_adapt.ros.engine import Engine, Report
+from tl_adapt.ros.engine import Engine
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.node_processes import NodeProcesses
+from tl_adapt.ros.parameter_watch import ParameterWatch
 from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.ros.report import Report
+from tl_adapt.ros.restart import Restarts
 from tl_adapt.ros.values import to_message
 from tl_adapt.study import Study, load_study
 
@@ -62,10 +71,12 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'study': ('', 'study file, or the name of a shipped one'),
     'model': ('', 'folder with the transferred model and choice.json'),
     'environment': ('', "environment of the study that is adapted; empty: the study's choice"),
+    'store': ('', "the journal's SQLite file or URL; none: keep nothing; empty: beside the model"),
     'autostart': (True, 'configure and activate without a lifecycle manager'),
     'dry_run': (False, 'only advise: nothing is ever sent'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
+_NOTE = 1.0  # s that noting a change may take, before the change is put off
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
 
@@ -164,7 +175,10 @@ class Adapter(LifecycleNode):
         if not environment:
             raise InputError('must be given, as the study names none', key='environment')
         spec = study.environment(environment)
-        planner = ModelPlanner(study, ModelSet.load(values['model'], study))
+        model_planner = ModelPlanner(study, ModelSet.load(values['model'], study))
+        worker = Worker()
+        self._undo.append(worker.close)
+        planner = BackgroundPlanner(model_planner, worker)
         chosen, why = load_choice(values['model'], study)
         policy = make_policy(study, planner, chosen, advise=bool(values['dry_run']))
         self.get_logger().info(f'chosen for {environment}: {why}')
@@ -174,20 +188,29 @@ class Adapter(LifecycleNode):
         )
         self._statuses = self.create_publisher(DiagnosticArray, '~/status', 10)
         self._hardware = spec.identity.get('hardware', environment)
-        self._client = ParameterClient(self)
+        self._client = client = ParameterClient(self)
+        restarts = Restarts.of(self, study, environment, client)
+        self._undo.append(restarts.close)
+        watch = ParameterWatch(self, client, study.space, wake=self._wake)
+        self._undo.append(watch.close)
         self._monitor = Monitor(
-            self, study, wake=self._wake, pids=NodeProcesses(study, environment)
+            self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
+        journal = self.make_journal(study, environment, values)
+        self._undo.append(journal.close)
         self._engine = Engine(
-            policy, Applier(study.space, self._client,
-                            distribution=spec.options.get('distribution')),
-            self._monitor, report=self._publish_status, applied=self._publish_applied,
-            log=self.get_logger(), prepare=policy.prepare, dry_run=bool(values['dry_run']),
+            policy,
+            Applier(study.space, client, distribution=spec.options.get('distribution'),
+                    restarts=restarts),
+            self._monitor, watch=watch, journal=journal, broken=broken_limits(study),
+            report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
+            prepare=policy.prepare, dry_run=bool(values['dry_run']),
             deadline=float(values['deadline']),
         )
-        planner.prepare()
+        worker.urgent = self._engine.urgent
+        model_planner.prepare()
         timer = self.create_timer(1.0, self._on_timer, clock=_wall())
-        self._undo = [functools.partial(self.destroy_timer, timer)]
+        self._undo.append(functools.partial(self.destroy_timer, timer))
         for name, event in (
             ('pause', Paused), ('resume', Resumed), ('rollback', RollbackRequested)
         ):
@@ -196,6 +219,25 @@ class Adapter(LifecycleNode):
                 Trigger, f'~/{name}', self._serve(event), callback_group=ReentrantCallbackGroup()
             )
             self._undo.append(functools.partial(self.destroy_service, service))
+
+    def make_journal(
+        self, study: Study, environment: str, values: Mapping[str, Any]
+    ) -> Journal:
+        """Return where records are kept; raises StoreError if that is no store of ours."""
+        if values['store'] == 'none':
+            return NullJournal()
+        store = values['store'] or Path(values['model']).parent / f'{study.name}.sqlite'
+        return StoreJournal(
+            store, study=study.name, environment=environment, sim_time=self._sim_time,
+            keep_days=study.adaptation.get('journal_days'), deadline=_NOTE,
+        )
+
+    def _sim_time(self) -> float | None:
+        """Return the time of the simulation in s, None if there is none."""
+        monitor = self._monitor
+        if monitor is None or not monitor.clock.running:
+            return None
+        return float(monitor.clock.now()) * 1e-9
 
     def _clean_up(self) -> None:
         self.stop()
@@ -216,6 +258,10 @@ class Adapter(LifecycleNode):
     def _wake(self) -> None:
         if self._engine is not None:
             self._engine.wake()
+
+    def _post(self, event: Event) -> None:
+        if self._engine is not None:
+            self._engine.post(event)
 
     def _on_timer(self) -> None:
         if self._engine is not None:
@@ -275,14 +321,8 @@ def _wall() -> Clock:
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
-def make_policy(
-    study: Study, planner: ModelPlanner, chosen: Mapping[str, Any], *, advise: bool = False
-) -> Policy:
-    """Return the policy for a study; one that only `advise`s does not explore."""
-    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
-    limits = {limit.metric: limit for limit in study.limits}
-    judged = [o.metric for o in study.objectives]
-    judged += [name for name in limits if name not in judged]
+def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
+    """Return a function that names the limits which metrics break, of those that are there."""
 
     def broken(metrics: Mapping[str, float]) -> list[str]:
         return [
@@ -290,13 +330,25 @@ def make_policy(
             if limit.metric in metrics and not limit.kept(metrics[limit.metric])
         ]
 
+    return broken
+
+
+def make_policy(
+    study: Study, planner: Planner, chosen: Mapping[str, Any], *, advise: bool = False
+) -> Policy:
+    """Return the policy for a study; one that only `advise`s does not explore."""
+    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
+    limits = {limit.metric: limit for limit in study.limits}
+    judged = [o.metric for o in study.objectives]
+    judged += [name for name in limits if name not in judged]
+
     def objective(metrics: Mapping[str, float]) -> float:
         known = all(o.metric in metrics for o in study.objectives)
         return study.objective(metrics) if known else math.nan
 
     return Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken, matters=judged, rules=rules,
+        contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
         relevant=relevance(study, rules.minimum_gain), objective=objective,
         risk=study.tuning.risk,
     )
@@ -312,7 +364,7 @@ def status_values(report: Report) -> dict[str, str]:
         'judged': str(status.judged),
         'reason': status.reason,
         'waiting': report.waiting,
-        'silent_topics': ' '.join(report.silent),
+        'silent_topics': ', '.join(report.silent),
         'configuration': json.dumps(status.configuration),
         'changes': str(status.changes),
         'replans': str(status.replans),
@@ -320,6 +372,7 @@ def status_values(report: Report) -> dict[str, str]:
         'quarantined': str(status.quarantined),
         'outcome': status.outcome,
         'advice': report.advice,
+        'journal': report.trouble,
     }
     for name, value in status.metrics.items():
         values[f'metric.{name}'] = f'{value:.6g}'
@@ -332,7 +385,7 @@ def status_values(report: Report) -> dict[str, str]:
     return values
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter) -> int:
     """Run the node until SIGINT or SIGTERM; return 0, or 2 if it can't be configured."""
     try:
         # The matrices are small, and the cores belong to the robot.
@@ -343,7 +396,7 @@ def main(args: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    node = Adapter()
+    node = make()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

@@ -1,0 +1,308 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for the adapter's thread, with everything around it made up."""
+
+import queue
+import threading
+
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip('rclpy')
+
+from tl_adapt.adaptation.background import BackgroundPlanner, Worker  # noqa: E402
+from tl_adapt.adaptation.events import (  # noqa: E402
+    Band,
+    Choice,
+    Exploration,
+    ForeignChange,
+    NodeRestarted,
+    Outlook,
+    Paused,
+    Resumed,
+    RollbackRequested,
+    Rules,
+    State,
+    Window,
+)
+from tl_adapt.errors import StoreError  # noqa: E402
+from tl_adapt.memory_journal import NullJournal  # noqa: E402
+from tl_adapt.policy import Policy  # noqa: E402
+from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
+from tl_adapt.ros.engine import Engine  # noqa: E402
+
+FALLBACK, CHOSEN, NEXT = ({'v': value} for value in (0.0, 0.5, 1.0))
+
+
+class Planner:
+    """Predict a cost of 10, and propose when it is told to."""
+
+    def __init__(self):
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.late = lambda: None
+
+    def bands(self, configuration):
+        return {'cost': Band(10.0, 0.1, 1.0)}
+
+    def outlook(self, configuration):
+        return Outlook(10.0)
+
+    def prepare(self):
+        pass
+
+    def propose(self, evidence, avoid):
+        self.asked.set()
+        assert self.go.wait(20.0)
+        self.late()
+        return Choice(NEXT)
+
+    def best(self, evidence, anchor, avoid):
+        return None
+
+    def accept(self, evidence):
+        pass
+
+
+class Applier:
+    """Be a robot that takes everything."""
+
+    def __init__(self):
+        self.values = {'/a': dict(FALLBACK)}
+        self.sent = queue.Queue()
+
+    def obstacle(self):
+        return None
+
+    def read_values(self):
+        return {node: dict(each) for node, each in self.values.items()}
+
+    def decode(self, values):
+        return dict(values['/a'])
+
+    def waits_for_idle(self, configuration):
+        return False
+
+    def plan(self, configuration):
+        return Change(configuration, self.read_values(), self.values, {'/a': configuration})
+
+    def carry_out(self, change):
+        self.values = {'/a': dict(change.configuration)}
+        self.sent.put(change.configuration)
+        return Outcome(True, configuration=change.configuration, values=self.values)
+
+
+class Monitor:
+    """Give windows of what is in force."""
+
+    goal_active = False
+
+    def __init__(self):
+        self.windows = queue.Queue()
+        self.configuration = None
+
+    def prepare(self):
+        return ()
+
+    def changing(self):
+        self.configuration = None
+
+    def in_force(self, configuration):
+        self.configuration = configuration
+
+    def poll(self):
+        try:
+            cost = self.windows.get_nowait()
+        except queue.Empty:
+            return None
+        return Window({'cost': cost}, configuration=self.configuration)
+
+
+class Watch:
+    unsettled = ()
+
+    def __init__(self):
+        self.events = queue.Queue()
+
+    def in_force(self, values, *, restarted=()):
+        pass
+
+    def poll(self):
+        return [] if self.events.empty() else [self.events.get()]
+
+
+class Journal(NullJournal):
+    """Remember what is noted; wait before that if told to."""
+
+    def __init__(self):
+        self.noted = []
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.go.set()
+        self.error = None
+
+    def begin(self, intent):
+        self.asked.set()
+        assert self.go.wait(20.0)
+        if self.error is not None:
+            raise self.error
+        self.noted.append(('begin', intent.configuration))
+
+    def end(self, intent, *, ok, reason=''):
+        self.noted.append(('end', ok, reason))
+
+    def add(self, record):
+        self.noted.append((record.who, record.what))
+
+
+class Log:
+    def info(self, message):
+        pass
+
+    error = info
+
+
+class Rig:
+    def __init__(self):
+        self.planner, self.applier, self.monitor = Planner(), Applier(), Monitor()
+        self.watch, self.journal = Watch(), Journal()
+        worker = Worker()
+        self.close = worker.close
+
+        def broken(metrics):
+            return ['cost <= 60'] if metrics.get('cost', 0.0) > 60.0 else []
+
+        self.policy = Policy(
+            planner=BackgroundPlanner(self.planner, worker), chosen=CHOSEN, fallback=FALLBACK,
+            contains=lambda configuration: 0.0 <= configuration['v'] <= 1.0, broken=broken,
+            matters=['cost'], rules=Rules(confirm=1, dwell=0, explore=2),
+        )
+        self.engine = Engine(
+            self.policy, self.applier, self.monitor, watch=self.watch, journal=self.journal,
+            broken=broken, report=lambda report: None, applied=lambda values: None, log=Log(),
+        )
+        worker.urgent = self.engine.urgent
+
+    def start(self):
+        self.engine.start()
+        assert self.sent() == CHOSEN
+
+    def sent(self):
+        return self.applier.sent.get(timeout=20.0)
+
+    def plan(self):
+        """Let the environment change, so that a plan is made."""
+        for _ in range(20):
+            self.monitor.windows.put(30.0)
+            if self.planner.asked.wait(0.5):
+                return
+        raise AssertionError('no plan was made')
+
+    def command(self, event):
+        """Return what the engine says when it has dealt with an event."""
+        answers = queue.Queue()
+        self.engine.post(event, answers.put)
+        return answers.get(timeout=20.0)
+
+
+@pytest.fixture
+def rig():
+    rig = Rig()
+    yield rig
+    rig.planner.go.set()
+    rig.journal.go.set()
+    assert rig.engine.stop()
+    rig.close()
+
+
+def test_a_plan_is_carried_out(rig):
+    rig.start()
+    rig.plan()
+    rig.planner.go.set()
+    assert rig.sent() == NEXT
+
+
+def test_a_broken_limit_does_not_wait_for_a_plan(rig):
+    rig.start()
+    rig.plan()
+    rig.monitor.windows.put(99.0)
+    assert rig.sent() == FALLBACK
+    assert not rig.planner.go.is_set()
+
+
+def test_the_operator_does_not_wait_for_a_plan(rig):
+    rig.start()
+    rig.plan()
+    report = rig.command(Paused())
+    assert report.status.state is State.PAUSED
+    rig.planner.go.set()
+    rig.monitor.windows.put(99.0)
+    assert rig.command(RollbackRequested()).status.state is State.PAUSED
+    assert rig.applier.sent.empty()
+
+
+@pytest.mark.parametrize('event', [ForeignChange('/a v: 0.5 -> 0.75'), NodeRestarted('/a')])
+def test_what_others_do_does_not_wait_for_a_plan(rig, event):
+    rig.start()
+    rig.plan()
+    rig.watch.events.put(event)
+    if isinstance(event, NodeRestarted):
+        assert rig.sent() == CHOSEN
+    else:
+        while rig.command(Paused()).status.state is not State.PAUSED:
+            pass
+        assert ('someone else', 'foreign change') in rig.journal.noted
+    assert not rig.planner.go.is_set()
+
+
+def test_what_may_not_be_tried_any_more_is_not_sent(rig):
+    rig.start()
+    rig.plan()
+    # It comes while the plan is being made, and is handled after that.
+    rig.planner.late = lambda: rig.engine.post(Exploration(False, 'a mission runs'))
+    rig.planner.go.set()
+    report = rig.command(Exploration(False))
+    assert report.status.state is not State.EXPLORING
+    assert rig.command(Exploration(False)).status.configuration == CHOSEN
+    assert rig.applier.sent.empty()
+
+
+def test_a_restart_while_paused_is_made_good_by_resume(rig):
+    rig.start()
+    assert rig.command(Paused()).status.state is State.PAUSED
+    rig.watch.events.put(NodeRestarted('/a'))
+    while ('node', 'restart') not in rig.journal.noted:
+        rig.command(Paused())
+    rig.command(Resumed())
+    assert rig.sent() == CHOSEN
+
+
+@pytest.mark.parametrize('what', ['pause', 'foreign change'])
+def test_nothing_is_sent_that_was_called_off_while_it_was_noted(rig, what):
+    rig.journal.go.clear()
+    rig.engine.start()
+    assert rig.journal.asked.wait(20.0)
+    answers = queue.Queue()
+    if what == 'pause':
+        rig.engine.post(Paused(), answers.put)
+    else:
+        rig.watch.events.put(ForeignChange('/a v: 0.0 -> 0.75'))
+    rig.journal.go.set()
+    if what == 'pause':
+        answers.get(timeout=20.0)
+    assert rig.command(Paused()).status.state is State.PAUSED
+    assert rig.applier.sent.empty()
+    assert ('end', False, 'nothing was sent: it was called off') in rig.journal.noted
+
+
+def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):
+    rig.start()
+    rig.journal.error = StoreError('it is full')
+    assert rig.command(RollbackRequested()).status.configuration == FALLBACK
+    assert rig.sent() == FALLBACK
+    assert ('adapter', 'rollback') in rig.journal.noted
+    rig.plan()
+    rig.planner.go.set()
+    report = rig.command(NodeRestarted('/a'))
+    assert report.waiting == 'waits for the store: it is full'
+    assert rig.applier.sent.empty()
+    rig.journal.error = None
+    assert rig.sent() is not None

@@ -1,0 +1,179 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for the situation that a robot is in: its context, and whether it may try things out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.node import Node
+
+from tl_adapt.adaptation.context_source import (
+    ContextSource,
+    Lasting,
+    context_id,
+    context_sources,
+)
+from tl_adapt.adaptation.events import ContextChanged, Event, Exploration
+from tl_adapt.errors import InputError
+from tl_adapt.ros.fail_rules import met, needed
+from tl_adapt.ros.field_reader import FieldReader
+from tl_adapt.ros.inbox import Inbox
+from tl_adapt.ros.recorder import matching_qos, message_type
+from tl_adapt.ros.watched_clock import WatchedClock
+from tl_adapt.study import FailRule, Study
+from tl_adapt.trace import POSITION
+
+_AGE = 5.0  # s after which a message no longer allows anything
+
+
+class _Latest:
+    """Hold the newest message of a topic, and when it was heard [ns, sim time]."""
+
+    def __init__(self, topic: str, clock: WatchedClock) -> None:
+        self.topic = topic
+        self.fields: set[str] = set()
+        self.heard: int | None = None
+        self._clock = clock
+        self._raw = self._seen = b''
+        self._reader: FieldReader | None = None
+        self._values: dict[str, Any] | None = None
+
+    def connect(self, node: Node, inbox: Inbox) -> None:
+        """Subscribe once somebody publishes; raises MeasurementError for an unknown type."""
+        if self._reader is not None:
+            return
+        infos = node.get_publishers_info_by_topic(self.topic)
+        if infos:
+            kind = message_type(infos[0].topic_type)
+            # Only the newest counts: the middleware drops what came before it.
+            inbox.subscribe(
+                kind, self.topic, self._on_message, matching_qos(node, self.topic, 1), raw=True
+            )
+            self._reader = FieldReader(kind, self.fields)
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what the message holds for the fields, None if there is none or it lacks one."""
+        raw = self._raw
+        if raw is not self._seen and self._reader is not None:
+            self._seen = raw
+            try:
+                self._values = self._reader.read(raw)
+            except AttributeError:
+                self._values = None
+        return self._values
+
+    def forget(self) -> None:
+        """Drop what was heard."""
+        self._raw = self._seen = b''
+        self._values = self.heard = None
+
+    def _on_message(self, raw: bytes, info: Any) -> None:
+        self._raw = raw
+        self.heard = self._clock.now()
+
+
+class Situation:
+    """
+    Follow a study's `adaptation.contexts` and `adaptation.explore_when`.
+
+    `context` is the present one's id, empty where the study names none or a part is unknown yet.
+    """
+
+    def __init__(self, node: Node, study: Study, clock: WatchedClock, inbox: Inbox) -> None:
+        """Subscribe through the `inbox` of `node`, which someone else empties."""
+        self._node = node
+        self._clock = clock
+        self._inbox = inbox
+        self._sources = context_sources(study.adaptation)
+        self._labels = {s.name: Lasting(round(s.hold * 1e9)) for s in self._sources}
+        self._gate = explore_rule(study.adaptation)
+        wanted = [(s.topic, s.field.names if s.field else {POSITION}) for s in self._sources]
+        if self._gate is not None:
+            wanted.append((self._gate[0].topic, needed(self._gate[0].field)))
+        self._latest = {topic: _Latest(topic, clock) for topic, _ in wanted}
+        for topic, fields in wanted:
+            self._latest[topic].fields |= fields
+        self._said: Exploration | None = None
+        self._jumped = clock.jumped
+        self.context = ''
+        self.moved = False  # whether the last `update` changed the context
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the topics that are needed."""
+        return tuple(self._latest)
+
+    @property
+    def steady(self) -> bool:
+        """Tell whether the context is known and not about to change."""
+        return all(label.steady for label in self._labels.values())
+
+    def connect(self) -> None:
+        """Subscribe to topics that have got a publisher since."""
+        for latest in self._latest.values():
+            latest.connect(self._node, self._inbox)
+
+    def update(self) -> list[Event]:
+        """Look at what has come; return what has changed since the last call."""
+        if self._clock.jumped != self._jumped:
+            self._jumped = self._clock.jumped
+            if self._gate is not None:
+                self._latest[self._gate[0].topic].forget()
+        now = self._clock.now()
+        events: list[Event] = []
+        changed = [self._follow(source, now) for source in self._sources]
+        self.moved = any(changed) and None not in [v.label for v in self._labels.values()]
+        if self.moved:
+            self.context = context_id({name: v.label for name, v in self._labels.items()})
+            events.append(ContextChanged(self.context))
+        if self._gate is not None:
+            said = self._judge(*self._gate, now)
+            if said != self._said:
+                self._said = said
+                events.append(said)
+        return events
+
+    def _follow(self, source: ContextSource, now: int) -> bool:
+        """Return whether the source's label has changed."""
+        lasting = self._labels[source.name]
+        values = self._latest[source.topic].read()
+        if values is None:
+            return False
+        label = source.label(_value(source, values), lasting.label)
+        return lasting.update(label, now)
+
+    def _judge(self, rule: FailRule, age: float, now: int) -> Exploration:
+        latest = self._latest[rule.topic]
+        heard, values = latest.heard, latest.read()
+        if heard is None or values is None:
+            return Exploration(False, f'no message on topic {rule.topic}')
+        if not 0.0 <= (now - heard) * 1e-9 <= age:
+            return Exploration(False, f'no message on topic {rule.topic} for {age:g} s')
+        try:
+            allowed = met(rule, values)
+        except (InputError, TypeError) as error:
+            return Exploration(False, f'topic {rule.topic} can not be judged ({error})')
+        return Exploration(allowed, '' if allowed else f'not {rule.reason}')
+
+
+def _value(source: ContextSource, values: Mapping[str, Any]) -> Any:
+    """Return the value that the source makes a label of; NaN if it has none."""
+    if source.field is None:
+        return values[POSITION]
+    try:
+        return source.field.evaluate(values)
+    except InputError:
+        return math.nan
+
+
+def explore_rule(adaptation: Any) -> tuple[FailRule, float] | None:
+    """Return when exploration is allowed, and how old [s] a message may be that says so."""
+    entry = adaptation.get('explore_when')
+    if entry is None:
+        return None
+    text = f'{entry["topic"]} {entry["field"]} {entry["op"]} {entry["value"]}'
+    rule = FailRule(entry['topic'], entry['field'], entry['op'], entry['value'], text)
+    return rule, float(entry.get('age', _AGE))

@@ -134,12 +134,14 @@ class Forest:
     def reached(self, X: Array, columns: Iterable[int] | None = None) -> Words:
         """Return as bits which leaves (m, T) some columns (None: all) of X (m, d) leave."""
         with np.errstate(over='ignore'):  # a place beyond single precision is beyond every cut
-            points = X.astype(np.float32)
+            points = X.T.astype(np.float32).astype(np.float64)
         words = np.tile(self.whole, (len(X), 1))
+        left = np.empty_like(words)
         for column in self._cuts if columns is None else columns:
             if column in self._cuts:
                 cuts, table = self._cuts[column]
-                words &= table[np.searchsorted(cuts, points[:, column].astype(np.float64))]
+                np.take(table, cuts.searchsorted(points[column]), 0, left, 'clip')
+                np.bitwise_and(words, left, words)
         return words
 
     def scaled(self, factor: float, added: float) -> Forest:

@@ -127,7 +127,7 @@ class Graph:
             self.values = {value.key: value.value for value in status.values}
             self.changed.notify_all()
 
-    def until(self, condition, seconds=20.0):
+    def until(self, condition, seconds=120.0):
         end = time.monotonic() + seconds
         with self.changed:
             while not condition(self.values):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tl_adapt.adaptation.events import (
+    AdviceTaken,
     ApplyResult,
     Event,
     ForeignChange,
@@ -26,11 +27,12 @@ from tl_adapt.adaptation.events import (
     Paused,
     Resumed,
     RollbackRequested,
+    RulesChanged,
     Start,
     State,
     Window,
 )
-from tl_adapt.adaptation.records import ADAPTER, Journal, Record, record_of
+from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, record_of
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
@@ -39,6 +41,7 @@ from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, W
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.parameters import ParameterError
 from tl_adapt.ros.report import Report
+from tl_adapt.ros.settings import Settings, SettingsChanged
 
 _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
@@ -49,7 +52,7 @@ _COMMANDS = (Paused, Resumed, RollbackRequested)  # what an operator does not wa
 
 @dataclasses.dataclass
 class _Request:
-    event: Event
+    event: Event | SettingsChanged
     answer: Callable[[Report], None] | None = None
 
 
@@ -58,7 +61,8 @@ class Engine:
     Run the policy against a robot.
 
     `report` gets a Report whenever something changed, `applied` the full values of each node
-    after a change. With `dry_run` nothing is ever sent. Both are called from the engine's thread.
+    after a change; both are called from the engine's thread. While the settings say `dry_run`
+    nothing is sent.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Engine:
         journal: Journal | None = None,
         broken: Callable[[Mapping[str, float]], Sequence[str]] = lambda metrics: (),
         prepare: Callable[[], None] = lambda: None,
-        dry_run: bool = False,
+        settings: Settings | None = None,
         deadline: float = 30.0,
     ) -> None:
         """
@@ -90,18 +94,18 @@ class Engine:
         self._watch = watch or NoWatch()
         self._journal = journal or NullJournal()
         self._broken = broken
+        self.settings = settings or Settings()  # those that are in force
         self._execution = Execution(
             applier, monitor, self._watch, self._journal, applied=applied, log=log,
-            dry_run=dry_run,
+            dry_run=self.settings.dry_run,
         )
         self._log = log
         self._prepare = prepare
-        self._dry_run = dry_run
         self._deadline = deadline
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._pauses = 0  # asked for and not handled yet
+        self._halts = 0  # asked for and not handled yet
         self._commands = 0
         self._windows: collections.deque[Window] = collections.deque()
         self._noticed: list[Event] = []
@@ -118,12 +122,14 @@ class Engine:
 
     # --- what callbacks call ------------------------------------------------------------------
 
-    def post(self, event: Event, answer: Callable[[Report], None] | None = None) -> None:
+    def post(
+        self, event: Event | SettingsChanged, answer: Callable[[Report], None] | None = None
+    ) -> None:
         """Hand over an event; `answer` is called, in the engine's thread, once it is handled."""
         with self._lock:
             # Nothing may begin from here on, also before the event's turn comes.
-            self._pauses += isinstance(event, Paused)
-            self._commands += isinstance(event, _COMMANDS)
+            self._halts += _halts(event)
+            self._commands += isinstance(event, _COMMANDS) or _halts(event)
         self._queue.put(_Request(event, answer))
 
     def wake(self) -> None:
@@ -184,11 +190,12 @@ class Engine:
             late=late,
             connecting=self._connecting(),
             error=self._error,
-            dry_run=self._dry_run,
+            settings=self.settings,
             settled=status.settled and not self._busy and not self._connecting(),
             advice=self._execution.advice,
             silent=self._silent,
             trouble=self._journal.trouble,
+            running=self.running,
         )
 
     # --- the thread ---------------------------------------------------------------------------
@@ -261,37 +268,74 @@ class Engine:
             self._busy = False
         self._tell()
 
-    def _handle(self, event: Event, *, quiet: bool = False) -> None:
+    def _handle(self, event: Event | SettingsChanged, *, quiet: bool = False) -> None:
         self._error = ''
         with self._lock:
-            self._commands -= isinstance(event, _COMMANDS)
+            self._commands -= isinstance(event, _COMMANDS) or _halts(event)
+        try:
+            self._react(event)
+        finally:
+            with self._lock:
+                self._halts -= _halts(event)
+        if not quiet:
+            self._tell()
+
+    def _react(self, event: Event | SettingsChanged) -> None:
+        """Let the policy take an event, and have written down what came of it."""
+        if isinstance(event, SettingsChanged):
+            self._journal.add(Record(
+                OPERATOR, 'setting', event.what, before=self._policy.current
+            ))
+            for each in self._set(event.settings):
+                self._react(each)
+            return
         own = record_of(event, self._policy.current)
         if isinstance(event, (ForeignChange, NodeRestarted)):
             self._monitor.changing()
         written = []
-        if self._dry_run and isinstance(event, ForeignChange):
+        if self.settings.dry_run and isinstance(event, ForeignChange):
             self._follow()
         else:
+            if self.settings.dry_run and isinstance(event, Resumed) and self._started:
+                self._note_present()
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
         if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
             written.insert(0, own)
         for record in written:
             self._journal.add(record)
-        if isinstance(event, Paused):
-            with self._lock:
-                self._pauses -= 1
-        if not quiet:
-            self._tell()
+
+    def _set(self, settings: Settings) -> list[Event]:
+        """Go by other settings from now on, and return what the policy has to know of that."""
+        turned = settings.dry_run is not self.settings.dry_run
+        self.settings = settings
+        self._execution.dry_run = settings.dry_run
+        if turned and settings.dry_run and self._started:
+            self._follow()
+        rules = RulesChanged(settings.rules_in_force)
+        if not turned or settings.dry_run:
+            return [rules]
+        self._execution.advice = ''
+        return [rules, AdviceTaken()]
 
     def _follow(self) -> None:
         """Advise from what is there now: who is only advised may set what he likes."""
-        found = self._applier.read()
+        paused = self._policy.state is State.PAUSED
+        self._policy.handle(Paused('only advises'))
+        self._note_present()
+        if not paused:
+            self._policy.handle(Resumed())
+
+    def _note_present(self) -> None:
+        """Let what the robot has be what it is meant to have."""
+        try:
+            found = self._applier.read()
+        except ParameterError as error:
+            self._log.error(str(error))
+            found = None
         self._monitor.in_force(found)
-        self._policy.handle(Paused('someone else changed parameters'))
         if found is not None and self._policy.memory.contains(found):
             self._policy.desired = dict(found)
-        self._policy.handle(Resumed())
 
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
@@ -304,12 +348,15 @@ class Engine:
 
     def _may_change(self) -> bool:
         with self._lock:
-            halted = self._pauses > 0
+            halted = self._halts > 0
         return not (halted or self._stop.is_set() or self._policy.state is State.PAUSED)
 
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
         if self._execution.open:
+            if self.settings.dry_run:
+                self._wait_for(Obstacle('a change is half undone, but a dry run sends nothing'))
+                return False
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
@@ -345,7 +392,7 @@ class Engine:
         self._connect()
         self._watch.in_force(values)
         self._monitor.in_force(found)
-        if self._dry_run and found is not None and self._policy.memory.contains(found):
+        if self.settings.dry_run and found is not None and self._policy.memory.contains(found):
             self._execution.advice = f'{self._policy.desired}'
             self._policy.desired = dict(found)
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
@@ -407,3 +454,10 @@ class Engine:
             else:
                 self._log.info(text)
         self._report(report)
+
+
+def _halts(event: Event | SettingsChanged) -> bool:
+    """Tell whether nothing may begin once this event was posted."""
+    return isinstance(event, Paused) or (
+        isinstance(event, SettingsChanged) and event.settings.dry_run
+    )

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from tl_adapt.adaptation.context_source import context_sources
 from tl_adapt.errors import InputError
 from tl_adapt.metrics import needed_fields
 from tl_adapt.study_rules import resolved
@@ -143,8 +144,11 @@ def _adapter(study: Study, environment: EnvironmentSpec) -> Profile:
 
 
 def _watched(study: Study) -> set[str]:
-    """Return the topics that metrics, mission and fail rules are read from."""
+    """Return the topics that metrics, mission, rules and contexts are read from."""
     topics = set(needed_fields(study.metrics.values()))
+    topics |= {source.topic for source in context_sources(study.adaptation)}
+    if 'explore_when' in study.adaptation:
+        topics.add(study.adaptation['explore_when']['topic'])
     mission = study.mission
     if mission is not None:
         topics |= {mission.outcome_topic, *(rule.topic for rule in mission.fail_when)}

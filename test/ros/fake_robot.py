@@ -3,11 +3,12 @@
 """
 A node with parameters that drives made-up missions, for tests of the adapter.
 
-Its argument is JSON: `name`, `parameters` (name -> value), `refuse` (name -> largest value that
-is accepted), `hold` (name -> path: a set of it is not answered before there is such a file; one
-with the ending .held tells that it came), `die` (names whose set ends the process). With
-`lifecycle` it is a lifecycle node, which starts active; it does not configure itself with a value
-above that in `refuse_configure`, and its parameter `used.NAME` tells with what it did.
+Its argument is JSON, one object for each node of the process: `name`, `parameters` (name ->
+value), `refuse` (name -> largest value that is accepted), `hold` (name -> path: a set of it is not
+answered before there is such a file; one with the ending .held tells that it came), `die` (names
+whose set ends the process; with `crash` that is not announced to others). With `lifecycle` it is a
+lifecycle node, which starts active; it does not configure itself with a value above that in
+`refuse_configure`, and its parameter `used.NAME` tells with what it did.
 
 Each goal on `goal_pose` is one mission of 2 s of sim time, whose `battery_state` depends on the
 parameters `v` and `payload`; while `hold` is true it does not end.
@@ -16,6 +17,7 @@ parameters `v` and `payload`; while `hold` is true it does not end.
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,7 +26,7 @@ import rclpy
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -57,6 +59,8 @@ class Refusing:
             if most is not None and parameter.value > most:
                 return SetParametersResult(successful=False, reason='too much for me')
             if parameter.name in self.options.get('die', ()):
+                if self.options.get('crash'):
+                    os._exit(0)
                 raise KeyboardInterrupt
             if (path := self.options.get('hold', {}).get(parameter.name)) is not None:
                 hold(Path(path))
@@ -143,18 +147,25 @@ class FakeRobot(Refusing, Node):
 
 
 def main():
-    options = json.loads(sys.argv[1])
+    found = json.loads(sys.argv[1])
     rclpy.init(args=sys.argv)
-    node = (FakeServer if options.get('lifecycle') else FakeRobot)(options['name'], options)
+    nodes = [
+        (FakeServer if options.get('lifecycle') else FakeRobot)(options['name'], options)
+        for options in (found if isinstance(found, list) else [found])
+    ]
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
     try:
-        rclpy.spin(node)
+        executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
         # A signal ends the context under whatever is being answered at that moment.
         if rclpy.ok():
             raise
-    node.destroy_node()
+    for node in nodes:
+        node.destroy_node()
     rclpy.try_shutdown()
 
 

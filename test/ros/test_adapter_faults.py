@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for what the adapter does when nodes, the operator's hands or itself get in its way."""
 
+import functools
 import json
 import math
 import os
@@ -18,7 +19,7 @@ pytest.importorskip('rclpy')
 
 import yaml  # noqa: E402
 from fake_robot import cost_of  # noqa: E402
-from test_adapter import Graph, settled, study_content  # noqa: E402
+from test_adapter import FAKE, Graph, settled, study_content  # noqa: E402
 
 from tl_adapt.environments.base import Measurement  # noqa: E402
 from tl_adapt.journal_table import BEGIN, END, RECORD, open_journal  # noqa: E402
@@ -36,7 +37,7 @@ def three_nodes(w_mode='live', restart=None, lifecycle=False):
     content['parameters']['u'] = {
         'type': 'double', 'range': [0.0, 1.0], 'default': 0.5, 'targets': [{'node': 'gamma'}]}
     if restart is not None:
-        content['adaptation']['restart'] = restart
+        content['adaptation']['restart'] = {'beta': list(restart)}
         content['adaptation']['restart_timeout'] = 30.0
     if lifecycle:
         content['environments']['robot']['lifecycle_nodes'] = ['beta']
@@ -46,47 +47,40 @@ def three_nodes(w_mode='live', restart=None, lifecycle=False):
 class FaultyGraph(Graph):
     """Three nodes, an adapter with a journal, and what a test asks of them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, model):
         super().__init__()
-        self.folder = folder
+        self.model = model
         self.store = folder / 'fake.sqlite'
         self.held = folder / 'journal.held'
         self.nodes = {}
 
     def begin(self, name, value=None, **options):
-        """Start the node of a parameter."""
+        """Start the node of a parameter in a process of its own."""
         value = INITIAL[name] if value is None else value
         self.nodes[name] = self.robot(NODES[name], {name: value, 'other': 1}, **options)
         return self.nodes[name]
+
+    def begin_others(self, *names):
+        """Start several nodes in one process: nothing happens to them."""
+        options = [
+            {'name': NODES[name], 'parameters': {name: INITIAL[name], 'other': 1}}
+            for name in names
+        ]
+        self.start(sys.executable, str(FAKE), json.dumps(options))
 
     def end(self, name):
         self.nodes[name].terminate()
         assert self.nodes[name].wait(10.0) == 0
 
-    def until(self, condition, seconds=60.0):
+    def until(self, condition, seconds=120.0):
         super().until(condition, seconds)
 
-    def prepare(self, **options):
-        path = self.folder / 'fake.yaml'
-        path.write_text(yaml.safe_dump(three_nodes(**options)))
-        study = load_study(path)
-        rng = np.random.default_rng(0)
-
-        def measured(configuration):
-            noise = math.exp(0.02 * rng.standard_normal())
-            metrics = {'cost': cost_of(configuration['v']) * noise, 'duration': 2.0}
-            return Measurement('', configuration, 0, metrics)
-
-        source = [measured(c) for c in study.space.sample(12, seed=1)]
-        ModelSet(study).fit(source, [measured(CHOSEN)]).save(self.folder / 'model')
-        (self.folder / 'model' / 'choice.json').write_text(
-            json.dumps({'configuration': CHOSEN, 'why': 'made up'}))
-
     def adapt(self, wait_at='', **options):
-        if not (self.folder / 'model').exists():
-            self.prepare(**options)
-        arguments = ['--ros-args', '-p', f'study:={self.folder / "fake.yaml"}',
-                     '-p', f'model:={self.folder / "model"}']
+        folder = self.model(**options)
+        arguments = [
+            '--ros-args', '-p', f'study:={folder / "fake.yaml"}',
+            '-p', f'model:={folder / "model"}', '-p', f'store:={self.store}',
+        ]
         if not wait_at:
             return self.adapter(arguments)
         return self.start(
@@ -123,9 +117,34 @@ class FaultyGraph(Graph):
         assert self.configuration() == wanted
 
 
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Return a function that gives a folder with a study and its model, each made once."""
+
+    @functools.cache
+    def make(**options):
+        folder = tmp_path_factory.mktemp('model')
+        (folder / 'fake.yaml').write_text(yaml.safe_dump(three_nodes(**options)))
+        study = load_study(folder / 'fake.yaml')
+        rng = np.random.default_rng(0)
+
+        def measured(configuration):
+            noise = math.exp(0.02 * rng.standard_normal())
+            metrics = {'cost': cost_of(configuration['v']) * noise, 'duration': 2.0}
+            return Measurement('', configuration, 0, metrics)
+
+        source = [measured(c) for c in study.space.sample(12, seed=1)]
+        ModelSet(study).fit(source, [measured(CHOSEN)]).save(folder / 'model')
+        (folder / 'model' / 'choice.json').write_text(
+            json.dumps({'configuration': CHOSEN, 'why': 'made up'}))
+        return folder
+
+    return make
+
+
 @pytest.fixture
-def graph(ros_domain, tmp_path):
-    graph = FaultyGraph(tmp_path)
+def graph(ros_domain, tmp_path, model):
+    graph = FaultyGraph(tmp_path, model)
     yield graph
     graph.close()
 
@@ -133,8 +152,8 @@ def graph(ros_domain, tmp_path):
 @pytest.fixture
 def robot(graph):
     """Start the three nodes, without faults."""
-    for name in CHOSEN:
-        graph.begin(name)
+    graph.begin('w')
+    graph.begin_others('v', 'u')
     return graph
 
 
@@ -176,9 +195,8 @@ def test_a_node_that_restarts_gets_its_values_again(robot):
 
 
 def test_one_of_three_refuses_and_the_others_are_restored(graph):
-    graph.begin('v')
+    graph.begin_others('v', 'u')
     graph.begin('w', 0.125, refuse={'w': 0.2})
-    graph.begin('u')
     graph.adapt()
     graph.until(lambda _: graph.level == 2)
     assert 'too much for me' in graph.message
@@ -191,10 +209,10 @@ def test_one_of_three_refuses_and_the_others_are_restored(graph):
     assert not ended.ok and 'too much for me' in ended.why
 
 
-def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph):
-    graph.begin('v')
-    dying = graph.begin('w', die=['w'])
-    graph.begin('u')
+@pytest.mark.parametrize('crash', [False, True])
+def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph, crash):
+    graph.begin_others('v', 'u')
+    dying = graph.begin('w', die=['w'], crash=crash)
     graph.adapt()
     assert dying.wait(30.0) == 0
     graph.until(lambda v: '/beta' in v.get('waiting', ''))
@@ -208,7 +226,7 @@ def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph):
 def test_a_node_that_restarts_in_mid_change_did_not_refuse(graph, tmp_path):
     graph.begin('v', hold={'v': str(tmp_path / 'go')})
     graph.begin('w')
-    graph.begin('u')
+    graph.begin_others('u')
     graph.adapt()
     graph.until(lambda _: (tmp_path / 'go.held').exists() and graph.has('w') == 0.25)
     graph.end('w')
@@ -224,9 +242,8 @@ def test_a_node_that_restarts_in_mid_change_did_not_refuse(graph, tmp_path):
 def test_a_set_that_is_never_answered_is_bounded_and_undone_once_the_node_answers(
     graph, tmp_path
 ):
-    graph.begin('v')
+    graph.begin_others('v', 'u')
     graph.begin('w', hold={'w': str(tmp_path / 'go')})
-    graph.begin('u')
     graph.adapt()
     graph.until(lambda v: 'waits for an answer of /beta' in v.get('waiting', ''))
     assert (graph.has('v'), graph.has('u')) == (0.2, 0.5)
@@ -280,9 +297,8 @@ def test_killed_before_the_first_or_after_the_last_set_it_starts_from_what_was(
 
 
 def test_killed_after_the_first_node_it_starts_from_what_was(graph, tmp_path):
-    graph.begin('v')
+    graph.begin_others('v', 'u')
     graph.begin('w', hold={'w': str(tmp_path / 'go')})
-    graph.begin('u')
     adapter = graph.adapt()
     graph.until(lambda _: (tmp_path / 'go.held').exists() and graph.has('v') == 0.5)
     graph.kill(adapter)
@@ -316,9 +332,8 @@ def test_what_others_did_to_a_half_done_change_is_theirs(robot):
 
 
 def test_a_lifecycle_node_is_configured_anew(graph):
-    graph.begin('v')
+    graph.begin_others('v', 'u')
     graph.begin('w', lifecycle=True)
-    graph.begin('u')
     graph.adapt(w_mode='restart', lifecycle=True)
     graph.until_in_force(CHOSEN)
     assert graph.get('beta', 'used.w') == 0.25
@@ -326,9 +341,8 @@ def test_a_lifecycle_node_is_configured_anew(graph):
 
 
 def test_a_lifecycle_node_that_does_not_configure_gets_its_old_values(graph):
-    graph.begin('v')
+    graph.begin_others('v', 'u')
     graph.begin('w', 0.125, lifecycle=True, refuse_configure={'w': 0.2})
-    graph.begin('u')
     graph.adapt(w_mode='restart', lifecycle=True)
     graph.until(lambda _: graph.level == 2)
     assert 'does not configure' in graph.message
@@ -342,12 +356,11 @@ def test_a_node_with_a_hook_is_restarted(graph, tmp_path, monkeypatch):
     pid = tmp_path / 'pid'
     first = graph.begin('w')
     pid.write_text(str(first.pid))
-    graph.begin('v')
-    graph.begin('u')
+    graph.begin_others('v', 'u')
     hook = [sys.executable, str(HERE / 'restart_node.py'), str(pid), '{parameters}', 'beta',
             json.dumps({'w': 0.5})]
     try:
-        graph.adapt(w_mode='restart', restart={'beta': hook})
+        graph.adapt(w_mode='restart', restart=tuple(hook))
         graph.until_in_force(CHOSEN)
         assert first.wait(10.0) == 0
         assert (graph.records('restart'), graph.records('foreign change')) == ([], [])

@@ -19,6 +19,7 @@ from tl_adapt.ros.parameters import (
     ParameterClient,
     ParameterError,
     RefusedError,
+    UnfitParameterError,
     assignments,
 )
 from tl_adapt.ros.restart import Restarts
@@ -27,6 +28,7 @@ from tl_adapt.space import Space
 
 # s that a node which was there may take to be found: what is restored must not wait for the dead.
 _PATIENCE = 0.5
+_PROBE = 1.0  # s that a node which gave no answer may take for the next one
 _NOBODY: frozenset[bytes] = frozenset()
 
 
@@ -131,14 +133,18 @@ class Applier:
 
     def apply(self, configuration: Configuration) -> Outcome:
         """Set what differs, verify it, and on any failure restore what was there."""
-        change = self.plan(configuration)
+        try:
+            change = self.plan(configuration)
+        except ParameterError as error:
+            return Outcome(False, error.reason)
         return change if isinstance(change, Outcome) else self.carry_out(change)
 
     def plan(self, configuration: Configuration) -> Change | Outcome:
         """
         Return what has to be sent, or the outcome if nothing can be; nothing is sent here.
 
-        The space is checked here once more: nothing outside of it is ever sent.
+        The space is checked here once more: nothing outside of it is ever sent. Raises
+        ParameterError if a node does not answer: that may pass.
         """
         try:
             wanted = self._space.validate(configuration)
@@ -147,7 +153,7 @@ class Applier:
         try:
             present = self.read_values()
             after, before = self._client.changes(self._assign(wanted), present)
-        except ParameterError as error:
+        except UnfitParameterError as error:
             return Outcome(False, error.reason)
         named: dict[str, list[str]] = {}
         for item in self._differing(wanted, present):
@@ -203,7 +209,9 @@ class Applier:
             count = self._client.count(node)
             anew = self._restarting(one)
             if count == 1:
-                errors = self._client.get_each({node: list(values)}, patience=0.0)[1]
+                _, errors = self._client.get_each(
+                    {node: list(values)}, patience=0.0, deadline=_PROBE
+                )
                 if not errors and anew:
                     errors = self._restarts.give(one, one)
                 elif not errors:

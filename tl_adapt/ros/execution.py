@@ -117,7 +117,8 @@ class Execution:
         """
         Make a change; return None if `may_send` says, at the last moment, that nothing may be.
 
-        Raises StoreWaitError if the change can't be noted; a rollback does not wait for that.
+        Raises ParameterError if a node does not answer yet, and StoreWaitError if the change
+        can't be noted; a rollback does not wait for that.
         While some nodes could not be restored the outcome is for `settle` to tell.
         """
         if self.dry_run:

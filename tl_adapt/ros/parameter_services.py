@@ -142,19 +142,25 @@ class ParameterServices:
             return self._clients[key]
 
     def ask(
-        self, requests: Mapping[str, tuple[Any, Any]], patience: float | None = None
+        self,
+        requests: Mapping[str, tuple[Any, Any]],
+        *,
+        patience: float | None = None,
+        deadline: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, ParameterError]]:
         """
         Send one request to each node at the same time; return answers and errors by full name.
 
-        A node may take `patience` s to be there.
+        A node may take `patience` s to be there, and all of it `deadline` s; without them both
+        are the client's.
         """
-        end = time.monotonic() + self.deadline
+        seconds = self.deadline if deadline is None else deadline
+        end = time.monotonic() + seconds
         calls: dict[str, Call] = {}
         errors: dict[str, ParameterError] = {}
         for name in requests:
             node = self.full_name(name)
-            wait = self.deadline if patience is None else patience
+            wait = seconds if patience is None else patience
             try:
                 self.wait_for_nodes([node], deadline=min(wait, max(end - time.monotonic(), 0.0)))
             except ParameterError as error:
@@ -175,7 +181,7 @@ class ParameterServices:
                             continue
                         if not again:
                             raise NoAnswerError(
-                                node, f'node {node} gave no answer within {self.deadline:g} s'
+                                node, f'node {node} gave no answer within {seconds:g} s'
                             )
                     except NoAnswerError as error:
                         errors[node] = error

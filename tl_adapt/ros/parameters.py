@@ -76,7 +76,11 @@ class ParameterClient(ParameterServices):
         return values
 
     def get_each(
-        self, wanted: Mapping[str, Sequence[str]], *, patience: float | None = None
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        *,
+        patience: float | None = None,
+        deadline: float | None = None,
     ) -> tuple[Snapshot, dict[str, ParameterError]]:
         """Read as `get_many` does; return what was read, and what went wrong for each node."""
         asked = {self.full_name(node): list(names) for node, names in wanted.items()}
@@ -85,7 +89,8 @@ class ParameterClient(ParameterServices):
                 node: (GetParameters, GetParameters.Request(names=names))
                 for node, names in asked.items()
             },
-            patience,
+            patience=patience,
+            deadline=deadline,
         )
         values: Snapshot = {}
         for node, answer in answers.items():
@@ -144,7 +149,7 @@ class ParameterClient(ParameterServices):
                 request.parameters.append(ParameterMsg(name=name, value=to_message(value)))
             requests[node] = (SetParametersAtomically, request)
         self.on_set(wanted)
-        answers, errors = self.ask(requests, patience)
+        answers, errors = self.ask(requests, patience=patience)
         for node, answer in answers.items():
             if not answer.result.successful:
                 reason = answer.result.reason or 'no reason given'

@@ -47,6 +47,7 @@ _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
+ADVICE = 'advice'  # what a record is called that a dry run makes of a change
 _COMMANDS = (Paused, Resumed, RollbackRequested)  # what an operator does not want to wait for
 
 
@@ -300,6 +301,8 @@ class Engine:
                 self._note_present()
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
+            if self.settings.dry_run:
+                written = [record for each in written if (record := _as_advice(each))]
         if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
             written.insert(0, own)
         for record in written:
@@ -392,10 +395,16 @@ class Engine:
         self._connect()
         self._watch.in_force(values)
         self._monitor.in_force(found)
+        advised = None
         if self.settings.dry_run and found is not None and self._policy.memory.contains(found):
-            self._execution.advice = f'{self._policy.desired}'
+            advised = self._policy.desired
+            self._execution.advice = f'{advised}'
             self._policy.desired = dict(found)
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
+        if advised is not None:
+            self._journal.add(Record(
+                ADAPTER, ADVICE, 'chosen by the model', configuration=advised, before=found
+            ))
         self._handle(Start(found))
 
     def _execute(self) -> bool:
@@ -454,6 +463,17 @@ class Engine:
             else:
                 self._log.info(text)
         self._report(report)
+
+
+def _as_advice(record: Record) -> Record | None:
+    """Return a record as it is to be written in a dry run, None for what did not happen."""
+    if record.what == 'change failed':
+        return None
+    if record.what not in ('change', 'rollback'):
+        return record
+    if record.configuration == record.before:
+        return None
+    return dataclasses.replace(record, what=ADVICE, change=None)
 
 
 def _halts(event: Event | SettingsChanged) -> bool:

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, ended: threading.Event) -> None:
                     watch.parameters.set_many(change)
                     name = changed_environment(study).name
                     _say(f'-- the robot changes: it is now {name}')
-                seed = run_seed(study.seeds.evaluation, 'robot', number)
+                seed = run_seed(study.seeds.evaluation, 'adaptation', number)
                 driven = environment.measure(None, seed)
                 number += 1
                 if ended.is_set():

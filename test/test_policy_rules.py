@@ -18,6 +18,7 @@ from tl_adapt.adaptation.events import (
     State,
 )
 
+
 def exploring(**rules):
     """Return a policy that tries out {'v': 7}, and has 8 in mind."""
     policy = started(StandIn([7, 8], best=Choice({'v': 7}, 0.2, 'found')), **rules)

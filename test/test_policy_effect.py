@@ -103,7 +103,7 @@ def test_a_change_without_an_effect_is_reported_and_taken_back():
     robot.drive(5)
     robot.adapt(8)
     robot.drive(4)
-    assert [one.effect for one in robot.of('effect')] == ['no effect']
+    assert robot.of('effect')[0].effect == 'no effect'
     assert robot.policy.status.level in (Level.OK, Level.WARN)
     assert robot.policy.current == CHOSEN
     assert {'v': 8} in robot.policy.memory.avoided

@@ -160,6 +160,7 @@ class Policy(Verifying):
 
     def _on_foreign(self, event: ForeignChange) -> list[Action]:
         if self.state is State.IDLE:
+            self.current = None
             return []
         self._end_effect('someone else changed parameters')
         self._note('foreign change', event.what, who=STRANGER)
@@ -202,6 +203,7 @@ class Policy(Verifying):
 
     def _on_restarted(self, event: NodeRestarted) -> list[Action]:
         if self.state is State.PAUSED or not self._started:
+            self.current = None  # what it had is lost, and resume must set it again
             return []
         why = f'{event.node} restarted'
         self._note('restart', why, who=NODE)

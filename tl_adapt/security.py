@@ -132,7 +132,8 @@ def policy(found: Iterable[Profile]) -> str:
 def _adapter(study: Study, environment: EnvironmentSpec) -> Profile:
     nodes = sorted({t.node for p in study.space.parameters for t in p.targets})
     request = {f'{node}/{service}' for node in nodes for service in _PARAMETERS}
-    request |= _restarts(study, environment)
+    if study.restarts(environment):
+        request |= _restarts(study, environment)
     return Profile(
         'adapter', 'adapter',
         publish=frozenset({
@@ -157,7 +158,7 @@ def _restarts(study: Study, environment: EnvironmentSpec) -> set[str]:
         return request | {f'{options["lifecycle_manager"]}/manage_nodes'}
     restarted = {
         target.node for parameter in study.space.parameters for target in parameter.targets
-        if 'restart' in target.apply.values()
+        if target.mode(options.get('distribution')) == 'restart'
     }
     hooks = study.adaptation.get('restart', {})
     return request | {
@@ -203,10 +204,7 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
             subscribe |= {'pose', 'amcl_pose'}
         request |= {call.service for call in mission.prepare}
     request |= {f'{node}/{service}' for node in parameter_nodes for service in _PARAMETERS}
-    for node in options.get('lifecycle_nodes', ()):
-        request |= {f'{node}/get_state', f'{node}/change_state'}
-    if options.get('lifecycle_manager'):
-        request.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    request |= _states(environment)
     request |= _control(options.get('simulator') or {})
     return Profile(
         'tl_adapt_worker', 'transfer', publish=frozenset(publish),
@@ -214,6 +212,18 @@ def _worker(study: Study, environment: EnvironmentSpec) -> Profile:
         # A pattern, as permissions of DDS Security may have: of fnmatch.
         reply=frozenset({'tl_adapt_worker_*/get_type_description'}),
     )
+
+
+def _states(environment: EnvironmentSpec) -> set[str]:
+    """Return the services by which lifecycle nodes are configured anew."""
+    options = environment.options
+    found = {
+        f'{node}/{service}' for node in options.get('lifecycle_nodes', ())
+        for service in ('get_state', 'change_state')
+    }
+    if options.get('lifecycle_manager'):
+        found.add(f'{options["lifecycle_manager"]}/manage_nodes')
+    return found
 
 
 def _control(simulator: Mapping[str, str]) -> set[str]:

@@ -78,6 +78,14 @@ class Study:
     metric_digest: str
     sources: Sources
 
+    def restarts(self, environment: EnvironmentSpec) -> bool:
+        """Tell whether a parameter is taken only by a restart of its node there."""
+        distribution = environment.options.get('distribution')
+        return any(
+            target.mode(distribution) == 'restart'
+            for parameter in self.space.parameters for target in parameter.targets
+        )
+
     def folder(self, key: str) -> Path:
         """Return the folder that a relative path under a key means."""
         return self.sources.file_of(key).resolve().parent

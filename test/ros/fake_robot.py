@@ -76,8 +76,8 @@ def hold(path):
 
 
 class FakeServer(Refusing, LifecycleNode):
-    def __init__(self, name, options):
-        super().__init__(name)
+    def __init__(self, name, options, **more):
+        super().__init__(name, **more)
         self.declare(options)
         self.names = list(options['parameters'])
         for key in self.names:

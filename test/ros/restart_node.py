@@ -3,8 +3,8 @@
 """
 A restart hook, as an operator might write it: end a node's process and start it anew.
 
-Its arguments are a file with the process id, the parameter file, the node's name and its initial
-parameters as JSON.
+Its arguments are a file with the process id (or none yet), the parameter file, the node's name and
+its initial parameters as JSON.
 """
 
 import json
@@ -17,9 +17,10 @@ from pathlib import Path
 
 if __name__ == '__main__':
     pid, parameters, name, initial = sys.argv[1:]
-    old = os.pidfd_open(int(Path(pid).read_text()))
-    signal.pidfd_send_signal(old, signal.SIGTERM)
-    select.select([old], [], [], 10.0)
+    if Path(pid).exists():
+        old = os.pidfd_open(int(Path(pid).read_text()))
+        signal.pidfd_send_signal(old, signal.SIGTERM)
+        select.select([old], [], [], 10.0)
     argument = json.dumps({'name': name, 'parameters': json.loads(initial)})
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name('fake_robot.py')), argument,

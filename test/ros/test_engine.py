@@ -14,10 +14,12 @@ from tl_adapt.adaptation.background import BackgroundPlanner, Worker  # noqa: E4
 from tl_adapt.adaptation.events import (  # noqa: E402
     Band,
     Choice,
+    Exploration,
     ForeignChange,
     NodeRestarted,
     Outlook,
     Paused,
+    Resumed,
     RollbackRequested,
     Rules,
     State,
@@ -37,6 +39,7 @@ class Planner:
 
     def __init__(self):
         self.asked, self.go = threading.Event(), threading.Event()
+        self.late = lambda: None
 
     def bands(self, configuration):
         return {'cost': Band(10.0, 0.1, 1.0)}
@@ -50,6 +53,7 @@ class Planner:
     def propose(self, evidence, avoid):
         self.asked.set()
         assert self.go.wait(20.0)
+        self.late()
         return Choice(NEXT)
 
     def best(self, evidence, anchor, avoid):
@@ -250,6 +254,28 @@ def test_what_others_do_does_not_wait_for_a_plan(rig, event):
             pass
         assert ('someone else', 'foreign change') in rig.journal.noted
     assert not rig.planner.go.is_set()
+
+
+def test_what_may_not_be_tried_any_more_is_not_sent(rig):
+    rig.start()
+    rig.plan()
+    # It comes while the plan is being made, and is handled after that.
+    rig.planner.late = lambda: rig.engine.post(Exploration(False, 'a mission runs'))
+    rig.planner.go.set()
+    report = rig.command(Exploration(False))
+    assert report.status.state is not State.EXPLORING
+    assert rig.command(Exploration(False)).status.configuration == CHOSEN
+    assert rig.applier.sent.empty()
+
+
+def test_a_restart_while_paused_is_made_good_by_resume(rig):
+    rig.start()
+    assert rig.command(Paused()).status.state is State.PAUSED
+    rig.watch.events.put(NodeRestarted('/a'))
+    while ('node', 'restart') not in rig.journal.noted:
+        rig.command(Paused())
+    rig.command(Resumed())
+    assert rig.sent() == CHOSEN
 
 
 @pytest.mark.parametrize('what', ['pause', 'foreign change'])

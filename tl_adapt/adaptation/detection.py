@@ -6,9 +6,10 @@ Module for telling a bad run from a changed environment.
 Hawkins 1987 (self-starting CUSUM charts): each window is standardised by what was to be expected
 given those before it, so that without any change the residuals are independent standard normal.
 A model's error at one configuration is shared by all windows there; it is learnt window by window
-as a random effect. Two-sided CUSUM charts (Page 1954) sum the residuals; what is rare (a failed
-mission, a residual far off) has a count of its own, after Shiryaev and Roberts. Thresholds come
-from the mean time between false alarms: Siegmund 1985 for the charts, Pollak 1987 for the counts.
+as a random effect, and so is the noise there. Two-sided CUSUM charts (Page 1954) sum the
+residuals; what is rare (a failed mission, a residual far off) has a count of its own, after
+Shiryaev and Roberts. Thresholds come from the mean time between false alarms: Siegmund 1985 for
+the charts, Pollak 1987 for the counts.
 """
 
 from __future__ import annotations
@@ -27,11 +28,18 @@ from tl_adapt.adaptation.events import Band
 REFERENCE = 0.75
 # Siegmund's correction for the jumps of normal sums over a threshold.
 _OVERSHOOT = 1.166
-# Windows that what a model says of the noise is worth ...
-_NOISE_WORTH = 15.0
-# ... and what it says of one configuration, at most: models are surer of themselves than right.
+# Degrees of freedom of what a model says of the noise, and the most that windows can have ...
+_NOISE_WORTH, _NOISE_MOST = 4.0, 100.0
+# ... of which one difference of two windows has so many, as successive ones overlap.
+_DIFFERENCE_WORTH = 2.0 / 3.0
+# Standard deviations that a difference counts for at most, and what that leaves of its square.
+_FAR_OFF_NOISE, _KEPT_SQUARE = 2.0, 0.92
+# Standard deviations that a window moves what is known of the level by at most (Huber 1964): a bad
+# first run must not make the good ones after it look odd.
+_FAR_OFF_LEVEL = 1.5
+# Windows that what a model says of one configuration is worth, at most ...
 _LEVEL_WORTH = 1.0
-_NEW_LEVEL = 1e-3  # the same, once the model is known to be wrong there
+_NEW_LEVEL = 1e-3  # ... and once it is known to be wrong there
 # Share of windows far off that is nothing new (missions have heavy tails), and its worth.
 _FAR_OFF, _FAR_OFF_WORTH = 0.01, 50.0
 _FAILURE_WORTH = 30.0
@@ -88,51 +96,77 @@ class Expectation:
 
 class Expected:
     """
-    Learn one metric window by window: the noise, and how far the model is off at each place.
+    Learn one metric window by window: its noise, and how far the model is off, at each place.
 
-    Normal-inverse-gamma: the model's noise is a first guess at the spread of windows, its
-    uncertainty one at its error. All values are in units of the model's noise.
+    Of what a model does not know about one run it can hardly tell which part is noise and which
+    is its own error, for that needs repeats; and the noise differs from place to place. So it is
+    learnt from the differences of successive windows (von Neumann 1941), which a lasting shift
+    leaves alone, beginning with a share of what the model says of both.
     """
 
     def __init__(self) -> None:
         """Begin with what the model says."""
-        self._shape = self._rate = 0.5 * _NOISE_WORTH
-        self._levels: dict[str, tuple[float, float]] = {}  # error, and its worth in windows
-        self._new = _LEVEL_WORTH
+        self._noise: dict[str, tuple[float, float]] = {}  # sum of squares, and its worth
+        self._levels: dict[str, tuple[float, float]] = {}  # sum of errors, and their number
+        self._guesses: dict[str, tuple[float, float]] = {}
+        self._last: dict[str, float] = {}
+        self._model_wrong = False
+
+    def noise(self, place: str, band: Band) -> tuple[float, float]:
+        """Return the standard deviation of windows at a place, and its degrees of freedom."""
+        squares, worth = self._noise.get(place, (0.0, 0.0))
+        first = 0.5 * band.noise_std**2 + 0.5 * band.std**2
+        freedom = _NOISE_WORTH + worth
+        return max(math.sqrt((_NOISE_WORTH * first + squares) / freedom), 1e-12), freedom
 
     def level(self, place: str, band: Band) -> tuple[float, float]:
         """Return how far the model is off at a place, and how many windows tell so."""
-        known = self._levels.get(place)
-        if known is not None:
-            return known
-        ratio = band.noise_std / max(band.model_std, 1e-12)
-        return 0.0, min(ratio * ratio, self._new) or 1e-6
+        noise, _ = self.noise(place, band)
+        worth = min((noise / max(band.model_std, 1e-12)) ** 2, _LEVEL_WORTH)
+        off, worth = self._guesses.get(place, (0.0, _NEW_LEVEL if self._model_wrong else worth))
+        total, number = self._levels.get(place, (0.0, 0.0))
+        return (off * worth + total) / (worth + number), worth + number
 
-    def set_level(self, place: str, off: float, worth: float) -> None:
-        """Say what is known of a place, as `level` returns it."""
-        self._levels[place] = off, worth
+    def guess(self, place: str, off: float, worth: float) -> None:
+        """Say before any window how far the model is off at a place, and what that is worth."""
+        self._guesses[place] = off, worth
+
+    def share_noise(self, place: str, other: str) -> None:
+        """Take the noise at one place for that at another."""
+        if place in self._noise:
+            self._noise[other] = self._noise[place]
 
     def next(self, place: str, band: Band) -> Expectation:
         """Return what the next window at this place should give."""
         off, worth = self.level(place, band)
-        variance = self._rate / self._shape * (1.0 + 1.0 / worth)
-        unit = max(band.noise_std, 1e-12)
-        return Expectation(
-            band.mean + off * unit, unit * math.sqrt(variance), 2.0 * self._shape
-        )
+        noise, freedom = self.noise(place, band)
+        return Expectation(band.mean + off, noise * math.sqrt(1.0 + 1.0 / worth), freedom)
 
     def learn(self, place: str, band: Band, value: float) -> None:
-        """Learn from a window's value on the model's scale."""
-        off, worth = self.level(place, band)
-        error = (value - band.mean) / max(band.noise_std, 1e-12) - off
-        self._shape += 0.5
-        self._rate += 0.5 * error * error * worth / (worth + 1.0)
-        self._levels[place] = off + error / (worth + 1.0), worth + 1.0
+        """Learn from a window's value on the model's scale; one that is far off counts less."""
+        expectation = self.next(place, band)
+        noise, _ = self.noise(place, band)
+        reach = _FAR_OFF_LEVEL * expectation.scale
+        error = min(max(value - expectation.mean, -reach), reach) + expectation.mean - band.mean
+        total, number = self._levels.get(place, (0.0, 0.0))
+        self._levels[place] = total + error, number + 1.0
+        last = self._last.get(place)
+        if last is not None:
+            squares, worth = self._noise.get(place, (0.0, 0.0))
+            square = min(0.5 * (value - last) ** 2, (_FAR_OFF_NOISE * noise) ** 2)
+            fade = min(1.0, _NOISE_MOST / (worth + _DIFFERENCE_WORTH))
+            self._noise[place] = (
+                fade * (squares + _DIFFERENCE_WORTH * square / _KEPT_SQUARE),
+                fade * (worth + _DIFFERENCE_WORTH),
+            )
+        if math.isfinite(value):
+            self._last[place] = value
 
     def renew(self, *, model_wrong: bool) -> None:
         """Forget the levels; where the model is wrong, the next windows alone will tell."""
         self._levels.clear()
-        self._new = _NEW_LEVEL if model_wrong else _LEVEL_WORTH
+        self._guesses.clear()
+        self._model_wrong = model_wrong
 
 
 class RareEvents:
@@ -218,7 +252,7 @@ class Chart:
 
     @property
     def shift(self) -> float:
-        """Return the mean shift since the sum began to rise, in units of the model's noise."""
+        """Return the mean shift since the sum began to rise, on the model's scale."""
         return self._shifts / max(self.windows, 1)
 
     def add(self, residual: float, place: str, level: float, off: float) -> bool:
@@ -327,23 +361,23 @@ class Detector:
                 continue
             band, expected = bands[name], self._expected[name]
             residual = expectation.residual(value)
-            unit = max(band.noise_std, 1e-12)
-            off = max(min((value - band.mean) / unit, 1e6), -1e6)
             level = expected.level(place, band)[0]
+            noise = expected.noise(place, band)[0]
+            most = 1e6 * noise
+            off = max(min(value - band.mean, most), -most)
             for chart in self._charts[name]:
                 if chart.add(residual, place, level, off):
-                    shift = (chart.shift + self._absorbed[name]) * unit
-                    text = f'{name} is off by {chart.shift:+.1f} sd for {chart.windows} windows'
+                    sd = chart.shift / noise
+                    text = f'{name} is off by {sd:+.1f} sd for {chart.windows} windows'
+                    shift = chart.shift + self._absorbed[name]
                     alarms.append(Alarm(name, chart.windows, text, shift))
-            # What is far off says nothing of the noise, and of the level only if it lasts.
-            if abs(residual) <= self._band:
-                expected.learn(place, band, value)
+            expected.learn(place, band, value)
         return alarms
 
-    def absorb(self, alarm: Alarm, bands: Mapping[str, Band]) -> None:
+    def absorb(self, alarm: Alarm) -> None:
         """Take a change that is worth nothing for what is usual from now on."""
         name = alarm.what
-        self._absorbed[name] = alarm.shift / max(bands[name].noise_std, 1e-12)
+        self._absorbed[name] = alarm.shift
         self._expected[name].renew(model_wrong=True)
         for chart in self._charts[name]:
             chart.forget()

@@ -146,19 +146,19 @@ class _Metric:
         for value in values:
             usual.learn('', before, value)
         off, worth = usual.level('', before)
-        unit = max(before.noise_std, 1e-12)
+        noise, _ = usual.noise('', before)
         step = after.mean - before.mean
-        spread = math.sqrt(
-            after.model_std**2 + unit * unit * (1.0 / worth + 1.0 / _FEW)
-        )
+        spread = math.sqrt(after.model_std**2 + noise * noise * (1.0 / worth + 1.0 / _FEW))
         self.visible = bool(values) and abs(step) >= _VISIBLE * spread
         self.logs = {Kind.AS_PREDICTED: 0.0, Kind.NONE: 0.0, Kind.OTHER: 0.0}
-        self._level = before.mean + off * unit
+        self._level = before.mean + off
         self._seen: list[float] = []
         # Whether the model's error is the same at both configurations is not known.
-        shared = dataclasses.replace(after, mean=after.mean + off * unit)
+        shared = dataclasses.replace(after, mean=after.mean + off)
+        for place in ('own', 'shared', 'other'):
+            usual.share_noise('', place)
         vague = copy.deepcopy(usual)
-        vague.set_level('other', off, 1.0 / max(_VAGUE, abs(step) / unit) ** 2)
+        vague.guess('other', off, 1.0 / max(_VAGUE, abs(step) / noise) ** 2)
         self._models = [
             ('own', after, copy.deepcopy(usual)),
             ('shared', shared, copy.deepcopy(usual)),

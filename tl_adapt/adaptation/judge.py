@@ -157,7 +157,7 @@ class Judge:
             if self._relevant(alarm.what, band.unscaled(band.mean + alarm.shift), bands):
                 found.append(alarm)
             else:
-                self._detector.absorb(alarm, bands)
+                self._detector.absorb(alarm)
         return found
 
 

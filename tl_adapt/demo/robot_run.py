@@ -65,6 +65,15 @@ def found_running(study: Study, name: str, folder: Path) -> Study:
     return load_study(path)
 
 
+def named(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a bringup's entry whose command names its node, by which its process is found."""
+    words, nodes = entry['command'], entry['nodes']
+    if len(nodes) != 1 or not any(word.startswith('tl_adapt.') for word in words):
+        return entry
+    name = nodes[0].rpartition('/')[2]
+    return {**entry, 'command': [*words, '--ros-args', '-r', f'__node:={name}']}
+
+
 def run(args: argparse.Namespace, ended: threading.Event) -> None:
     """Drive until all missions are driven or it is `ended`; raises TlAdaptError."""
     for option in ('missions', 'change_after'):
@@ -83,7 +92,8 @@ def run(args: argparse.Namespace, ended: threading.Event) -> None:
     change = injected(study) if args.change_after else {}
     with tempfile.TemporaryDirectory(prefix='tl_adapt-robot-') as name:
         folder = Path(name)
-        bringup = Bringup(spec.options['bringup'], folder, spec.options.get('namespace', ''))
+        entries = [named(entry) for entry in spec.options['bringup']]
+        bringup = Bringup(entries, folder, spec.options.get('namespace', ''))
         environment = StackEnvironment(found_running(study, spec.name, folder), spec.name)
         threading.Thread(target=_close_when, args=(ended, environment), daemon=True).start()
         try:

@@ -26,7 +26,6 @@ from tl_adapt.adaptation.events import (
     NodeRestarted,
     Paused,
     Resumed,
-    RollbackRequested,
     RulesChanged,
     Start,
     State,
@@ -48,7 +47,6 @@ _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
 ADVICE = 'advice'  # what a record is called that a dry run makes of a change
-_COMMANDS = (Paused, Resumed, RollbackRequested)  # what an operator does not want to wait for
 
 
 @dataclasses.dataclass
@@ -107,7 +105,7 @@ class Engine:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._halts = 0  # asked for and not handled yet
-        self._commands = 0
+        self._posted = 0  # what can not wait, and is not yet begun to be handled
         self._windows: collections.deque[Window] = collections.deque()
         self._noticed: list[Event] = []
         self._thread: threading.Thread | None = None
@@ -130,7 +128,7 @@ class Engine:
         with self._lock:
             # Nothing may begin from here on, also before the event's turn comes.
             self._halts += _halts(event)
-            self._commands += isinstance(event, _COMMANDS) or _halts(event)
+            self._posted += _presses(event)
         self._queue.put(_Request(event, answer))
 
     def wake(self) -> None:
@@ -155,7 +153,7 @@ class Engine:
         To be called in the engine's thread, from within the policy: the policy gets what came
         here when it is done.
         """
-        if self._stop.is_set() or self._commands:
+        if self._stop.is_set() or self._posted:
             return True
         try:
             self._look()
@@ -227,6 +225,8 @@ class Engine:
         if self._stop.is_set():
             return
         if request is not None:
+            with self._lock:
+                self._posted -= _presses(request.event)
             self._handle(request.event)
         if time.monotonic() >= self._next_prepare:
             self._connect()
@@ -271,8 +271,6 @@ class Engine:
 
     def _handle(self, event: Event | SettingsChanged, *, quiet: bool = False) -> None:
         self._error = ''
-        with self._lock:
-            self._commands -= isinstance(event, _COMMANDS) or _halts(event)
         try:
             self._react(event)
         finally:
@@ -410,7 +408,7 @@ class Engine:
     def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""
         change = self._policy.pending
-        if change is None:
+        if change is None or not self._may_send():
             return False
         outcome = self._execution.make(change, self._policy.current, self._may_send)
         if outcome is None:
@@ -422,9 +420,9 @@ class Engine:
         return True
 
     def _may_send(self) -> bool:
-        """Tell, just before a change is sent, whether it is still wanted."""
+        """Tell, just before a change is sent, whether nothing came that may call it off."""
         self._noticed += self._watch.poll()
-        return self._may_change() and not self._noticed
+        return self._may_change() and not self._noticed and not self._posted
 
     def _settle(self) -> bool:
         """Go on with a change that could not be undone everywhere."""
@@ -474,6 +472,11 @@ def _as_advice(record: Record) -> Record | None:
     if record.configuration == record.before:
         return None
     return dataclasses.replace(record, what=ADVICE, change=None)
+
+
+def _presses(event: Event | SettingsChanged) -> bool:
+    """Tell whether an event ends a plan that is being made; a number to steer by does not."""
+    return not isinstance(event, SettingsChanged) or event.settings.dry_run
 
 
 def _halts(event: Event | SettingsChanged) -> bool:

@@ -107,7 +107,7 @@ class Restarts:
         timeout = float(study.adaptation.get('restart_timeout', TIMEOUT))
         names = [client.full_name(name) for name in options.get('lifecycle_nodes', ())]
         lifecycle = None
-        if names:
+        if names and study.restarts(study.environment(environment)):
             waiter = Waiter(Inbox(node), lambda: None, timeout)
             lifecycle = Lifecycle(
                 node, names, waiter, manager=options.get('lifecycle_manager')

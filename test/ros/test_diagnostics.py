@@ -66,7 +66,7 @@ CASES = {
                        'configuration': None, 'state': State.IDLE}},
     'paused': {'status': {'state': State.PAUSED, 'level': Level.WARN, 'reason': 'paused'}},
     'waits': {'waiting': Obstacle('node /a is not there'), 'late': True},
-    'silent': {'silent': ('odom (since 3.0 s)', 'scan')},
+    'silent': {'silent': ('battery_state (since 3.0 s)', 'scan')},
     'trouble': {'trouble': 'it is full; 3 records wait to be written'},
     'advises': {'settings': Settings(dry_run=True), 'advice': "{'v': 1}"},
     'broken': {'status': {'metrics': {'clearance': 0.01}, 'bands': {}}},
@@ -102,7 +102,7 @@ def test_messages_are_for_people(study):
     assert messages['broken']['metrics'] == 'limit broken: clearance >= 0.05'
     assert messages['failed']['metrics'] == 'mission failed: collision'
     assert messages['off']['metrics'] == 'not as expected: mission_time'
-    assert messages['silent']['topics'] == 'silent: odom (since 3.0 s), scan'
+    assert messages['silent']['topics'] == 'silent: battery_state (since 3.0 s), scan'
     assert messages['trouble']['journal'].startswith('it is full')
     assert messages['advises']['parameters'] == 'dry run: nothing is set'
     assert messages['waits']['state'] == 'node /a is not there'

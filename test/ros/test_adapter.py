@@ -130,7 +130,7 @@ class Graph:
             }
             self.changed.notify_all()
 
-    def until(self, condition, seconds=60.0):
+    def until(self, condition, seconds=120.0):
         end = time.monotonic() + seconds
         with self.changed:
             while not condition(self.values):

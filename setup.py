@@ -59,6 +59,7 @@ setup(
             'simulator = tl_adapt.simulators.node:main',
             'navigator = tl_adapt.demo.navigator:main',
             'localizer = tl_adapt.demo.localizer:main',
+            'demo_robot = tl_adapt.demo.robot_run:main',
             'worker = tl_adapt.ros.worker:main',
         ],
     },

@@ -68,6 +68,64 @@ def test_the_transfer_takes_what_the_verb_takes(monkeypatch):
     assert given['reuse'] == 'false'
 
 
+def launched(monkeypatch, **given):
+    """Return what adapt.launch.py declares and starts, with stand-ins for launch."""
+    def stand_in(name, **parts):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**parts))
+
+    arguments, found = {}, []
+
+    def declare(name, *, default_value, description):
+        assert description
+        arguments[name] = given.get(name, default_value)
+
+    class Configuration:
+        def __init__(self, name):
+            assert name in arguments, 'only what is declared can be used'
+            self.name = name
+
+        def perform(self, _):
+            return arguments[self.name]
+
+    def act(*, function):
+        found.extend(function(None))
+
+    stand_in('launch', LaunchDescription=list)
+    stand_in('launch.actions', DeclareLaunchArgument=declare, OpaqueFunction=act,
+             ExecuteProcess=lambda cmd, *, condition, **_: found.append((cmd, condition)))
+    stand_in('launch.conditions', IfCondition=lambda part: part.perform(None))
+    stand_in('launch.substitutions', FindExecutable=lambda name: name,
+             LaunchConfiguration=Configuration)
+    stand_in('launch_ros')
+    stand_in('launch_ros.actions', LifecycleNode=lambda **options: options)
+    stand_in('launch_ros.parameter_descriptions',
+             ParameterValue=lambda part, value_type: (part.perform(None), value_type))
+    module = runpy.run_path(str(FILES[0].with_name('adapt.launch.py')))
+    module['generate_launch_description']()
+    return arguments, found
+
+
+def test_the_adapter_gets_what_is_given_and_the_study_says_the_rest(monkeypatch):
+    arguments, (_, adapter) = launched(monkeypatch, explore='0')
+    (parameters,) = adapter['parameters']
+    assert parameters['explore'] == ('0', int)
+    assert parameters['dry_run'] == ('false', bool)
+    assert not {'minimum_gain', 'dwell', 'false_alarms'} & set(parameters)
+    assert {'minimum_gain', 'dwell', 'false_alarms', 'namespace'} < set(arguments)
+
+
+def test_a_robot_is_started_if_it_is_asked_for(monkeypatch):
+    for asked in ('false', 'true'):
+        arguments, ((command, condition), _) = launched(monkeypatch, bringup_demo=asked)
+        assert condition == asked
+        assert command[:4] == ['ros2', 'run', 'tl_adapt', 'demo_robot']
+    pytest.importorskip('rclpy')
+    from tl_adapt.demo.robot_run import parser
+    words = [part if isinstance(part, str) else part.perform(None) for part in command[4:]]
+    parsed = parser().parse_args(words)
+    assert (parsed.study, parsed.change_after) == ('demo', 5)
+
+
 @pytest.mark.launch
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
 def test_every_argument_is_described(path):

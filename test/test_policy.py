@@ -183,7 +183,7 @@ def test_only_what_moves_the_objective_or_nears_a_limit_is_relevant():
     })
     bands = {'time': Band(math.log(10.0), 0.0, 0.001, log=True), 'cpu': Band(0.1, 0.0, 1e-4),
              'gap': Band(0.5, 0.0, 1e-3)}
-    relevant = relevance(study, 0.02)
+    relevant = relevance(study, lambda: 0.02)
     assert relevant('time', 11.0, bands)
     assert relevant('time', 9.0, bands)
     assert not relevant('time', 10.1, bands)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for tl_adapt.security and its verb."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import pytest
@@ -64,6 +65,40 @@ def test_a_robot_of_nav2_has_no_nodes_of_the_demo():
     assert {node for _, _, node in found} == {'adapter', 'transfer', 'tl_adapt_worker'}
     rights = found['/tl_adapt/transfer', '/', 'tl_adapt_worker']
     assert '/navigate_to_pose/_action/send_goal' in rights['services', 'request']
+
+
+def requests_of(study, environment):
+    found = read(policy(profiles(study, environment)))
+    return found['/tl_adapt/adapter', '/', 'adapter']['services', 'request']
+
+
+def test_states_are_changed_through_the_manager_where_there_is_one():
+    study = load_study('nav2_dwb')
+    requests = requests_of(study, study.environment('robot'))
+    assert '/controller_server/get_state' in requests
+    assert '/lifecycle_manager_navigation/manage_nodes' in requests
+    assert not [name for name in requests if name.endswith('change_state')]
+
+
+def test_only_nodes_that_may_be_configured_anew_may_have_their_state_changed():
+    study = load_study('nav2_dwb')
+    robot = study.environment('robot')
+    options = {k: v for k, v in robot.options.items() if k != 'lifecycle_manager'}
+    requests = requests_of(study, dataclasses.replace(robot, options=options))
+    assert [name for name in requests if name.endswith('change_state')] == [
+        '/controller_server/change_state', '/local_costmap/local_costmap/change_state']
+    hooked = dataclasses.replace(study, adaptation={
+        **study.adaptation, 'restart': {'controller_server': ['true']}})
+    requests = requests_of(hooked, dataclasses.replace(robot, options=options))
+    assert '/controller_server/change_state' not in requests
+
+
+def test_the_adapter_sees_foreign_changes_and_tells_its_diagnostics():
+    study = load_study('demo')
+    found = read(policy(profiles(study, study.environment('robot'))))
+    rights = found['/tl_adapt/adapter', '/', 'adapter']
+    assert '/parameter_events' in rights['topics', 'subscribe']
+    assert '/diagnostics' in rights['topics', 'publish']
 
 
 NAMES = st.frozensets(st.from_regex(r'(~/|/)?[a-z][a-z0-9_]{0,8}', fullmatch=True), max_size=4)

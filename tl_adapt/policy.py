@@ -19,6 +19,7 @@ from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
 from tl_adapt.adaptation.effect import Effect, EffectWatch
 from tl_adapt.adaptation.events import (
     Action,
+    AdviceTaken,
     Apply,
     ApplyResult,
     Configuration,
@@ -34,6 +35,7 @@ from tl_adapt.adaptation.events import (
     Rollback,
     RollbackRequested,
     Rules,
+    RulesChanged,
     Start,
     State,
     Window,
@@ -74,7 +76,7 @@ class Policy(Verifying):
         rules = rules or Rules()
 
         def make_judge() -> Judge:
-            return Judge(rules, matters=matters, broken=broken, relevant=relevant)
+            return Judge(self.rules, matters=matters, broken=broken, relevant=relevant)
 
         super().__init__(
             planner=planner, chosen=chosen, fallback=fallback, contains=contains,
@@ -102,6 +104,8 @@ class Policy(Verifying):
             NodeRestarted: self._on_restarted,
             ContextChanged: self._on_context,
             Exploration: lambda event: self._permit(event.allowed, event.why),
+            RulesChanged: self._on_rules,
+            AdviceTaken: self._on_advice_taken,
         }
         actions = handlers[type(event)](event)
         writes, self._writes = self._writes, []
@@ -218,6 +222,32 @@ class Policy(Verifying):
         if self.state is State.APPLYING:
             return []
         return self._switch()
+
+    def _on_rules(self, event: RulesChanged) -> list[Action]:
+        self.rules = event.rules
+        for context in self.contexts.all():
+            context.judge.steer(event.rules)
+        self._dwell = min(self._dwell, event.rules.dwell)
+        if self.state is State.SETTLING and self._dwell <= 0:
+            self.state = State.WATCHING
+        spent = self.context.explored >= event.rules.explore
+        if not (spent and self._trying_out):
+            return []
+        self._pending = None
+        self._note('exploration', 'ended: its budget is spent')
+        return self._explore()
+
+    def _on_advice_taken(self, _event: AdviceTaken) -> list[Action]:
+        if not self._started:
+            return []
+        self._pending = None
+        self.context.end()
+        self.desired = dict(self.context.best)
+        if self.state is State.PAUSED:
+            return []
+        if self.current == self.desired and self.memory.allowed(self.desired):
+            return self._settle()
+        return self._send_desired('what was advised is set from now on', OPERATOR)
 
     # --- judging ---------------------------------------------------------------------------------
 

@@ -133,16 +133,37 @@ def _adapter(study: Study, environment: EnvironmentSpec) -> Profile:
     nodes = sorted({t.node for p in study.space.parameters for t in p.targets})
     request = {f'{node}/{service}' for node in nodes for service in _PARAMETERS}
     if study.restarts(environment):
-        request |= _states(environment)
+        request |= _restarts(study, environment)
     return Profile(
         'adapter', 'adapter',
         publish=frozenset({
-            *_EVERYONE, '~/adapted_parameters', '~/status', '~/transition_event'
+            *_EVERYONE, '/diagnostics', '~/adapted_parameters', '~/status', '~/transition_event'
         }),
         subscribe=frozenset({_CLOCK, '/parameter_events', *_watched(study)}),
         reply=frozenset({*OWN_SERVICES, *_LIFECYCLE, '~/pause', '~/resume', '~/rollback'}),
         request=frozenset(request),
     )
+
+
+def _restarts(study: Study, environment: EnvironmentSpec) -> set[str]:
+    """
+    Return the services by which the adapter sees nodes' states and configures them anew.
+
+    Where a lifecycle manager watches over the nodes only it may change their states.
+    """
+    options = environment.options
+    living = options.get('lifecycle_nodes', ())
+    request = {f'{node}/get_state' for node in living}
+    if living and options.get('lifecycle_manager'):
+        return request | {f'{options["lifecycle_manager"]}/manage_nodes'}
+    restarted = {
+        target.node for parameter in study.space.parameters for target in parameter.targets
+        if target.mode(options.get('distribution')) == 'restart'
+    }
+    hooks = study.adaptation.get('restart', {})
+    return request | {
+        f'{node}/change_state' for node in living if node in restarted and node not in hooks
+    }
 
 
 def _watched(study: Study) -> set[str]:

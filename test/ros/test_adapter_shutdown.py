@@ -11,7 +11,6 @@ pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip('rclpy')
 
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from std_msgs.msg import Bool  # noqa: E402
 
 from tl_adapt.ros.nodes.adapter import Adapter  # noqa: E402
 
@@ -41,8 +40,6 @@ def test_a_change_ends_before_the_adapter_leaves(ros_domain):
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        node._applied = node.create_publisher(Bool, 'applied', 1)
-        node._statuses = node.create_publisher(Bool, 'statuses', 1)
         engine = node._engine = BusyEngine(node)
         begun = time.monotonic()
         shut_down = executor.create_task(node.trigger_shutdown)

@@ -73,6 +73,9 @@ class Applier:
     def obstacle(self):
         return None
 
+    def read(self):
+        return self.decode(self.values)
+
     def read_values(self):
         return {node: dict(each) for node, each in self.values.items()}
 

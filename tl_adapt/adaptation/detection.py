@@ -185,6 +185,11 @@ class RareEvents:
         self._worth = worth
         self.renew()
 
+    def steer(self, run_length: float, least: int) -> None:
+        """Alarm at other numbers from now on; the count so far stays."""
+        self._run_length = run_length
+        self._least = least
+
     def renew(self) -> None:
         """Begin a new count and forget what was usual."""
         self._seen = self._events = 0
@@ -224,6 +229,13 @@ class Chart:
         self._confirm = confirm
         self._far_off = RareEvents(run_length, confirm, _FAR_OFF_WORTH)
         self.forget()
+
+    def steer(self, run_length: float, band: float, confirm: int) -> None:
+        """Alarm at other numbers from now on; the sum so far stays."""
+        self._threshold = chart_threshold(run_length)
+        self._band = band
+        self._confirm = confirm
+        self._far_off.steer(run_length, confirm)
 
     def forget(self) -> None:
         """Begin a new sum."""
@@ -300,6 +312,15 @@ class Detector:
         self._failures = RareEvents(2.0 * run_length, confirm, _FAILURE_WORTH)
         self._limits = RareEvents(2.0 * run_length, confirm, _FAILURE_WORTH)
         self._absorbed = dict.fromkeys(names, 0.0)
+
+    def steer(self, *, false_alarms: float, band: float, confirm: int) -> None:
+        """Take other numbers from now on; what was summed and learnt so far stays."""
+        run_length = (len(self._charts) + 1) / false_alarms
+        self._band = band
+        for chart in (chart for both in self._charts.values() for chart in both):
+            chart.steer(4.0 * run_length, band, confirm)
+        for count in (self._failures, self._limits):
+            count.steer(2.0 * run_length, confirm)
 
     @property
     def doubtful(self) -> list[str]:

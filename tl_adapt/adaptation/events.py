@@ -236,9 +236,21 @@ class Exploration:
     why: str = ''
 
 
+@dataclasses.dataclass(frozen=True)
+class RulesChanged:
+    """Say that the operator gave other numbers to steer by; they count from now on."""
+
+    rules: Rules
+
+
+@dataclasses.dataclass(frozen=True)
+class AdviceTaken:
+    """Say that what was only advised so far is to be set from now on."""
+
+
 Event = (
     Start | Window | ApplyResult | Paused | Resumed | RollbackRequested | ForeignChange
-    | NodeRestarted | ContextChanged | Exploration
+    | NodeRestarted | ContextChanged | Exploration | RulesChanged | AdviceTaken
 )
 
 

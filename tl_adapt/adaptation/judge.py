@@ -69,6 +69,13 @@ class Judge:
             confirm=rules.confirm,
         )
 
+    def steer(self, rules: Rules) -> None:
+        """Go by other rules from now on; what was seen and learnt so far stays."""
+        self._rules = rules
+        self._detector.steer(
+            false_alarms=rules.false_alarms, band=rules.band, confirm=rules.confirm
+        )
+
     def forget(self) -> None:
         """Drop all doubts; what was learnt of what is usual stays."""
         self._detector.forget()
@@ -159,7 +166,7 @@ def place_of(window: Window) -> str:
     return configuration_key(window.configuration or {})
 
 
-def relevance(study: Study, minimum_gain: float) -> Relevance:
+def relevance(study: Study, minimum_gain: Callable[[], float]) -> Relevance:
     """
     Return a function that tells whether a metric's deviation is worth an adaptation.
 
@@ -178,6 +185,6 @@ def relevance(study: Study, minimum_gain: float) -> Relevance:
         }
         signed = sum(study.metrics[metric].sign * share for metric, share in shares.items())
         weight = sum(o.weight / o.reference for o in study.objectives if o.metric == name)
-        return abs(weight * off) >= minimum_gain * abs(signed)
+        return abs(weight * off) >= minimum_gain() * abs(signed)
 
     return relevant

@@ -120,16 +120,20 @@ class Planning(Changing):
             return None, learnt
         return choice, learnt
 
+    @property
+    def _trying_out(self) -> bool:
+        """Tell whether a configuration is tried out now, or about to be."""
+        waiting = self.state is State.APPLYING and self._then == 'explore' and not self._keep
+        return self.context.anchor is not None and (waiting or self.state is State.EXPLORING)
+
     def _permit(self, allowed: bool, why: str) -> list[Action]:
         """Take note whether configurations may be tried out."""
         if allowed == self._allowed:
             return []
         self._allowed = allowed
-        exploring = self.context.anchor is not None
         if allowed:
             return self._resume_exploring() if self.state is State.WATCHING else []
-        waiting = self.state is State.APPLYING and self._then == 'explore' and not self._keep
-        if not exploring or not (waiting or self.state is State.EXPLORING):
+        if not self._trying_out:
             return []
         # What was asked for and not begun yet is void; the engine does one thing at a time.
         self._pending = None

@@ -101,9 +101,9 @@ class AdapterWatch:
 
     def _on_status(self, message: DiagnosticArray) -> None:
         with self._changed:
-            for status in message.status:
-                self.status = {pair.key: pair.value for pair in status.values}
-                self.message = status.message
+            status = message.status[0]
+            self.status = {pair.key: pair.value for pair in status.values}
+            self.message = status.message
             self._changed.notify_all()
 
     def _on_parameters(self, message: ParameterEvent) -> None:

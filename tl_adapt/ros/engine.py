@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tl_adapt.adaptation.events import (
+    AdviceTaken,
     ApplyResult,
     Event,
     ForeignChange,
@@ -25,11 +26,12 @@ from tl_adapt.adaptation.events import (
     NodeRestarted,
     Paused,
     Resumed,
+    RulesChanged,
     Start,
     State,
     Window,
 )
-from tl_adapt.adaptation.records import ADAPTER, Journal, Record, record_of
+from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, record_of
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
@@ -38,16 +40,18 @@ from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, W
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.parameters import ParameterError
 from tl_adapt.ros.report import Report
+from tl_adapt.ros.settings import Settings, SettingsChanged
 
 _TICK = 0.05  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
+ADVICE = 'advice'  # what a record is called that a dry run makes of a change
 
 
 @dataclasses.dataclass
 class _Request:
-    event: Event
+    event: Event | SettingsChanged
     answer: Callable[[Report], None] | None = None
 
 
@@ -56,7 +60,8 @@ class Engine:
     Run the policy against a robot.
 
     `report` gets a Report whenever something changed, `applied` the full values of each node
-    after a change. With `dry_run` nothing is ever sent. Both are called from the engine's thread.
+    after a change; both are called from the engine's thread. While the settings say `dry_run`
+    nothing is sent.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class Engine:
         journal: Journal | None = None,
         broken: Callable[[Mapping[str, float]], Sequence[str]] = lambda metrics: (),
         prepare: Callable[[], None] = lambda: None,
-        dry_run: bool = False,
+        settings: Settings | None = None,
         deadline: float = 30.0,
     ) -> None:
         """
@@ -88,19 +93,19 @@ class Engine:
         self._watch = watch or NoWatch()
         self._journal = journal or NullJournal()
         self._broken = broken
+        self.settings = settings or Settings()  # those that are in force
         self._execution = Execution(
             applier, monitor, self._watch, self._journal, applied=applied, log=log,
-            dry_run=dry_run,
+            dry_run=self.settings.dry_run,
         )
         self._log = log
         self._prepare = prepare
-        self._dry_run = dry_run
         self._deadline = deadline
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._pauses = 0  # asked for and not handled yet
-        self._posted = 0  # and not yet begun to be handled
+        self._halts = 0  # asked for and not handled yet
+        self._posted = 0  # what can not wait, and is not yet begun to be handled
         self._windows: collections.deque[Window] = collections.deque()
         self._noticed: list[Event] = []
         self._thread: threading.Thread | None = None
@@ -116,12 +121,14 @@ class Engine:
 
     # --- what callbacks call ------------------------------------------------------------------
 
-    def post(self, event: Event, answer: Callable[[Report], None] | None = None) -> None:
+    def post(
+        self, event: Event | SettingsChanged, answer: Callable[[Report], None] | None = None
+    ) -> None:
         """Hand over an event; `answer` is called, in the engine's thread, once it is handled."""
         with self._lock:
             # Nothing may begin from here on, also before the event's turn comes.
-            self._pauses += isinstance(event, Paused)
-            self._posted += 1
+            self._halts += _halts(event)
+            self._posted += _presses(event)
         self._queue.put(_Request(event, answer))
 
     def wake(self) -> None:
@@ -182,11 +189,12 @@ class Engine:
             late=late,
             connecting=self._connecting(),
             error=self._error,
-            dry_run=self._dry_run,
+            settings=self.settings,
             settled=status.settled and not self._busy and not self._connecting(),
             advice=self._execution.advice,
             silent=self._silent,
             trouble=self._journal.trouble,
+            running=self.running,
         )
 
     # --- the thread ---------------------------------------------------------------------------
@@ -218,7 +226,7 @@ class Engine:
             return
         if request is not None:
             with self._lock:
-                self._posted -= 1
+                self._posted -= _presses(request.event)
             self._handle(request.event)
         if time.monotonic() >= self._next_prepare:
             self._connect()
@@ -261,35 +269,74 @@ class Engine:
             self._busy = False
         self._tell()
 
-    def _handle(self, event: Event, *, quiet: bool = False) -> None:
+    def _handle(self, event: Event | SettingsChanged, *, quiet: bool = False) -> None:
         self._error = ''
+        try:
+            self._react(event)
+        finally:
+            with self._lock:
+                self._halts -= _halts(event)
+        if not quiet:
+            self._tell()
+
+    def _react(self, event: Event | SettingsChanged) -> None:
+        """Let the policy take an event, and have written down what came of it."""
+        if isinstance(event, SettingsChanged):
+            self._journal.add(Record(
+                OPERATOR, 'setting', event.what, before=self._policy.current
+            ))
+            for each in self._set(event.settings):
+                self._react(each)
+            return
         own = record_of(event, self._policy.current)
         if isinstance(event, (ForeignChange, NodeRestarted)):
             self._monitor.changing()
         written = []
-        if self._dry_run and isinstance(event, ForeignChange):
+        if self.settings.dry_run and isinstance(event, ForeignChange):
             self._follow()
         else:
+            if self.settings.dry_run and isinstance(event, Resumed) and self._started:
+                self._note_present()
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
+            if self.settings.dry_run:
+                written = [record for each in written if (record := _as_advice(each))]
         if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
             written.insert(0, own)
         for record in written:
             self._journal.add(record)
-        if isinstance(event, Paused):
-            with self._lock:
-                self._pauses -= 1
-        if not quiet:
-            self._tell()
+
+    def _set(self, settings: Settings) -> list[Event]:
+        """Go by other settings from now on, and return what the policy has to know of that."""
+        turned = settings.dry_run is not self.settings.dry_run
+        self.settings = settings
+        self._execution.dry_run = settings.dry_run
+        if turned and settings.dry_run and self._started:
+            self._follow()
+        rules = RulesChanged(settings.rules_in_force)
+        if not turned or settings.dry_run:
+            return [rules]
+        self._execution.advice = ''
+        return [rules, AdviceTaken()]
 
     def _follow(self) -> None:
         """Advise from what is there now: who is only advised may set what he likes."""
-        found = self._applier.read()
+        paused = self._policy.state is State.PAUSED
+        self._policy.handle(Paused('only advises'))
+        self._note_present()
+        if not paused:
+            self._policy.handle(Resumed())
+
+    def _note_present(self) -> None:
+        """Let what the robot has be what it is meant to have."""
+        try:
+            found = self._applier.read()
+        except ParameterError as error:
+            self._log.error(str(error))
+            found = None
         self._monitor.in_force(found)
-        self._policy.handle(Paused('someone else changed parameters'))
         if found is not None and self._policy.memory.contains(found):
             self._policy.desired = dict(found)
-        self._policy.handle(Resumed())
 
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
@@ -302,12 +349,15 @@ class Engine:
 
     def _may_change(self) -> bool:
         with self._lock:
-            halted = self._pauses > 0
+            halted = self._halts > 0
         return not (halted or self._stop.is_set() or self._policy.state is State.PAUSED)
 
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
         if self._execution.open:
+            if self.settings.dry_run:
+                self._wait_for(Obstacle('a change is half undone, but a dry run sends nothing'))
+                return False
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
@@ -343,10 +393,16 @@ class Engine:
         self._connect()
         self._watch.in_force(values)
         self._monitor.in_force(found)
-        if self._dry_run and found is not None and self._policy.memory.contains(found):
-            self._execution.advice = f'{self._policy.desired}'
+        advised = None
+        if self.settings.dry_run and found is not None and self._policy.memory.contains(found):
+            advised = self._policy.desired
+            self._execution.advice = f'{advised}'
             self._policy.desired = dict(found)
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
+        if advised is not None:
+            self._journal.add(Record(
+                ADAPTER, ADVICE, 'chosen by the model', configuration=advised, before=found
+            ))
         self._handle(Start(found))
 
     def _execute(self) -> bool:
@@ -405,3 +461,26 @@ class Engine:
             else:
                 self._log.info(text)
         self._report(report)
+
+
+def _as_advice(record: Record) -> Record | None:
+    """Return a record as it is to be written in a dry run, None for what did not happen."""
+    if record.what == 'change failed':
+        return None
+    if record.what not in ('change', 'rollback'):
+        return record
+    if record.configuration == record.before:
+        return None
+    return dataclasses.replace(record, what=ADVICE, change=None)
+
+
+def _presses(event: Event | SettingsChanged) -> bool:
+    """Tell whether an event ends a plan that is being made; a number to steer by does not."""
+    return not isinstance(event, SettingsChanged) or event.settings.dry_run
+
+
+def _halts(event: Event | SettingsChanged) -> bool:
+    """Tell whether nothing may begin once this event was posted."""
+    return isinstance(event, Paused) or (
+        isinstance(event, SettingsChanged) and event.settings.dry_run
+    )

@@ -97,7 +97,7 @@ class Execution:
         self._journal = journal
         self._applied = applied
         self._log = log
-        self._dry_run = dry_run
+        self.dry_run = dry_run  # whether to advise only, from now on
         self._open: _Open | None = None
         self._looked = False
         self._unfinished: Intent | None = None
@@ -121,7 +121,7 @@ class Execution:
         can't be noted; a rollback does not wait for that.
         While some nodes could not be restored the outcome is for `settle` to tell.
         """
-        if self._dry_run:
+        if self.dry_run:
             return self._advise(action.configuration)
         change = self._applier.plan(action.configuration)
         if isinstance(change, Outcome):
@@ -240,7 +240,7 @@ class Execution:
                 return Obstacle(f'waits for the store: {error}')
             self._looked = True
         intent = self._unfinished
-        if intent is None or self._dry_run:
+        if intent is None or self.dry_run:
             return None
         if self._monitor.goal_active and self._applier.disturbs_mission(
             intent.before, intent.after
@@ -252,7 +252,7 @@ class Execution:
     def recover(self) -> None:
         """Put back what `cut_short` found; raises ParameterError if a node does not answer."""
         intent = self._unfinished
-        if intent is None or self._dry_run:
+        if intent is None or self.dry_run:
             return
         self.changing = True
         try:

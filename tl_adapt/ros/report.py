@@ -8,6 +8,7 @@ import dataclasses
 
 from tl_adapt.adaptation.events import Level, Status
 from tl_adapt.ros.apply import Obstacle
+from tl_adapt.ros.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Report:
 
     `settled`: no change is under way and every window that has ended was dealt with. `silent`
     are topics that metrics need and that nobody publishes, or that have stopped and since when.
-    `trouble` tells why records could not be written yet.
+    `trouble` tells why records could not be written yet. `running` is false before the adapter is
+    active.
     """
 
     status: Status
@@ -28,6 +30,8 @@ class Report:
     advice: str
     silent: tuple[str, ...]
     trouble: str = ''
+    settings: Settings = Settings()
+    running: bool = True
 
     @classmethod
     def of(
@@ -38,11 +42,12 @@ class Report:
         late: bool,
         connecting: bool,
         error: str,
-        dry_run: bool,
+        settings: Settings,
         settled: bool,
         advice: str,
         silent: tuple[str, ...],
         trouble: str,
+        running: bool = True,
     ) -> Report:
         """
         Say first what went wrong, then what is waited for, then what the policy says.
@@ -51,6 +56,9 @@ class Report:
         may still turn up.
         """
         level, message = status.level, status.reason
+        if settings.dry_run and advice:
+            level = min(level, Level.WARN)
+            message = 'dry run: another configuration is advised'
         if silent and level is Level.OK and not connecting:
             level, message = Level.WARN, f'silent: {", ".join(silent)}'
         if waiting is not None:
@@ -58,10 +66,10 @@ class Report:
             message = waiting.reason
         if error:
             level, message = Level.ERROR, error
-        if dry_run:
+        if settings.dry_run:
             level = min(level, Level.WARN)
         return cls(
             status, Level(level), message, settled=settled,
             waiting='' if waiting is None else waiting.reason, advice=advice, silent=silent,
-            trouble=trouble,
+            trouble=trouble, settings=settings, running=running,
         )

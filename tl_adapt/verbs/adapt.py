@@ -5,13 +5,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
+import re
 from pathlib import Path
+from typing import Any
 
+from tl_adapt.adaptation.events import Rules
 from tl_adapt.adaptation.model_planner import load_choice
 from tl_adapt.errors import InputError, import_ros
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import load_study
+
+#: Options that are parameters of the node, too, and that the study has unless they are given.
+_RULES = ('explore', 'minimum_gain', 'dwell', 'false_alarms')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +37,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--environment', default='', help="environment that is adapted (the study's choice)"
     )
+    parser.add_argument('--namespace', default='', help='namespace of the adapter and the robot')
     parser.add_argument(
-        '--dry-run', action='store_true', help='only advise: nothing is ever sent'
+        '--dry-run', action='store_true', help='only advise: nothing is sent'
+    )
+    parser.add_argument(
+        '--explore', type=int, metavar='N',
+        help="configurations that may be tried out after a change; 0: none (the study's)",
+    )
+    parser.add_argument(
+        '--minimum-gain', type=float, metavar='SHARE',
+        help="predicted relative gain below which nothing is changed (the study's)",
+    )
+    parser.add_argument(
+        '--dwell', type=int, metavar='N',
+        help="windows to wait after a change before the next one may count (the study's)",
+    )
+    parser.add_argument(
+        '--false-alarms', type=float, metavar='RATE',
+        help="how often, per window, a change may be seen where there is none (the study's)",
+    )
+    parser.add_argument(
+        '--no-diagnostics', action='store_true',
+        help='do not publish the status on /diagnostics, too',
     )
     parser.add_argument(
         '--deadline', type=float, default=30.0,
@@ -43,8 +72,16 @@ def run(args: argparse.Namespace) -> int:
     study = load_study(args.study)
     if args.environment:
         study.environment(args.environment)
-    if not args.deadline > 0:
-        raise InputError('must be positive', key='--deadline', value=args.deadline)
+    if not 0 < args.deadline < math.inf:
+        raise InputError('must be positive and finite', key='--deadline', value=args.deadline)
+    if not re.fullmatch(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?', args.namespace, re.ASCII):
+        rule = 'must be names of letters, digits and _ with / between'
+        raise InputError(rule, key='--namespace', value=args.namespace)
+    try:
+        dataclasses.replace(Rules.of(study.adaptation), **_rules(args))
+    except InputError as error:
+        name = (error.key or '').rpartition('.')[2].replace('_', '-')
+        raise InputError(error.rule, key=f'--{name}', value=error.value) from None
     load_choice(args.model, study)
     ModelSet.load(args.model, study)
     module = import_ros('tl_adapt.ros.nodes.adapter', 'the adapter')
@@ -55,11 +92,17 @@ def node_arguments(args: argparse.Namespace) -> list[str]:
     """Return the node's command line."""
     values = {
         'study': str(args.study), 'model': str(args.model), 'environment': args.environment,
-        'store': args.store,
-        'dry_run': args.dry_run, 'deadline': args.deadline,
+        'store': args.store, 'dry_run': args.dry_run, 'deadline': args.deadline,
+        'diagnostics': not args.no_diagnostics, **_rules(args),
     }
     words = ['--ros-args']
     for name, value in values.items():
         if value != '':
             words += ['-p', f'{name}:={json.dumps(value)}']
+    if args.namespace.strip('/'):
+        words += ['-r', f'__ns:=/{args.namespace.strip("/")}']
     return words
+
+
+def _rules(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in _RULES if getattr(args, name) is not None}

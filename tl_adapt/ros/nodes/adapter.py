@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import math
 import signal
 import sys
@@ -21,12 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import Parameter, ParameterDescriptor, ParameterEvent
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import (
+    Parameter,
+    ParameterDescriptor,
+    ParameterEvent,
+    SetParametersResult,
+)
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -45,13 +51,14 @@ from tl_adapt.adaptation.events import (
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.planner import Planner
-from tl_adapt.adaptation.records import Journal
+from tl_adapt.adaptation.records import OPERATOR, Journal, Record
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.journal import StoreJournal
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
+from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.engine import Engine
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.node_processes import NodeProcesses
@@ -59,6 +66,7 @@ from tl_adapt.ros.parameter_watch import ParameterWatch
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.ros.report import Report
 from tl_adapt.ros.restart import Restarts
+from tl_adapt.ros.settings import Settings, SettingsChanged, declare_of_study, declare_own
 from tl_adapt.ros.values import to_message
 from tl_adapt.study import Study, load_study
 
@@ -73,9 +81,10 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'environment': ('', "environment of the study that is adapted; empty: the study's choice"),
     'store': ('', "the journal's SQLite file or URL; none: keep nothing; empty: beside the model"),
     'autostart': (True, 'configure and activate without a lifecycle manager'),
-    'dry_run': (False, 'only advise: nothing is ever sent'),
+    'diagnostics': (True, 'publish the status on /diagnostics, too'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
+_NO_STORE = 'none'
 _NOTE = 1.0  # s that noting a change may take, before the change is put off
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
@@ -89,11 +98,16 @@ class Adapter(LifecycleNode):
         for name, (default, text) in _PARAMETERS.items():
             descriptor = ParameterDescriptor(description=text, read_only=True)
             self.declare_parameter(name, default, descriptor)
+        declare_own(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
         self.error = ''
+        self._settings: Settings | None = None
+        self._outputs: list[Publisher] = []
         self._engine: Engine | None = None
         self._monitor: Monitor | None = None
         self._client: ParameterClient | None = None
         self._study: Study | None = None
+        self._changed_at_start = ''
         self._undo: list[Callable[[], Any]] = []
 
     # --- lifecycle ----------------------------------------------------------------------------
@@ -113,6 +127,8 @@ class Adapter(LifecycleNode):
         """Begin to set and to watch."""
         if self._engine is None:
             return TransitionCallbackReturn.FAILURE
+        if self._changed_at_start:
+            self._journal.add(Record(OPERATOR, 'setting', self._changed_at_start))
         self._engine.start()
         return super().on_activate(state)
 
@@ -180,14 +196,21 @@ class Adapter(LifecycleNode):
         self._undo.append(worker.close)
         planner = BackgroundPlanner(model_planner, worker)
         chosen, why = load_choice(values['model'], study)
-        policy = make_policy(study, planner, chosen, advise=bool(values['dry_run']))
+        usual = Settings(Rules.of(study.adaptation))
+        self._settings = settings = declare_of_study(self, usual.rules)
+        self._changed_at_start = settings.differences(usual)
+        policy = make_policy(study, planner, chosen, settings.rules_in_force)
         self.get_logger().info(f'chosen for {environment}: {why}')
         self._study = study
         self._applied = self.create_publisher(
             ParameterEvent, '~/adapted_parameters', _LATCHED
         )
-        self._statuses = self.create_publisher(DiagnosticArray, '~/status', 10)
-        self._hardware = spec.identity.get('hardware', environment)
+        names = ['~/status', *(['/diagnostics'] if values['diagnostics'] else [])]
+        self._outputs = [self.create_publisher(DiagnosticArray, name, 10) for name in names]
+        self._undo += [
+            functools.partial(self.destroy_publisher, each)
+            for each in (self._applied, *self._outputs)
+        ]
         self._client = client = ParameterClient(self)
         restarts = Restarts.of(self, study, environment, client)
         self._undo.append(restarts.close)
@@ -196,21 +219,29 @@ class Adapter(LifecycleNode):
         self._monitor = Monitor(
             self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
-        journal = self.make_journal(study, environment, values)
+        store = journal_store(values['store'], values['model'], study)
+        self._journal = journal = self.make_journal(study, environment, store)
         self._undo.append(journal.close)
+        self._diagnostics = Diagnostics(
+            study, node=self.get_fully_qualified_name(), store=store,
+            hardware=str(spec.identity.get('hardware', environment)),
+            broken=broken_limits(study),
+        )
         self._engine = Engine(
             policy,
             Applier(study.space, client, distribution=spec.options.get('distribution'),
                     restarts=restarts),
             self._monitor, watch=watch, journal=journal, broken=broken_limits(study),
             report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
-            prepare=policy.prepare, dry_run=bool(values['dry_run']),
+            prepare=policy.prepare, settings=settings,
             deadline=float(values['deadline']),
         )
         worker.urgent = self._engine.urgent
         model_planner.prepare()
-        timer = self.create_timer(1.0, self._on_timer, clock=_wall())
-        self._undo.append(functools.partial(self.destroy_timer, timer))
+        self._timer = self.create_timer(
+            1.0 / settings.publish_rate, self._on_timer, clock=_wall()
+        )
+        self._undo.append(functools.partial(self.destroy_timer, self._timer))
         for name, event in (
             ('pause', Paused), ('resume', Resumed), ('rollback', RollbackRequested)
         ):
@@ -220,13 +251,10 @@ class Adapter(LifecycleNode):
             )
             self._undo.append(functools.partial(self.destroy_service, service))
 
-    def make_journal(
-        self, study: Study, environment: str, values: Mapping[str, Any]
-    ) -> Journal:
+    def make_journal(self, study: Study, environment: str, store: str) -> Journal:
         """Return where records are kept; raises StoreError if that is no store of ours."""
-        if values['store'] == 'none':
+        if not store:
             return NullJournal()
-        store = values['store'] or Path(values['model']).parent / f'{study.name}.sqlite'
         return StoreJournal(
             store, study=study.name, environment=environment, sim_time=self._sim_time,
             keep_days=study.adaptation.get('journal_days'), deadline=_NOTE,
@@ -248,9 +276,8 @@ class Adapter(LifecycleNode):
             self._monitor.close()
         if self._client is not None:
             self._client.close()
-        if self._engine is not None:
-            self.destroy_publisher(self._applied)
-            self.destroy_publisher(self._statuses)
+        self._settings = None
+        self._outputs = []
         self._engine = self._monitor = self._client = None
 
     # --- callbacks ----------------------------------------------------------------------------
@@ -262,6 +289,22 @@ class Adapter(LifecycleNode):
     def _post(self, event: Event) -> None:
         if self._engine is not None:
             self._engine.post(event)
+
+    def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        """Check values that an operator sets, and go by them from now on."""
+        before = self._settings or Settings()
+        known = before.values()
+        values = {p.name: p.value for p in parameters if p.name in known}
+        try:
+            settings = before.changed(values)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._settings is not None and settings != before:
+            self._settings = settings
+            self._timer.timer_period_ns = round(1e9 / settings.publish_rate)
+            if self._engine is not None:
+                self._engine.post(SettingsChanged(settings, settings.differences(before)))
+        return SetParametersResult(successful=True)
 
     def _on_timer(self) -> None:
         if self._engine is not None:
@@ -303,17 +346,10 @@ class Adapter(LifecycleNode):
             ))
 
     def _publish_status(self, report: Report) -> None:
-        status = DiagnosticStatus(
-            level=bytes([int(report.level)]), name=f'{self.get_name()}: {self._study_name()}',
-            message=report.message, hardware_id=self._hardware,
-            values=[KeyValue(key=k, value=v) for k, v in status_values(report).items()],
-        )
-        message = DiagnosticArray(status=[status])
+        message = self._diagnostics.of(report)
         message.header.stamp = self.get_clock().now().to_msg()
-        self._statuses.publish(message)
-
-    def _study_name(self) -> str:
-        return self._study.name if self._study is not None else ''
+        for publisher in self._outputs:
+            publisher.publish(message)
 
 
 def _wall() -> Clock:
@@ -333,11 +369,18 @@ def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
     return broken
 
 
+def journal_store(store: str, model: str, study: Study) -> str:
+    """Return the file or URL of the journal's store, empty for none."""
+    if store == _NO_STORE:
+        return ''
+    return store or str(Path(model).parent / f'{study.name}.sqlite')
+
+
 def make_policy(
-    study: Study, planner: Planner, chosen: Mapping[str, Any], *, advise: bool = False
+    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None
 ) -> Policy:
-    """Return the policy for a study; one that only `advise`s does not explore."""
-    rules = Rules.of(study.adaptation if not advise else {**study.adaptation, 'explore': 0})
+    """Return the policy for a study; its own rules count unless others are given."""
+    rules = rules or Rules.of(study.adaptation)
     limits = {limit.metric: limit for limit in study.limits}
     judged = [o.metric for o in study.objectives]
     judged += [name for name in limits if name not in judged]
@@ -346,43 +389,19 @@ def make_policy(
         known = all(o.metric in metrics for o in study.objectives)
         return study.objective(metrics) if known else math.nan
 
-    return Policy(
+    policy = Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
         contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
-        relevant=relevance(study, rules.minimum_gain), objective=objective,
+        relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
         risk=study.tuning.risk,
     )
+    return policy
 
 
-def status_values(report: Report) -> dict[str, str]:
-    """Return the key-values of a status, as texts."""
-    status = report.status
-    values = {
-        'state': status.state.value,
-        'settled': str(report.settled).lower(),
-        'windows': str(status.windows),
-        'judged': str(status.judged),
-        'reason': status.reason,
-        'waiting': report.waiting,
-        'silent_topics': ', '.join(report.silent),
-        'configuration': json.dumps(status.configuration),
-        'changes': str(status.changes),
-        'replans': str(status.replans),
-        'explored': str(status.explored),
-        'quarantined': str(status.quarantined),
-        'outcome': status.outcome,
-        'advice': report.advice,
-        'journal': report.trouble,
-    }
-    for name, value in status.metrics.items():
-        values[f'metric.{name}'] = f'{value:.6g}'
-        if name in status.bands:
-            low, high = status.bands[name]
-            values[f'band.{name}'] = f'{low:.6g} .. {high:.6g}'
-        residual = status.residuals.get(name, math.nan)
-        if not math.isnan(residual):
-            values[f'residual.{name}'] = f'{residual:+.2f}'
-    return values
+def _refuse(error: object) -> int:
+    """Say in one line what is wrong, and return the exit code."""
+    print(f'tl_adapt: error: {" ".join(str(error).split())}', file=sys.stderr)
+    return TlAdaptError.exit_code
 
 
 def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter) -> int:
@@ -392,18 +411,24 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
         importlib.import_module('threadpoolctl').threadpool_limits(1)
     except ImportError:
         pass
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    node = make()
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # what rclpy makes of arguments that are wrong
+        return _refuse(error)
+    try:
+        node = make()
+    except ParameterException as error:
+        rclpy.try_shutdown()
+        return _refuse(error)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.get_parameter('autostart').value:
             if node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
-                print(f'tl_adapt: error: {node.error}', file=sys.stderr)
-                return 2
+                return _refuse(node.error)
             node.trigger_activate()
         while not ended.is_set():
             executor.spin_once(timeout_sec=0.2)

@@ -4,6 +4,7 @@
 
 import importlib.util
 import os
+import signal
 
 import pytest
 
@@ -36,6 +37,14 @@ def pytest_runtest_makereport(item):
     if required and report.skipped and not hasattr(report, 'wasxfail'):
         report.outcome = 'failed'
         report.longrepr = f'{item.nodeid} was skipped, but Gazebo is required: {report.longrepr}'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def interruptible():
+    """Let ctrl-C reach what tests start: a shell starts in the background what ignores it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
 
 
 @pytest.fixture(scope='session')

@@ -132,12 +132,9 @@ def test_an_interrupted_transfer_says_what_is_kept(number, folder, campaign, cap
         return environment
 
     before = signal.getsignal(signal.SIGTERM)
-    # A shell starts what it runs in the background with ctrl-C ignored.
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(transfer, 'make_environment', make)
         assert go() == 130
-    signal.signal(signal.SIGINT, usual)
     out = capsys.readouterr().out
     assert 'interrupted: 2 target measurements are kept in s.sqlite; the same' in out
     assert closed == [True]

@@ -62,14 +62,11 @@ def start():
     processes = []
 
     def begin(*words):
-        # A shell starts what it runs in the background with ctrl-C ignored.
-        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [sys.executable, '-m', 'tl_adapt', 'transfer', 'study.yaml', '--confirm', 'service',
              *words],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        signal.signal(signal.SIGINT, usual)
         processes.append(process)
         return process
 

@@ -30,6 +30,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from tl_adapt.environments.base import Measurement  # noqa: E402
+from tl_adapt.journal_table import RECORD, open_journal  # noqa: E402
 from tl_adapt.models.model_set import ModelSet  # noqa: E402
 from tl_adapt.ros.calls import Call  # noqa: E402
 from tl_adapt.ros.parameters import ParameterClient, ParameterError  # noqa: E402
@@ -350,3 +351,57 @@ def test_the_launch_file_compiles_and_names_its_arguments():
     arguments = {e.name: e.description for e in entities if hasattr(e, 'default_value')}
     assert {'study', 'model', 'environment', 'dry_run'} <= set(arguments)
     assert all(arguments.values())
+
+
+def test_settings_change_at_runtime_and_diagnostics_tell_each_concern(graph, prepared, tmp_path):
+    heard = {}
+
+    def hear(message):
+        heard.update({status.name: status for status in message.status})
+
+    graph.node.create_subscription(DiagnosticArray, '/diagnostics', hear, 10)
+    graph.robot('alpha', {'v': 0.2})
+    graph.robot('beta', {'w': 0.5})
+    graph.adapter(prepared(), '-p', 'dry_run:=true', '-p', 'explore:=3')
+    graph.until(settled)
+    assert graph.values['dry_run'] == 'true' and graph.values['explore'] == '3'
+    assert graph.parameters.get('adapter', ['minimum_gain']) == {'minimum_gain': 0.02}
+
+    for name, value in (('explore', -1), ('minimum_gain', math.nan), ('publish_rate', 1e6),
+                        ('study', 'other'), ('dwell', 0.5)):
+        with pytest.raises(ParameterError, match=name):
+            graph.parameters.set('adapter', {name: value})
+    graph.parameters.set('adapter', {'minimum_gain': 0.25, 'explore': 0})
+    graph.until(lambda v: (v['minimum_gain'], v['explore']) == ('0.25', '0'))
+    assert (graph.get('alpha', 'v'), graph.get('beta', 'w')) == (0.2, 0.5)
+
+    graph.parameters.set('adapter', {'dry_run': False})
+    graph.until(lambda v: v['dry_run'] == 'false' and v['settled'] == 'true'
+                and v['changes'] != '0' and json.loads(v['configuration']) == CHOSEN)
+    assert (graph.get('alpha', 'v'), graph.get('beta', 'w')) == (0.5, 0.25)
+    assert list(graph.statuses) == [
+        'state', 'metrics', 'topics', 'parameters', 'journal', 'settings']
+    graph.until(lambda _: 'adapter/fake: settings' in heard)
+    assert {status.hardware_id for status in heard.values()} == {'robot'}
+
+    with open_journal(tmp_path / 'fake.sqlite') as journal:
+        told = [(e.who, e.what, e.why) for e in journal.entries() if e.kind == RECORD]
+    assert ('operator', 'setting', 'dry_run: false -> true, explore: 4 -> 3') in told
+    assert ('operator', 'setting', 'explore: 3 -> 0, minimum_gain: 0.02 -> 0.25') in told
+    assert ('adapter', 'advice', 'chosen by the model') in told
+    assert [what for _, what, _ in told].index('change') > told.index(
+        ('operator', 'setting', 'dry_run: true -> false'))
+
+
+@pytest.mark.parametrize('words, told', [
+    (['-p', 'minimum_gain:=-1.0'], 'minimum_gain'),
+    (['-p', 'explore:=many'], 'explore'),
+    (['-p', 'deadline:=soon'], 'deadline'),
+    (['-p', f'store:={FAKE}'], 'fake_robot.py'),
+    (['-p', 'study'], 'study'),
+])
+def test_bad_parameters_are_one_line_and_end_the_node(graph, prepared, words, told):
+    adapter = graph.adapter(prepared(), *words)
+    assert adapter.wait(60.0) == 2
+    error = [line for line in adapter.stderr.read().splitlines() if line.startswith('tl_adapt:')]
+    assert len(error) == 1 and told in error[0]

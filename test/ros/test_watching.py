@@ -272,6 +272,26 @@ def test_a_clock_that_goes_back_after_a_mission_does_not_cost_it(bench, monkeypa
     assert 0.0 < window.sim_time < 50.0
 
 
+def test_a_simulation_that_was_reset_before_the_mission_does_not_cost_it(bench, monkeypatch):
+    # It tells its new time only when it runs on, which is after the goal was taken.
+    robot = bench(window='mission')
+    robot.tell(still=True)
+    robot.until(lambda: robot.monitor.clock.stands_still)
+    before, sampled = robot.monitor.clock.now(), []
+    monkeypatch.setattr(robot.monitor._processes, 'start',
+                        lambda: sampled.append(robot.monitor.clock.now()))
+    robot.tell(goal={1: EXECUTING})
+    robot.until(lambda: robot.monitor.goal_active)
+    robot.tell(jump=-50.0, still=False)
+    robot.until(lambda: robot.monitor._recorder.received('pose') > 20)
+    assert robot.monitor.clock.jumped == 1
+    assert len(sampled) == 1 and sampled[0] < before, 'CPU time is sampled in the new time'
+    robot.tell(goal={1: SUCCEEDED})
+    window = robot.next_full()
+    assert (window.outcome, window.configuration) == ('', IN_FORCE)
+    assert window.metrics['volt'] == pytest.approx(10.0)
+
+
 CONTEXTS = [
     {'name': 'payload', 'topic': 'payload', 'field': 'data', 'edges': [0.5], 'hysteresis': 0.2,
      'hold': 1.0},

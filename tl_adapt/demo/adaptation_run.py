@@ -173,6 +173,7 @@ def adaptation(job: Job, ours: TransferResult) -> dict[str, Any]:
             parameters = watch.adapted
     finally:
         environment.close()
+    job.say(f'  its journal: tl_adapt journal {job.output / study.name}.sqlite')
     _fill_objectives(job, missions, runs)
     job.say(format_table(adaptation_rows({'missions': missions}), text=(0, 1, 2, 3, 5)))
     result: dict[str, Any] = {

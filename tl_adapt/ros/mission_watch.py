@@ -55,6 +55,7 @@ class _Goals:
     goal: bytes = b''
     begun: int = 0  # when the first goal was taken, in ns of sending time
     start: int | None = None  # the same in sim time, once that is known
+    ticked: int = 0  # when the first time of the mission was sent
     ended: tuple[int, str] | None = None  # (sent, outcome) of the present goal
     ended_at: float = 0.0  # wall time at which we heard
     done: int = 0  # goals before the present one
@@ -142,7 +143,9 @@ class MissionWatch:
             if not self._clock.running:
                 return goals.begun
             if goals.start is None:
-                goals.start = self._clock.first_since(goals.begun)
+                first = self._clock.first_since(goals.begun)
+                if first is not None:
+                    goals.ticked, goals.start = first
             return goals.start
 
     def lost(self) -> str | None:
@@ -164,7 +167,8 @@ class MissionWatch:
         with self._lock:
             goals = dataclasses.replace(self._goals)
             results, failures = list(self._results), list(self._failures)
-        jump = self._clock.jump_after(goals.jumped, goals.begun)
+        # A simulation that was reset while it was paused tells its new time when it runs on.
+        jump = self._clock.jump_after(goals.jumped, max(goals.begun, goals.ticked + 1))
         found = self._ending(start, goals, results, failures, jump)
         with self._lock:
             if found is None:

@@ -239,8 +239,11 @@ class Monitor:
         missions = self._missions
         if missions is None or not missions.open:
             return None
+        # Before its first time the clock may still tell that of before a reset.
+        began = missions.started() is not None
         with self._lock:
-            fresh, self._fresh = self._fresh, False
+            fresh = self._fresh and began
+            self._fresh = self._fresh and not began
         if fresh:
             self._processes.start()
             self._next_part = 0

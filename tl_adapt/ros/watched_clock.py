@@ -76,11 +76,15 @@ class WatchedClock(SimClock):
             self._sent[-1:] = [now] if self._sent else []
         self._note(Jump(now, f"the system's clock was set by {step * 1e-9:+.1f} s", True))
 
-    def first_since(self, sent: int) -> int | None:
-        """Return the first time that was sent at or after `sent`; None if there is none yet."""
+    def first_since(self, sent: int) -> tuple[int, int] | None:
+        """
+        Return when the first message at or after `sent` was sent, and its time.
+
+        None if there is none yet; all in ns.
+        """
         with self._lock:
             index = bisect.bisect_left(self._sent, sent)
-            return self._time[index] if index < len(self._time) else None
+            return (self._sent[index], self._time[index]) if index < len(self._sent) else None
 
     def forget_before(self, sent: int) -> None:
         """Drop what was sent before `sent`, but for the newest."""

@@ -28,6 +28,8 @@ from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.values import Snapshot
 
+_LEAVES = 1.0  # s from when a node left the graph until it counts as ended
+
 EVENTS = '/parameter_events'
 
 
@@ -158,6 +160,7 @@ class ParameterServices:
         end = time.monotonic() + seconds
         calls: dict[str, Call] = {}
         errors: dict[str, ParameterError] = {}
+        gone: dict[str, float] = {}
         for name in requests:
             node = self.full_name(name)
             wait = seconds if patience is None else patience
@@ -176,7 +179,7 @@ class ParameterServices:
                     left = end - time.monotonic()
                     try:
                         if call.wait(
-                            left / 2 if again else left, functools.partial(self._look, node)
+                            left / 2 if again else left, functools.partial(self._look, node, gone)
                         ):
                             continue
                         if not again:
@@ -192,8 +195,11 @@ class ParameterServices:
             for call in calls.values():
                 call.forget()
 
-    def _look(self, node: str) -> None:
-        """Raise if there is nobody left who could answer."""
+    def _look(self, node: str, gone: dict[str, float]) -> None:
+        """Raise if there is nobody left who could answer; `gone` says since when one is not."""
         self._alive()
-        if self.count(node) == 0:
+        if self.count(node):
+            gone.pop(node, None)
+        # A process leaves the graph a moment before it ends, of which `alive` knows more.
+        elif time.monotonic() - gone.setdefault(node, time.monotonic()) > _LEAVES:
             raise NoAnswerError(node, f'node {node} ended before it answered')

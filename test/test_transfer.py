@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tl_adapt.models import evidence
 from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.refined import KINDS
 from tl_adapt.models.transfer import TransferModel
 
 DIM = 6
@@ -372,3 +373,23 @@ def test_many_target_points_thin_out_the_hypotheses(monkeypatch):
     assert np.sqrt(np.mean(off**2)) < 0.05 * np.log(shifted_truth(X)).std()
     loaded = TransferModel.from_arrays(model.to_arrays())
     assert_allclose(loaded.latent(X), model.latent(X), rtol=1e-9)
+
+
+def test_without_a_source_few_points_tell_which_columns_count(monkeypatch):
+    cube = np.array(np.meshgrid(*[[0.0, 1.0]] * 10)).reshape(10, -1).T
+    y = np.exp(cube[:, 0] + cube[:, 1])
+
+    def likeness():
+        found = []
+        for seed in range(6):
+            rows = np.random.default_rng(seed).permutation(len(cube))[:10]
+            model = TransferModel(log=True).fit(None, (cube[rows], y[rows]))
+            found.append(np.corrcoef(model.latent(cube)[0], np.log(y))[0, 1])
+        return float(np.mean(found)), model
+
+    both, model = likeness()
+    assert model.weights == {'target only': pytest.approx(1.0)}
+    loaded = TransferModel.from_arrays(model.to_arrays())
+    assert_allclose(loaded.latent(cube), model.latent(cube), rtol=1e-9)
+    monkeypatch.setattr('tl_adapt.models.transfer.UNINFORMED', KINDS[-1:])
+    assert both > likeness()[0] + 0.003

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.models.kernel import SCALES, Array
-from tl_adapt.models.likelihood import Posterior, make_prior, maximise, starting_points
+from tl_adapt.models.likelihood import LENGTH, Posterior, make_prior, maximise, starting_points
 from tl_adapt.models.relations import (
     ALONE,
     CONSTANT,
@@ -39,7 +39,9 @@ class Kind:
 
     `related` whether the source's function is in it, `near` whether its length scales are where
     the search starts and stays near, `signal` mean and deviation of the log variance of the
-    difference, in units of the target's variance. `log_prior` is lower for what fits more.
+    difference, in units of the target's variance. `log_prior` is lower for what fits more, `own`
+    is the scale of a column's own deviation, of the log length scale, where the search is not near
+    the source's.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Kind:
     signal: tuple[float, float]
     log_prior: float
     starts: int
+    own: float = LENGTH[1]
 
 
 KINDS = (
@@ -55,6 +58,9 @@ KINDS = (
     Kind(RELEVANCE, related=False, near=True, signal=(-0.3, 1.0), log_prior=-3.5, starts=1),
     Kind(ALONE, related=False, near=False, signal=(-0.3, 1.0), log_prior=-3.0, starts=2),
 )
+# Without any source two settings count alike: if columns may well be irrelevant, few points tell
+# better what is good; if they seldom are, better how sure that is.
+UNINFORMED = (KINDS[-1], dataclasses.replace(KINDS[-1], own=1.0))
 _NOISE = (-5.0, 1.5)  # of the log of the noise's share of the target's variance
 _NEAR = (0.6, 0.5)  # scale of a column's own deviation from the source, deviation that all share
 
@@ -99,7 +105,8 @@ def _search(
     n, dim = len(z), len(lengths)
     level = float(np.log(variance))
     prior = make_prior(
-        dim, signal=(kind.signal[0] + level, kind.signal[1]), noise=(_NOISE[0] + level, _NOISE[1])
+        dim, signal=(kind.signal[0] + level, kind.signal[1]),
+        noise=(_NOISE[0] + level, _NOISE[1]), length=(LENGTH[0], kind.own, LENGTH[2]),
     )
     if kind.near:
         mean, std = prior.mean.copy(), prior.std.copy()

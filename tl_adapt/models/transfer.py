@@ -24,7 +24,7 @@ from tl_adapt.models.kernel import Array, Features, as_points
 from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
-from tl_adapt.models.refined import KINDS, refine
+from tl_adapt.models.refined import KINDS, UNINFORMED, Kind, refine
 from tl_adapt.models.relations import ALONE, Block, Place, make_grid
 from tl_adapt.models.source import Columns, Learner, Source
 from tl_adapt.models.threads import single_thread
@@ -194,7 +194,13 @@ class TransferModel(scale.OnOriginalScale):
 
     def _refined(self) -> int:
         """Return how many hypotheses have hyperparameters of their own."""
-        return len(self.sources) * (len(KINDS) - 1) + 1 if len(self.y) else 0
+        if len(self.y) == 0:
+            return 0
+        return len(self.sources) * (len(KINDS) - 1) + len(self._unrelated())
+
+    def _unrelated(self) -> Sequence[Kind]:
+        """Return the kinds of hypotheses that no source is in."""
+        return KINDS[-1:] if self.sources else UNINFORMED
 
     def _begins_with(self, X: Array, y: Array) -> bool:
         """Say whether the present target data begin with those."""
@@ -241,13 +247,14 @@ class TransferModel(scale.OnOriginalScale):
             location, spread = self._units[0]
             lengths = np.full(dim, LENGTH[0] + 0.5 * np.log(max(dim, 1)))
             unknown = Place(A, np.zeros(n), np.zeros(n), None)
-            one, theta = refine(
-                KINDS[-1], None, lengths, self.features.owner, A, unknown, self.y,
-                location=location, spread=spread, offset=4.0, variance=1.0, seed=self.seed,
-                theta=given.pop(0) if given else None,
-            )
-            self.blocks.append(one)
-            found.append(theta)
+            for kind in self._unrelated():
+                one, theta = refine(
+                    kind, None, lengths, self.features.owner, A, unknown, self.y,
+                    location=location, spread=spread, offset=4.0, variance=1.0, seed=self.seed,
+                    theta=given.pop(0) if given else None,
+                )
+                self.blocks.append(one)
+                found.append(theta)
         self._thetas = found
 
     def _extend(self, point: Array, value: float) -> None:
@@ -262,7 +269,11 @@ class TransferModel(scale.OnOriginalScale):
     def _weigh(self) -> None:
         """Set the weights from leave-one-out densities and the range of plausible predictions."""
         spread = self._units[0][1]
-        self.shares = evidence.weigh(self.blocks, self.y, spread, self.seed)
+        if self.sources:
+            self.shares = evidence.weigh(self.blocks, self.y, spread, self.seed)
+        else:
+            # By leave-one-out densities the one that fits more would nearly always win.
+            self.shares = [np.full(1, 1.0 / len(self.blocks)) for _ in self.blocks]
         self.weights = evidence.by_name(self.blocks, self.shares)
         self.members = evidence.heaviest(self.shares)
         self.low, self.high = evidence.plausible(self.blocks, self.shares, self.y, spread)

@@ -10,12 +10,12 @@ is explored in the second: only the alarm is looked at.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from adaptation_setup import Setup
+from adaptation_setup import Setup, robot, wait_judged
 
-from tl_adapt.demo.adaptation_run import AdapterWatch, running_adapter, watching
+from tl_adapt.demo.adaptation_run import AdapterWatch
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.progress import Progress
 from tl_adapt.seeds import run_seed
@@ -25,37 +25,22 @@ SIZES: dict[str, list[dict[str, float]]] = {
     'friction': [{'floor_friction': value} for value in (0.15, 0.13, 0.11)],
     'computer': [{'cpu_factor': value} for value in (9.0, 12.0, 18.0)],
 }
-_JUDGE = 120.0
 _BEFORE = 4  # missions before a change
 _AFTER = 10  # missions after it in which it has to be found
 
 
-@contextlib.contextmanager
-def beside(setup: Setup) -> Iterator[tuple[StackEnvironment, AdapterWatch]]:
-    """Bring up a stack with an adapter."""
-    environment = StackEnvironment(setup.study, setup.study.target.name)
-    try:
-        variables = environment.environment()
-        with watching(variables) as watch, running_adapter(
-            setup.study, setup.folder, variables
-        ):
-            watch.wait('ready', lambda: watch.ready_for(0), 60.0)
-            yield environment, watch
-    finally:
-        environment.close()
-
-
-def drive(setup: Setup, environment: StackEnvironment, watch: AdapterWatch, number: int) -> None:
-    """Run one mission as it is, and wait until the adapter has judged it."""
-    environment.measure(None, run_seed(setup.study.seeds.evaluation, 'adaptation', number))
-    judged = int(watch.status.get('windows', 0))
-    watch.wait(f'done with a mission after {judged}',
-               lambda: watch.ready_for(number + 1), _JUDGE)
+def drive(
+    setup: Setup, environment: StackEnvironment, watch: AdapterWatch, number: int, first: int = 0
+) -> None:
+    """Run one mission as it is, with the seed `first` + `number`, and wait until it is judged."""
+    seed = run_seed(setup.study.seeds.evaluation, 'adaptation', first + number)
+    environment.measure(None, seed)
+    wait_judged(watch, number + 1)
 
 
 def calm(setup: Setup, missions: int) -> dict[str, Any]:
     """Count what the adapter does in missions without any change; the first set is the start."""
-    with beside(setup) as (environment, watch), Progress('calm', missions) as progress:
+    with robot(setup) as (environment, watch), Progress('calm', missions) as progress:
         first = int(watch.status.get('changes', 0))
         done = 0
         with contextlib.suppress(KeyboardInterrupt):
@@ -93,13 +78,11 @@ def power(setup: Setup, repeats: int) -> list[dict[str, Any]]:
 
 def detect(setup: Setup, change: Mapping[str, float], first: int) -> int | None:
     """Return after how many missions a change was found, None if not; 0: before it came."""
-    with beside(setup) as (environment, watch):
+    with robot(setup) as (environment, watch):
         for number in range(_BEFORE + _AFTER):
             if number == _BEFORE:
                 watch.parameters.set_many({'simulator': dict(change)})
-            environment.measure(
-                None, run_seed(setup.study.seeds.evaluation, 'adaptation', first + number))
-            watch.wait('done with a mission', lambda n=number: watch.ready_for(n + 1), _JUDGE)
+            drive(setup, environment, watch, number, first)
             if int(watch.status.get('replans', 0)):
                 return max(number - _BEFORE + 1, 0)
     return None

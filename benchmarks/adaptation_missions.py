@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from adaptation_setup import PHASES, Setup
+from adaptation_setup import PHASES, Setup, robot, wait_judged
 
 from tl_adapt.comparison import objective_values, worst_values
-from tl_adapt.demo.adaptation_run import AdapterWatch, running_adapter, watching
+from tl_adapt.demo.adaptation_run import AdapterWatch
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.progress import Progress
@@ -30,7 +30,6 @@ from tl_adapt.ros.isolation import spawn
 from tl_adapt.seeds import run_seed
 
 ADAPTED, ORACLE = 'adapted', 'oracle'
-_JUDGE = 120.0  # s of wall time that the adapter gets to judge a mission
 _HOGS = 4  # processes for each core
 
 
@@ -51,9 +50,7 @@ class Arm:
         configuration = None if self.fixed is None else self.fixed[phase]
         self.missions.append(self.environment.measure(configuration, seed))
         if self.fixed is None:
-            count = len(self.missions)
-            self.watch.wait(f'done with mission {count}',
-                            lambda: self.watch.ready_for(count), _JUDGE)
+            wait_judged(self.watch, len(self.missions))
         status = self.watch.status
         self.changes.append(int(status.get('changes', 0)))
         self.replans.append(int(status.get('replans', 0)))
@@ -75,16 +72,11 @@ def hogs(number: int) -> Iterator[None]:
 @contextlib.contextmanager
 def arms(setup: Setup, fixed: dict[str, dict[str, dict]]) -> Iterator[list[Arm]]:
     """Bring up a stack for the adapter and one for each of `fixed` (see Arm)."""
-    study, found = setup.study, []
+    found = []
     with contextlib.ExitStack() as stack:
         for number, name in enumerate([ADAPTED, *fixed]):
-            environment = StackEnvironment(study, study.target.name, worker=number)
-            stack.callback(environment.close)
-            variables = environment.environment()
-            watch = stack.enter_context(watching(variables))
-            if name == ADAPTED:
-                stack.enter_context(running_adapter(study, setup.folder, variables))
-                watch.wait('ready', lambda watch=watch: watch.ready_for(0), 60.0)
+            environment, watch = stack.enter_context(
+                robot(setup, worker=number, adapter=name == ADAPTED))
             found.append(Arm(name, environment, watch, fixed.get(name)))
         yield found
 

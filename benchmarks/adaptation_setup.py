@@ -9,8 +9,9 @@ other: a payload, a smoother floor, and processes that take the computer's time.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ import yaml
 from tl_adapt.campaign import Run, campaign_runs, run_campaign
 from tl_adapt.chosen import write_chosen
 from tl_adapt.comparison import objective_values, worst_values
+from tl_adapt.demo.adaptation_run import AdapterWatch, running_adapter, watching
 from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.seeds import run_seed
 from tl_adapt.store import Store
@@ -35,6 +38,7 @@ PHASES: dict[str, dict[str, Any]] = {
     BEFORE: {}, 'payload': {'payload': 2.2}, 'friction': {'floor_friction': 0.12}, 'hog': {},
 }
 _ORACLE = {**PHASES, 'hog': {'cpu_factor': 12.0}}
+_JUDGE = 120.0  # s of wall time that the adapter gets to judge a mission
 _KEPT = 20  # configurations that are measured again
 _AGAIN = 4  # seeds
 
@@ -103,6 +107,27 @@ def prepare(folder: Path, mode: str, *, explore: int = 5) -> Setup:
         raise TlAdaptError('the transfer chose nothing')
     write_chosen(study, result.choice, result.tuner.model, folder)
     return Setup(study, file, folder, dict(result.choice.configuration))
+
+
+@contextlib.contextmanager
+def robot(
+    setup: Setup, *, worker: int = 0, adapter: bool = True
+) -> Iterator[tuple[StackEnvironment, AdapterWatch]]:
+    """Bring up the robot in a graph of its own, with an adapter beside it that is ready."""
+    with contextlib.ExitStack() as stack:
+        environment = StackEnvironment(setup.study, setup.study.target.name, worker=worker)
+        stack.callback(environment.close)
+        variables = environment.environment()
+        watch = stack.enter_context(watching(variables))
+        if adapter:
+            stack.enter_context(running_adapter(setup.study, setup.folder, variables))
+            watch.wait('ready', lambda: watch.ready_for(0), 60.0)
+        yield environment, watch
+
+
+def wait_judged(watch: AdapterWatch, missions: int) -> None:
+    """Wait until the adapter has dealt with that many missions."""
+    watch.wait(f'done with mission {missions}', lambda: watch.ready_for(missions), _JUDGE)
 
 
 def oracle(setup: Setup, phase: str, number: int) -> dict[str, Any]:

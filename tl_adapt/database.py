@@ -23,6 +23,13 @@ from tl_adapt.errors import StoreError
 _BUSY_SECONDS = 30.0
 
 
+def row_number() -> sa.Column[int]:
+    """Return the column `id` of a table, by which the database counts rows."""
+    # SQLite counts by its own INTEGER alone.
+    kind = sa.BigInteger().with_variant(sa.Integer, 'sqlite')
+    return sa.Column('id', kind, primary_key=True, autoincrement=True)
+
+
 def parse(
     url_or_path: str | os.PathLike[str],
 ) -> tuple[pathlib.Path | None, str, sa.engine.URL | None]:

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tl_adapt.adaptation.records import ADAPTER, Intent, Record
-from tl_adapt.database import file_size, parse, server_engine, sqlite_engine
+from tl_adapt.database import file_size, parse, row_number, server_engine, sqlite_engine
 from tl_adapt.errors import StoreError
 from tl_adapt.exact_json import from_text, to_text
 from tl_adapt.store import MissingStoreError, check_tables, storable
@@ -35,10 +35,7 @@ _TABLES = sa.MetaData()
 ROWS = sa.Table(
     'adaptation_journal',
     _TABLES,
-    sa.Column(
-        'id', sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True,
-        autoincrement=True,
-    ),
+    row_number(),
     sa.Column('format', sa.Integer, nullable=False),
     sa.Column('kind', sa.String(16), nullable=False),
     sa.Column('time', sa.String(40), nullable=False, index=True),

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from tl_adapt.database import row_number
+
 if TYPE_CHECKING:
     from tl_adapt.space import Configuration, Space
 
 _TABLE = sa.Table(
     'refused',
     sa.MetaData(),
-    sa.Column(
-        'id', sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True,
-        autoincrement=True,
-    ),
+    row_number(),
     sa.Column('environment_digest', sa.String(64), nullable=False, index=True),
     sa.Column('configuration', sa.Text, nullable=False),
     sa.Column('refused', sa.Text, nullable=False),

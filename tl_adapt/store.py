@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tl_adapt import __version__
-from tl_adapt.database import file_size, parse, server_engine, sqlite_engine, take_lock
+from tl_adapt.database import file_size, parse, row_number, server_engine, sqlite_engine, take_lock
 from tl_adapt.digests import (
     digest,
     environment_digest,
@@ -51,10 +51,7 @@ _ABOUT = sa.Table(
 _ROWS = sa.Table(
     'measurements',
     _TABLES,
-    sa.Column(
-        'id', sa.BigInteger().with_variant(sa.Integer, 'sqlite'), primary_key=True,
-        autoincrement=True,
-    ),
+    row_number(),
     sa.Column('key', sa.String(255), nullable=False, unique=True),
     sa.Column('study', sa.Text, nullable=False),
     sa.Column('study_digest', sa.String(64), nullable=False),

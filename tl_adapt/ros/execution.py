@@ -9,9 +9,10 @@ what the nodes had.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tl_adapt.adaptation.events import Apply, ApplyResult, Configuration, Event, Rollback
@@ -162,11 +163,8 @@ class Execution:
         obstacle = Obstacle(f'{open_change.outcome.reason}; waits for an answer of {nodes}')
         if time.monotonic() < open_change.next_try:
             return obstacle
-        self.changing = True
-        try:
+        with self._setting():
             left = self._applier.reopen(open_change.outcome.open)
-        finally:
-            self.changing = False
         open_change.wait = min(2.0 * open_change.wait, _AGAIN[1])
         open_change.next_try = time.monotonic() + open_change.wait
         open_change.outcome = dataclasses.replace(open_change.outcome, open=left)
@@ -185,13 +183,19 @@ class Execution:
             intent.change, False, outcome.reason, configuration, outcome.refused
         )
 
-    def _send(self, change: Change) -> Outcome:
-        self._monitor.changing()
+    @contextlib.contextmanager
+    def _setting(self) -> Iterator[None]:
+        """Tell, as long as the block runs, that parameters are being set."""
         self.changing = True
         try:
-            outcome = self._applier.carry_out(change)
+            yield
         finally:
             self.changing = False
+
+    def _send(self, change: Change) -> Outcome:
+        self._monitor.changing()
+        with self._setting():
+            outcome = self._applier.carry_out(change)
         self._watch.in_force(outcome.values, restarted=change.restarting)
         self._monitor.in_force(outcome.configuration)
         return outcome
@@ -254,11 +258,8 @@ class Execution:
         intent = self._unfinished
         if intent is None or self.dry_run:
             return
-        self.changing = True
-        try:
+        with self._setting():
             outcome = self._applier.put_back(intent.before, intent.after)
-        finally:
-            self.changing = False
         self._unfinished = None
         self._log.info(f'change {intent.change} had been cut short: {outcome.reason}')
         self._journal.end(intent, ok=False, reason=f'cut short; {outcome.reason}')

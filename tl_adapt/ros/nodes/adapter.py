@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import signal
 import sys
 import threading
@@ -48,15 +47,13 @@ from tl_adapt.adaptation.events import (
     Rules,
     State,
 )
-from tl_adapt.adaptation.judge import relevance
+from tl_adapt.adaptation.making import broken_limits, make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
-from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.journal import StoreJournal
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
-from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.engine import Engine
@@ -357,45 +354,11 @@ def _wall() -> Clock:
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
-def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
-    """Return a function that names the limits which metrics break, of those that are there."""
-
-    def broken(metrics: Mapping[str, float]) -> list[str]:
-        return [
-            limit.text for limit in study.limits
-            if limit.metric in metrics and not limit.kept(metrics[limit.metric])
-        ]
-
-    return broken
-
-
 def journal_store(store: str, model: str, study: Study) -> str:
     """Return the file or URL of the journal's store, empty for none."""
     if store == _NO_STORE:
         return ''
     return store or str(Path(model).parent / f'{study.name}.sqlite')
-
-
-def make_policy(
-    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None
-) -> Policy:
-    """Return the policy for a study; its own rules count unless others are given."""
-    rules = rules or Rules.of(study.adaptation)
-    limits = {limit.metric: limit for limit in study.limits}
-    judged = [o.metric for o in study.objectives]
-    judged += [name for name in limits if name not in judged]
-
-    def objective(metrics: Mapping[str, float]) -> float:
-        known = all(o.metric in metrics for o in study.objectives)
-        return study.objective(metrics) if known else math.nan
-
-    policy = Policy(
-        planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
-        relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
-        risk=study.tuning.risk,
-    )
-    return policy
 
 
 def _refuse(error: object) -> int:
@@ -431,7 +394,7 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
                 return _refuse(node.error)
             node.trigger_activate()
         while not ended.is_set():
-            executor.spin_once(timeout_sec=0.2)
+            executor.spin_once(timeout_sec=0.5)
         # A change that is under way needs its answers: spin on until it has ended.
         finish = threading.Thread(target=node.stop)
         finish.start()

@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -52,6 +51,7 @@ from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.journal import StoreJournal
+from tl_adapt.journal_place import adapter_lock, journal_store
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.ros.apply import Applier
@@ -81,7 +81,6 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'diagnostics': (True, 'publish the status on /diagnostics, too'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
-_NO_STORE = 'none'
 _NOTE = 1.0  # s that noting a change may take, before the change is put off
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
@@ -217,6 +216,8 @@ class Adapter(LifecycleNode):
             self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
         store = journal_store(values['store'], values['model'], study)
+        if lock := adapter_lock(store, environment):
+            self._undo.append(lock.close)
         self._journal = journal = self.make_journal(study, environment, store)
         self._undo.append(journal.close)
         self._diagnostics = Diagnostics(
@@ -352,13 +353,6 @@ class Adapter(LifecycleNode):
 def _wall() -> Clock:
     """Return a clock that runs on while simulated time stands still."""
     return Clock(clock_type=ClockType.STEADY_TIME)
-
-
-def journal_store(store: str, model: str, study: Study) -> str:
-    """Return the file or URL of the journal's store, empty for none."""
-    if store == _NO_STORE:
-        return ''
-    return store or str(Path(model).parent / f'{study.name}.sqlite')
 
 
 def _refuse(error: object) -> int:

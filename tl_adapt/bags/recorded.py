@@ -19,10 +19,13 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tl_adapt.errors import InputError, try_import
-from tl_adapt.metrics import process_topic
+from tl_adapt.metrics import needed_fields, process_topic
+
+if TYPE_CHECKING:
+    from tl_adapt.study import Study
 
 PARAMETERS = '/tl_adapt/parameters'
 PROCESSES = '/tl_adapt/processes'
@@ -38,6 +41,9 @@ TYPES = {
 #: Values of `time` in a recording's description: the clock of the bag's time stamps.
 SYSTEM_TIME = 'system'
 SIM_TIME = 'sim'
+
+#: What belongs into every bag if it is there: time, transforms, changes of parameters.
+OPTIONAL_TOPICS = ('/clock', '/tf', '/tf_static', 'tf', 'tf_static', '/parameter_events')
 
 _FORMAT = 1
 # ParameterValue's fields by its type, and the type of a value by its class, in rcl_interfaces.
@@ -58,6 +64,25 @@ class ProcessSample:
     rss: int
     threads: int
     pids: tuple[int, ...] = ()
+
+
+def needed_topics(study: Study) -> list[str]:
+    """Return the topics, as the study names them, that its metrics and missions come from."""
+    topics = [*OPTIONAL_TOPICS, *needed_fields(study.metrics.values())]
+    if mission := study.mission:
+        named = (
+            mission.goal_topic, mission.outcome_topic, mission.result_topic,
+            mission.initialpose_topic, *(rule.topic for rule in mission.fail_when),
+        )
+        topics += [topic for topic in named if topic]
+    return list(dict.fromkeys(topics))
+
+
+def type_description(topic: str) -> tuple[str, str, str]:
+    """Return type, definition and RIHS01 hash of a topic that only a recording has."""
+    kind = TYPES[topic]
+    text, _ = typestore().generate_msgdef(kind, ros_version=2)
+    return kind, text, typestore().hash_rihs01(kind)
 
 
 @functools.lru_cache(maxsize=1)

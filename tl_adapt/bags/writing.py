@@ -92,7 +92,8 @@ class BagWriter:
             compression=library.CompressionType[compression.upper()],
         )
         self._writer.start('ros2', 'tl_adapt')
-        self._file.settle()
+        with self._guard():
+            pass
 
     @property
     def size(self) -> int:
@@ -123,10 +124,6 @@ class BagWriter:
             metadata['topic_type_hash'] = type_hash
         number = self._writer.register_channel(name, 'cdr', self._schemas[kind], metadata)
         self._topics[name] = _Topic(number, kind, list(qos), type_hash)
-
-    def set_qos(self, name: str, qos: Sequence[Mapping[str, Any]]) -> None:
-        """Replace what the publishers of a topic offer, in the metadata."""
-        self._topics[name].qos = list(qos)
 
     def has_topic(self, name: str) -> bool:
         """Tell whether the topic was added."""
@@ -178,28 +175,34 @@ class BagWriter:
             raise FullDiskError(f'{self.path}: the bag is closed')
         try:
             yield
-            if self._file.settle():
-                self._kept = self.messages
+            self._settle()
         except OSError as error:
-            self._file.undo()
+            self._reserve.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
+                self._settle()
                 self._finish()
-            self._file.undo()
             self._end_file()
             raise FullDiskError(
                 f'{self.path}: {error.strerror}; kept is what was recorded until then, '
                 f'{self._kept} messages'
             ) from error
 
+    def _settle(self) -> None:
+        if self._file.settle():
+            self._kept = self.messages
+
     def _finish(self) -> None:
         """Write the end of the file, in the room that was kept for it, and the metadata."""
         self._reserve.unlink(missing_ok=True)
         self._writer.finish()
-        self._file.settle()
-        self._kept = self.messages
+        self._settle()
         temporary = self.path / f'{_METADATA}.part'
-        temporary.write_text(yaml.safe_dump(self._metadata(), sort_keys=False), 'utf-8')
-        temporary.replace(self.path / _METADATA)
+        try:
+            temporary.write_text(yaml.safe_dump(self._metadata(), sort_keys=False), 'utf-8')
+            temporary.replace(self.path / _METADATA)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._end_file()
 
     def _end_file(self) -> None:
@@ -241,41 +244,45 @@ class BagWriter:
 
 
 class _File:
-    """Write to a file whole pieces or nothing; what is not settled can be undone."""
+    """
+    Write to a file in whole pieces: what can't be written leaves nothing of it.
+
+    What is written waits until `settle`; after an error that can be tried again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._at = 0
+        self._waiting = bytearray()
         self.settled = 0
 
     def write(self, data: bytes) -> int:
-        """Write all of the data; raises OSError if the disk does not take it."""
-        left = memoryview(data)
-        while left:
-            done = os.write(self._number, left)
-            left = left[done:]
-            self._at += done
+        """Take the data."""
+        self._waiting += data
         return len(data)
 
     def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._at
+        """Return how many bytes were taken."""
+        return self.settled + len(self._waiting)
 
     def flush(self) -> None:
-        """Do nothing: nothing is buffered here."""
+        """Do nothing: that is what `settle` is for."""
 
     def settle(self) -> bool:
-        """Say that what was written up to now is whole; return whether that is more."""
-        more, self.settled = self._at > self.settled, self._at
-        return more
-
-    def undo(self) -> None:
-        """Take back what was written since `settle`."""
-        if self._number >= 0:
+        """Write what waits, return whether there was anything; raises OSError."""
+        if not self._waiting:
+            return False
+        try:
+            left = memoryview(bytes(self._waiting))
+            while left:
+                left = left[os.write(self._number, left):]
+        except OSError:
             os.ftruncate(self._number, self.settled)
             os.lseek(self._number, self.settled, os.SEEK_SET)
-            self._at = self.settled
+            raise
+        self.settled += len(self._waiting)
+        self._waiting.clear()
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -303,9 +310,6 @@ def qos_profile(
     }
 
 
-LATCHED = qos_profile(reliability=1, durability=1, history=1, depth=100)
-
-
 def _span(nanoseconds: int | None) -> dict[str, int]:
     if nanoseconds is None:
         return dict(_FOREVER)
@@ -316,3 +320,6 @@ def _span(nanoseconds: int | None) -> dict[str, int]:
 def _qos_text(profiles: Sequence[Mapping[str, Any]]) -> str:
     """Return profiles as YAML within YAML, as bags up to version 8 have them."""
     return yaml.safe_dump([dict(p) for p in profiles], sort_keys=False).strip()
+
+
+LATCHED = qos_profile(reliability=1, durability=1, history=1, depth=100)

@@ -166,7 +166,8 @@ class _Recording:
             self._writer.add_topic(topic, kind, text, qos=[LATCHED], type_hash=type_hash)
         self._describe(complete=False)
         try:
-            with _Line(self) as line:
+            line = _Line(self)
+            with line:
                 while not self._is_over():
                     self._step()
                     line.show()

@@ -24,7 +24,8 @@ POSITION = '@position'
 # Topics below this name come from the operating system, not from ROS.
 PROCESS_PREFIX = 'process/'
 
-_POSITION_PATHS = (
+# Where the types of messages keep a position; the first that is there counts.
+POSITION_PATHS = (
     'pose.pose.position',
     'pose.position',
     'transform.translation',
@@ -158,7 +159,7 @@ def extract(message: Any, path: str) -> Any:
 
 def position_path(message: Any) -> str:
     """Return the path of the message's position; raises AttributeError if it has none."""
-    for path in _POSITION_PATHS:
+    for path in POSITION_PATHS:
         value = message
         for name in path.split('.'):
             value = getattr(value, name, None)

@@ -127,10 +127,10 @@ class Bag:
 
         return BagTypes(self._infos, self._distro)
 
-    @functools.cached_property
+    @property
     def typestore(self) -> Any:
         """Return the rosbags Typestore of the bag, to build and take apart whole messages."""
-        return self.types.typestore()
+        return self.types.store
 
     def info(self, topic: str) -> TopicInfo:
         """Return what the bag says of a topic; `qos` is YAML, '' if the bag has none."""

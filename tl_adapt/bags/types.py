@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,8 @@ class BagTypes:
             raise LookupError(f'type {name} is defined neither in the bag nor in ROS 2 itself')
         return list(known[name][1])
 
-    def typestore(self) -> Any:
+    @functools.cached_property
+    def store(self) -> Any:
         """
         Return a rosbags Typestore with all types, to build and take apart messages.
 

@@ -184,6 +184,19 @@ def make_topic(
     return topic.select(np.argsort(topic.stamp_ns, kind='stable'))
 
 
+def stacked(parts: Sequence[Any]) -> NDArray[Any]:
+    """
+    Return the rows of several parts as one array; a part is an array or a list of rows.
+
+    Rows of unequal lengths are padded with NaN.
+    """
+    if all(isinstance(part, np.ndarray) for part in parts) and len(
+        {(part.shape[1:], part.dtype) for part in parts}
+    ) == 1:
+        return np.concatenate(parts)
+    return _column([row for part in parts for row in part])
+
+
 def _column(values: Sequence[Any]) -> NDArray[Any]:
     """Return one row per message."""
     if values and hasattr(values[0], '__len__') and not isinstance(values[0], (str, bytes)):

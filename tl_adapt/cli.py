@@ -32,6 +32,9 @@ VERBS = {
     'record': (
         'tl_adapt.verbs.record', 'record what metrics and replays need, as a standard bag'
     ),
+    'evaluate': (
+        'tl_adapt.verbs.evaluate', "compute a study's metrics from recorded bags"
+    ),
     'estimate': (
         'tl_adapt.verbs.estimate', 'say what a configuration would give that was not driven'
     ),

@@ -73,12 +73,23 @@ def test_one_recording_says_nothing_of_others():
     assert 'recorded together' in model.predict(X[:1])[0].warnings[0]
 
 
-def test_steps_are_counted(monkeypatch):
-    for bags in (1, 3, 20):
+def test_steps_are_counted():
+    for bags, fits in ((1, 1), (3, 4), (20, 9)):
         X, y, group = recordings(0, bags, 3, 0.1, 0.1)
         calls = []
         Estimator(Recorded(X, y, group), on_step=lambda c=calls: c.append(0))
-        assert len(calls) == steps(bags)
+        assert len(calls) == steps(X, group) == fits
+
+
+def test_recordings_of_one_configuration_are_also_left_out_together():
+    """Else a new configuration would be judged by how well a known one is predicted."""
+    X = np.array([[0.1], [0.5], [0.9], [0.1], [0.5], [0.9]])
+    group = np.arange(6)
+    assert steps(X, group) == 1 + 6 + 3
+    y = np.array([1.0, 3.0, 2.0, 1.01, 3.01, 1.99])
+    known, new = Estimator(Recorded(X, y, group)).predict(np.array([[0.5], [0.7]]))
+    assert known.mean == pytest.approx(3.0, abs=0.2)
+    assert new.high - new.low > 0.5
 
 
 def test_too_few_missions():

@@ -37,6 +37,7 @@ OBJECTIVE = 'objective'
 
 _FOLDS = 8
 _LEAST = 3  # valid missions without which nothing is said
+_DIFFERENT = 5  # configurations from which on a constant may predict them
 _SUPPORTED = 0.5  # support below which a warning is due
 # Bounds of what the model's standard deviations are multiplied by: below the first, luck.
 _NARROWEST, _WIDEST = 0.8, 10.0
@@ -77,6 +78,33 @@ class Recorded:
     source: tuple[Array, Array] | None = None
 
 
+class _Constant:
+    """Predict every configuration alike, by how recorded ones differ: what needs no model."""
+
+    noise_variance = 0.0
+
+    def fit(self, y: Array, group: NDArray[np.int_]) -> None:
+        """Learn from values (n,), on the model's scale, of groups (n,)."""
+        _, group = np.unique(group, return_inverse=True)
+        sizes = np.bincount(group)
+        means = np.bincount(group, y) / sizes
+        many = len(y) > len(means)
+        self.noise_variance = (
+            float(((y - means[group]) ** 2).sum()) / (len(y) - len(means)) if many else 0.0
+        )
+        n = len(means)
+        spread = float(means.var(ddof=1)) if n > 1 else 0.0
+        self._mean = float(means.mean())
+        # The groups' means have the noise of their missions in them.
+        inner = self.noise_variance * float((1.0 / sizes).mean())
+        self._var = max(spread - inner, 0.0) + (spread or 1.0) / n
+
+    def latent(self, X: Array, *, noise: bool = True) -> tuple[Array, Array]:
+        """Return mean and variance (n,) for points X (n, d), as a TransferModel does."""
+        var = self._var + (self.noise_variance if noise else 0.0)
+        return np.full(len(X), self._mean), np.full(len(X), max(var, 1e-12))
+
+
 class Estimator:
     """Estimate one metric at configurations that were not recorded."""
 
@@ -85,7 +113,7 @@ class Estimator:
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        Fit the model and calibrate it; `on_step` is called after each of `steps(data)` fits.
+        Fit the model and calibrate it; `on_step` is called after each fit, see `steps`.
 
         Raises ValueError for fewer than three missions.
         """
@@ -93,8 +121,20 @@ class Estimator:
             raise ValueError(f'at least {_LEAST} missions are needed, got {len(data.y)}')
         self.data = data
         self._log = log
+        self._values = np.log(data.y) if log else np.asarray(data.y, dtype=np.float64)
         self._model = TransferModel(log=log, seed=seed, categorical=categorical)
-        self.factor, self.farthest = self._calibrate(on_step)
+        self._constant = _Constant()
+        foldings = _foldings(data.X, data.group)
+        judged = [self._judge(fold, on_step) for fold in foldings]
+        # Without several configurations nothing says how configurations differ.
+        choose = bool(foldings) and len(np.unique(foldings[-1])) >= _DIFFERENT
+        self.modelled = not choose or judged[-1].model.score >= judged[-1].constant.score
+        chosen = [one.model if self.modelled else one.constant for one in judged]
+        self.factor = 1.0
+        self.farthest = math.inf
+        if chosen:
+            self.factor = min(max(_NARROWEST, *(one.factor for one in chosen)), _WIDEST)
+            self.farthest = max(one.farthest for one in chosen)
         self._fit(np.ones(len(data.y), dtype=bool))
         on_step()
 
@@ -105,9 +145,10 @@ class Estimator:
 
     def predict(self, X: Array, level: float = LEVEL) -> list[Estimate]:
         """Return the estimate at each point of X (n, d), without a metric's name."""
-        mean, var = self._model.latent(X, noise=False)
-        noise = self._model.noise_variance
-        spread = float(np.var(self._scaled(self.data.y))) or 1e-12
+        chosen: Any = self._model if self.modelled else self._constant
+        mean, var = chosen.latent(X, noise=False)
+        noise = chosen.noise_variance
+        spread = float(np.var(self._values)) or 1e-12
         # Student's: the factor itself is known from as many groups.
         quantile = float(stdtrit(max(self.groups - 1, 2), 0.5 + 0.5 * level))
         found = []
@@ -118,9 +159,10 @@ class Estimator:
                 [self._unscaled(middle + sign * quantile * std) for sign in (-1.0, 1.0)]
                 for std in (once, known)
             )
+            support = max(0.0, 1.0 - self.factor**2 * variance / spread)
             found.append(Estimate(
                 '', self._unscaled(middle), low, high, mean_low, mean_high,
-                support=max(0.0, 1.0 - self.factor**2 * variance / spread),
+                support=support if self.modelled else 0.0,
                 warnings=self._warnings(math.sqrt(variance + noise)),
             ))
         return found
@@ -129,51 +171,99 @@ class Estimator:
         """Return what makes an estimate with this standard deviation doubtful."""
         if self.groups < 2:
             return ('all missions were recorded together: how recordings differ is not known',)
+        if not self.modelled:
+            return ('no model predicts the recordings better than their mean does: the interval '
+                    'is that of a configuration like them',)
         if std > 1.001 * self.farthest:
             return ('farther from the recordings than any of them is from the others: '
                     'the interval is the word of the model alone',)
         return ()
 
-    def _calibrate(self, on_step: Callable[[], None]) -> tuple[float, float]:
-        """
-        Return how much wider errors on unseen recordings are than the model says.
-
-        And the largest standard deviation, on the model's scale, for which that was seen.
-        """
-        data = self.data
-        if self.groups < 2:
-            return 1.0, math.inf
-        _, group = np.unique(data.group, return_inverse=True)
-        fold = group % _FOLDS
-        errors = np.zeros(len(data.y))
-        stds = np.zeros(len(data.y))
-        for number in range(min(self.groups, _FOLDS)):
+    def _judge(self, fold: NDArray[np.int_], on_step: Callable[[], None]) -> _Judged:
+        """Return how predictions of each fold by the others compare with what was recorded."""
+        mean, var = np.zeros((2, 2, len(self._values)))
+        for number in np.unique(fold):
             held = fold == number
             self._fit(~held)
-            mean, var = self._model.latent(data.X[held])
-            errors[held] = (self._scaled(data.y[held]) - mean) / np.sqrt(var)
-            stds[held] = np.sqrt(var)
+            models: tuple[Any, ...] = (self._model, self._constant)
+            for i, one in enumerate(models):
+                mean[i, held], var[i, held] = one.latent(self.data.X[held])
             on_step()
         # Each recording counts once, however many missions it has.
+        _, group = np.unique(self.data.group, return_inverse=True)
         weights = 1.0 / np.bincount(group)[group]
-        # One very bad error among few would widen everything without bound.
-        squares = np.minimum(errors**2, _WIDEST**2)
-        rms = math.sqrt(float(weights @ squares) / float(weights.sum()))
-        return min(max(rms, _NARROWEST), _WIDEST), float(stds.max())
+        weights /= weights.sum()
+        model, constant = (
+            _calibration(self._values - mean[i], np.sqrt(var[i]), weights) for i in (0, 1)
+        )
+        return _Judged(model, constant)
 
     def _fit(self, keep: NDArray[np.bool_]) -> None:
         self._model.fit(self.data.source, (self.data.X[keep], self.data.y[keep]))
-
-    def _scaled(self, values: Array) -> Array:
-        return np.log(values) if self._log else values
+        self._constant.fit(self._values[keep], self.data.group[keep])
 
     def _unscaled(self, value: float) -> float:
-        return math.exp(value) if self._log else value
+        return math.exp(min(value, 700.0)) if self._log else value
 
 
-def steps(groups: int) -> int:
-    """Return how many fits an estimator of so many groups makes."""
-    return 1 + (min(groups, _FOLDS) if groups > 1 else 0)
+@dataclasses.dataclass(frozen=True)
+class _Calibration:
+    """
+    Hold how predictions compare with what they had not seen.
+
+    `factor` is what their standard deviations have to be multiplied by, `farthest` the largest of
+    these, `score` the mean log density after that.
+    """
+
+    factor: float
+    farthest: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """Hold the calibration of the model and that of the constant."""
+
+    model: _Calibration
+    constant: _Calibration
+
+
+def _calibration(errors: Array, stds: Array, weights: Array) -> _Calibration:
+    """Return the calibration for errors (n,) of predictions that had these stds (n,)."""
+    # One very bad error among few would widen everything without bound.
+    squares = np.minimum((errors / stds) ** 2, _WIDEST**2)
+    factor = min(max(math.sqrt(float(weights @ squares)), _NARROWEST), _WIDEST)
+    wide = factor * stds
+    score = float(weights @ (-0.5 * (errors / wide) ** 2 - np.log(wide)))
+    return _Calibration(factor, float(stds.max()), score)
+
+
+def steps(X: Array, group: NDArray[np.int_]) -> int:
+    """Return how many fits an estimator of missions at X (n, d) of groups (n,) makes."""
+    return 1 + sum(len(np.unique(fold)) for fold in _foldings(X, group))
+
+
+def _foldings(X: Array, group: NDArray[np.int_]) -> list[NDArray[np.int_]]:
+    """
+    Return ways to leave out recordings, each as the number (n,) of a mission's fold.
+
+    A configuration that was recorded is met on another day: recordings are left out one by one.
+    One that was not recorded is new, too: all recordings that share one are left out together.
+    """
+    _, group = np.unique(group, return_inverse=True)
+    _, place = np.unique(X, axis=0, return_inverse=True)
+    joined = group.copy()
+    for _ in range(len(joined)):
+        before = joined
+        for names in (place.reshape(-1), group):
+            least = np.full(names.max() + 1, len(joined))
+            np.minimum.at(least, names, joined)
+            joined = least[names]
+        if np.array_equal(before, joined):
+            break
+    _, joined = np.unique(joined, return_inverse=True)
+    ways = [group] + [joined] * (not np.array_equal(group, joined))
+    return [way % _FOLDS for way in ways if way.max() > 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +329,15 @@ def estimate(
         for configuration, found, probability, warnings in
         zip(configurations, estimates, valid, outside)
     ]
+
+
+def planned_steps(
+    study: Study, recorded: Sequence[Measurement], groups: Sequence[str], metrics: int
+) -> int:
+    """Return how many fits `estimate` makes at most for so many metrics."""
+    X = study.space.encode([m.configuration for m in recorded]).reshape(-1, study.space.dim)
+    _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    return metrics * steps(X, group)
 
 
 def group_of(measurement: Measurement) -> str:

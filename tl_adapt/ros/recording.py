@@ -156,6 +156,7 @@ class _Recording:
             ParameterClient(node), study_nodes(study, spec, namespace)
         )
         self._next = {'sample': 0.0, 'flush': time.monotonic() + _FLUSH}
+        self._started: int | None = None  # sim time at which the mission under way began
         self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
         self._planned = options.duration is not None or options.missions is not None
 
@@ -245,6 +246,12 @@ class _Recording:
         self._watch.connect()
         while reason := self._watch.lost():
             self._say(f'a mission is not whole: {reason}')
+        started = self._watch.started()
+        if started != self._started:
+            # The mission's time begins to run: what was used before does not count.
+            self._started = started
+            if started is not None:
+                self._sample()
         ending = self._watch.poll()
         if ending is not None:
             self._watch.close()

@@ -21,7 +21,7 @@ from tl_adapt.off_policy import (
     Report,
     estimate,
     group_of,
-    steps,
+    planned_steps,
     wanted_metrics,
 )
 from tl_adapt.parameter_file import check_outputs, value_text, write_text
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     recorded, source, name = _measurements(args, study, path)
     groups = [group_of(m) for m in recorded]
     metrics = args.metric or wanted_metrics(study)
-    number = steps(len(set(groups))) * len(metrics)
+    number = planned_steps(study, recorded, groups, len(metrics))
     with Progress('estimating', number) as progress:
         found = estimate(
             study, recorded, candidates, groups=groups, source=source, metrics=metrics,

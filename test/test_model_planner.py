@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from tl_adapt.adaptation.carrying import carried
 from tl_adapt.adaptation.events import Window
-from tl_adapt.adaptation.model_planner import ModelPlanner, carried, load_choice
+from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet

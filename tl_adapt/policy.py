@@ -259,10 +259,13 @@ class Policy(Verifying):
             return []
         why = f'limit broken: {", ".join(broken)}'
         self._end_effect(why)
-        self._ban(self.current, why)
+        self._ban(self.current, why, doubted=True)
+        context.note(window)
         if self.state is not State.EXPLORING:
             self._say(Level.WARN, why)
+            context.unsettled = True
             return self._roll_back(why, 'watch')
+        context.evidence = [*context.evidence, window]
         context.explored += 0 if context.recovering else 1
         last = context.explored >= self.rules.explore
         return self._roll_back(f'explored in vain: {why}', 'conclude' if last else 'recover')
@@ -285,7 +288,8 @@ class Policy(Verifying):
         if verdict.broken or verdict.failed:
             self._say(Level.WARN, verdict.text)
             self._end_effect(verdict.text)
-            self._ban(self.current, verdict.text)
+            self._ban(self.current, verdict.text, doubted=True)
+            context.unsettled = True
             if verdict.changed:
                 self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
@@ -302,7 +306,7 @@ class Policy(Verifying):
         if bands:
             self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:
-            return self._take_up() if self._due else self._resume_exploring()
+            return self._take_up() if self._due else self._resume_exploring() or self._review()
         return []
 
     def _explored_window(self, window: Window) -> list[Action]:
@@ -320,7 +324,7 @@ class Policy(Verifying):
             self.memory.remember(self.current)
             return self._explore()
         self._end_effect(verdict.text)
-        self._ban(self.current, verdict.text)
+        self._ban(self.current, verdict.text, doubted=True)
         last = context.explored >= self.rules.explore
         return self._roll_back(
             f'explored in vain: {verdict.text}', 'conclude' if last else 'recover'

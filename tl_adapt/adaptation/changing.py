@@ -188,11 +188,14 @@ class Changing:
             return []
         return self._after_change(then, stayed=True)
 
-    def _ban(self, configuration: Configuration | None, reason: str, **more: Any) -> None:
-        """Never send this configuration again in this context."""
+    def _ban(
+        self, configuration: Configuration | None, reason: str, *, doubted: bool = False,
+        **more: Any,
+    ) -> None:
+        """Never send this configuration again in this context; see `Memory.ban`."""
         if configuration is None:
             return
-        self.memory.ban(configuration, reason)
+        self.memory.ban(configuration, reason, doubted=doubted)
         self._note('quarantine', reason, configuration=dict(configuration), **more)
 
     # --- how it ended ----------------------------------------------------------------------------

@@ -25,7 +25,8 @@ class Context:
     environment changed in it. From a change until its end `anchor` is the configuration before,
     `evidence` the windows since then, `explored` how many configurations were tried,
     `recovering` whether the next window is the anchor's. `suspended` tells that exploring ended
-    only because it was not allowed any more.
+    only because it was not allowed any more, `unsettled` that a limit made the robot go back to
+    what was at hand, and something better may be known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Context:
     explored: int = 0
     recovering: bool = False
     suspended: bool = False
+    unsettled: bool = False
 
     def note(self, window: Window) -> None:
         """Keep a judged window."""
@@ -53,7 +55,7 @@ class Context:
         """Begin to learn a changed environment from the evidence."""
         self.anchor = dict(anchor)
         self.explored = 0
-        self.recovering = self.suspended = False
+        self.recovering = self.suspended = self.unsettled = False
         self.judge.forget()
 
     def end(self) -> None:

@@ -118,12 +118,14 @@ class Choice:
     """
     Hold a configuration that a planner proposes.
 
-    `gain` is the share of the objective that it is predicted to save against the present one.
+    `gain` is the share of the objective that it is predicted to save against the present one;
+    `safer` tells that the present one is too likely to break a limit, and this one far less.
     """
 
     configuration: Configuration
     gain: float = 0.0
     why: str = ''
+    safer: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,23 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
+from tl_adapt.adaptation.carrying import carried
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Rules, Window
 from tl_adapt.adaptation.memory import configuration_key
+from tl_adapt.adaptation.worth import Seen, Settled, Trial, keys_of, most_promising
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.kernel import Array
-from tl_adapt.models.model_set import Assessment, ModelSet
-from tl_adapt.models.transfer import TransferModel
+from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.climb import Rank
+from tl_adapt.tuning.known import best_runs
+from tl_adapt.tuning.search import ANCHORS
 
 CHOICE = 'choice.json'
-# Points that carry the present model over a change: more cost time and tell little more.
-_CARRIED = 200
 _UNLIMITED = 10**6
-# Configurations to choose from where the tuner's own choice is not safe.
+# Configurations that tell how surely the limits can be kept at all.
 _CANDIDATES = 512
 
 
@@ -58,7 +59,7 @@ class ModelPlanner:
         self._told = 0
         self._bands: dict[str, dict[str, Band]] = {}
         self._outlooks: dict[str, Outlook] = {}
-        self._design: list[Configuration] | None = None
+        self._design: Array | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -115,21 +116,29 @@ class ModelPlanner:
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
-        """Return the configuration with the largest constrained expected improvement."""
+        """
+        Return the configuration that is most worth trying out, None if none is worth its risk.
+
+        One run of it keeps the limits with probability 1 - `tuning.risk`, or as surely as any.
+        """
         with _said('the model can not propose'):
             tuner = self._learnt(evidence)
-            try:
-                # What was asked for counts as pending, so that each turn gives another one.
-                for _ in range(len(avoid) + 1):
-                    for asked in tuner.ask():
-                        if asked.configuration not in avoid:
-                            return Choice(
-                                asked.configuration, why='the largest expected improvement'
-                            )
-            finally:
-                for proposal in list(tuner.pending):
-                    tuner.withdraw(proposal)
-        return None
+            model = tuner.model
+            known = self._known(evidence)
+            enough = self._enough(model, known)
+            told = model.assess(self._study.space.encode(known))
+            trial = Trial(told, enough, Rules.of(self._study.adaptation).minimum_gain)
+            found = self._look(tuner, trial.worth, known)
+            worth = np.where(found.free([*avoid, *known]), trial.worth(found.said), -np.inf)
+            index = int(np.argmax(worth))
+            if not worth[index] > 0.0:
+                return None
+            gain = float(trial.gain(found.said.at(np.array([index])))[0])
+        return Choice(
+            dict(found.configurations[index]),
+            why=f'expected to save {gain / max(abs(trial.best), 1e-12):.1%}, keeps the limits '
+                f'with probability {found.said.feasible[index]:.2f}',
+        )
 
     def best(
         self,
@@ -140,33 +149,51 @@ class ModelPlanner:
         """
         Return the best safe configuration by posterior mean and its gain over `anchor`.
 
-        One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or at
-        least as surely as one of the anchor.
+        One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or, where
+        no configuration does, about as surely as any.
         """
         with _said('the model can not choose'):
             tuner = self._learnt(evidence)
-            found = tuner.best()
-            if not np.isfinite(found.mean):
-                return None
-            wanted = dict(found.configuration)
-            seen = [window.configuration for window in evidence if window.configuration]
-            known = [anchor, wanted, *seen]
-            space = self._study.space
-            if self._design is None:
-                self._design = space.sample(_CANDIDATES, seed=self._seed, method='sobol')
-            candidates = [*known, *self._design]
-            said = tuner.model.assess(space.encode(candidates))
-        enough = min(1.0 - self._study.tuning.risk, float(said.feasible[0]))
-        safe = np.array([one not in avoid for one in candidates]) & (said.feasible >= enough)
-        index, why = 1, found.why
-        if not safe[1]:
+            model = tuner.model
+            known = [dict(anchor), *self._known(evidence)]
+            enough = self._enough(model, known)
+            found = self._look(tuner, Settled(enough).worth, known)
+            said = found.said
+            safe = found.free(avoid) & (said.feasible >= enough)
             if not safe.any():
                 return None
-            index = _most_promising(said, safe, len(known))
-            why = f'the best that keeps limits with probability {said.feasible[index]:.2f}'
-        present = float(said.mean[0])
+            index = most_promising(said, safe, np.isin(found.keys, keys_of(known)))
+            at = model.assess(self._study.space.encode([anchor]))
+        present, kept = float(at.mean[0]), float(at.feasible[0])
         gain = (present - float(said.mean[index])) / max(abs(present), 1e-12)
-        return Choice(dict(candidates[index]), gain, why)
+        surely = float(said.feasible[index])
+        return Choice(
+            dict(found.configurations[index]), gain,
+            f'objective {said.mean[index]:.4g} +- {said.std[index]:.2g}, keeps the limits with '
+            f'probability {surely:.2f}',
+            safer=kept < 1.0 - self._study.tuning.risk and 1.0 - surely <= 0.5 * (1.0 - kept),
+        )
+
+    def _known(self, evidence: Sequence[Window]) -> list[Configuration]:
+        """Return what was tried since the change; the default if nothing was."""
+        tried = {configuration_key(w.configuration): w.configuration
+                 for w in evidence if w.configuration}
+        return [dict(one) for one in tried.values()] or [self._study.space.default()]
+
+    def _enough(self, model: ModelSet, known: Sequence[Configuration]) -> float:
+        """Return the probability of keeping the limits that a configuration has to have."""
+        space = self._study.space
+        if self._design is None:
+            self._design = space.encode(space.sample(_CANDIDATES, seed=self._seed, method='sobol'))
+        places = np.vstack([space.encode([*known, space.default()]), self._design])
+        surest = float(model.assess(places).feasible.max())
+        return min(1.0 - self._study.tuning.risk, surest)
+
+    def _look(self, tuner: Tuner, rank: Rank, known: Sequence[Configuration]) -> Seen:
+        """Look at the whole space, and closely around what ranks highest."""
+        source = best_runs(self._study, tuner.source, ANCHORS)
+        some = [*known, *(self._study.space.validate(run.configuration) for run in source)]
+        return Seen(*tuner.search.look(tuner.model, rank, some, tuner.book.numbers))
 
     def accept(self, evidence: Sequence[Window]) -> None:
         """
@@ -220,64 +247,6 @@ class ModelPlanner:
             study, source=carried(self._study, self._model, seed=self._seed),
             seed=self._seed, budget=_UNLIMITED,
         )
-
-
-def _most_promising(said: Assessment, safe: NDArray[np.bool_], measured: int) -> int:
-    """
-    Return the safe candidate with the lowest mean.
-
-    The first ones were `measured`; another is taken if it is surely better, or none of them safe.
-    """
-    mean = np.where(safe, said.mean, np.inf)
-    best, new = int(np.argmin(mean[:measured])), int(np.argmin(mean))
-    sure = said.mean[new] + 2.0 * said.std[new] < mean[best] - said.std[best]
-    return new if sure or not safe[best] else best
-
-
-def carried(study: Study, model: ModelSet, *, seed: int = 0) -> list[Measurement]:
-    """
-    Return what the present model says, as measurements that a new model can start from.
-
-    Each measurement of the source is moved to what the present model predicts there and keeps
-    its own scatter, so that the new model learns the noise, too; those of the target stay as
-    they are. Configurations that failed teach validity.
-    """
-    rows: dict[bytes, tuple[Array, dict[str, float]]] = {}
-    for name, one in model.models.items():
-        X, y = _moved(one)
-        values = np.exp(y) if one.log_scale else y
-        for point, value in zip(X, values):
-            rows.setdefault(point.tobytes(), (point, {}))[1][name] = float(value)
-    process = model.validity.process
-    failed = [] if process is None else list(process.X[process.y < 0.0])
-    failed += list(model.validity.X[model.validity.seen < 0.5]) if len(model.validity.seen) else []
-    entries: list[tuple[Array, dict[str, float], bool]] = [
-        *((point, metrics, True) for point, metrics in rows.values()),
-        *((point, {}, False) for point in failed),
-    ]
-    if len(entries) > _CARRIED:
-        keep = np.random.default_rng(seed).choice(len(entries), _CARRIED, replace=False)
-        entries = [entries[i] for i in sorted(keep)]
-    if not entries:
-        raise InputError('the model holds no measurement')
-    configurations = study.space.decode(np.array([point for point, _, _ in entries]))
-    return [
-        Measurement(
-            environment='', configuration=configuration, seed=0, metrics=metrics, valid=valid,
-            reason='' if valid else 'failed before', purpose='model',
-        )
-        for configuration, (_, metrics, valid) in zip(configurations, entries)
-    ]
-
-
-def _moved(model: TransferModel) -> tuple[Array, Array]:
-    """Return points (n, d) and values (n,) on the model's scale."""
-    source = model.source
-    if source is None:
-        return model.X, model.y
-    scatter = source.y - source.latent(source.X, noise=False)[0]
-    moved = model.latent(source.X, noise=False)[0] + scatter
-    return np.vstack([source.X, model.X]), np.concatenate([moved, model.y])
 
 
 def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:

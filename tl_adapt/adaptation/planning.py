@@ -18,6 +18,7 @@ from tl_adapt.adaptation.events import (
     Outlook,
     State,
 )
+from tl_adapt.adaptation.memory import posterior
 from tl_adapt.errors import TlAdaptError
 
 
@@ -81,6 +82,7 @@ class Planning(Changing):
         anchor = dict(context.anchor or self.desired)
         choice, learnt = self._best(anchor)
         context.end()
+        context.unsettled = False
         context.judge.renew(model_wrong=not learnt)
         if choice is None:
             self._say(Level.OK, 'nothing better was found')
@@ -93,6 +95,13 @@ class Planning(Changing):
             self._say(Level.OK, f'keeps what was explored: {choice.why}')
             self._note('plan', self._reason, configuration=dict(choice.configuration))
             return self._settle()
+        return self._adapt(choice)
+
+    def _adapt(self, choice: Choice) -> list[Action]:
+        """Send what a plan chose, and lift its ban if it has one."""
+        if self.memory.lift(choice.configuration):
+            self._note('lifted', f'what it did was bad luck: {choice.why}',
+                       configuration=dict(choice.configuration))
         gain = f' (predicted gain {choice.gain:.1%})' if choice.gain else ''
         return self._send(choice.configuration, f'adapted: {choice.why}{gain}', 'watch')
 
@@ -107,18 +116,65 @@ class Planning(Changing):
             return None, True
         learnt = False
         try:
-            choice = context.planner.best(context.evidence, anchor, self.memory.avoided)
+            choice = context.planner.best(context.evidence, anchor, self._barred())
             context.planner.accept(context.evidence)
             learnt = True
         except TlAdaptError as error:
             self._say(Level.WARN, f'no plan: {error}')
             self._note('no plan', str(error))
             return None, learnt
-        if choice is None or not self.memory.allowed(choice.configuration):
-            return None, learnt
-        if self.memory.allowed(anchor) and choice.gain < self.rules.minimum_gain:
-            return None, learnt
-        return choice, learnt
+        return (choice if self._pays(choice, anchor) else None), learnt
+
+    def _pays(self, choice: Choice | None, anchor: Configuration) -> bool:
+        """Tell whether a choice may be sent and is worth a change."""
+        if choice is None or choice.configuration in self._barred():
+            return False
+        if not self.memory.contains(choice.configuration):
+            return False
+        enough = choice.safer or choice.gain >= self.rules.minimum_gain
+        return enough or not self.memory.allowed(anchor)
+
+    def _barred(self) -> list[Configuration]:
+        """
+        Return what must not be chosen.
+
+        What broke a limit may be, once all windows since the environment changed make it likely
+        enough that it was bad luck.
+        """
+        lifted = [one for one in self.memory.doubted if self._trusted(one)]
+        return [one for one in self.memory.avoided if one not in lifted]
+
+    def _trusted(self, configuration: Configuration) -> bool:
+        """Tell whether a configuration keeps the limits with probability 1 - risk after all."""
+        windows = [w for w in self.context.history if w.configuration == configuration]
+        bad = sum(bool(w.outcome or self.context.judge.broken(w)) for w in windows)
+        kept = posterior(self._predicted(configuration)[1].kept, len(windows), bad)
+        return kept >= 1.0 - self._risk
+
+    # --- after a broken limit --------------------------------------------------------------------
+
+    def _review(self) -> list[Action]:
+        """
+        Look for something better than what a broken limit made the robot go back to.
+
+        Nothing new is tried out: the windows since the environment changed, the broken one among
+        them, teach a model what to settle on.
+        """
+        context = self.context
+        if not context.unsettled or context.anchor is not None:
+            return []
+        present = dict(self.current or self.desired)
+        try:
+            choice = context.planner.best(context.history, present, self._barred())
+        except TlAdaptError as error:
+            self._say(Level.WARN, f'no plan: {error}')
+            return []
+        context.unsettled = False
+        if choice is None or choice.configuration == present or not self._pays(choice, present):
+            self._note('plan', 'nothing better than what it went back to is known')
+            return []
+        context.best = dict(choice.configuration)
+        return self._adapt(choice)
 
     @property
     def _trying_out(self) -> bool:

@@ -42,6 +42,7 @@ from tl_adapt.adaptation.events import (
 )
 from tl_adapt.adaptation.judge import Judge, Relevance
 from tl_adapt.adaptation.planner import Planner
+from tl_adapt.adaptation.planning import REVIEWS
 from tl_adapt.adaptation.records import ADAPTER, NODE, OPERATOR, STRANGER
 from tl_adapt.adaptation.verifying import Verifying
 
@@ -263,7 +264,7 @@ class Policy(Verifying):
         context.note(window)
         if self.state is not State.EXPLORING:
             self._say(Level.WARN, why)
-            context.unsettled = True
+            context.reviews = REVIEWS
             return self._roll_back(why, 'watch')
         context.evidence = [*context.evidence, window]
         context.explored += 0 if context.recovering else 1
@@ -289,7 +290,7 @@ class Policy(Verifying):
             self._say(Level.WARN, verdict.text)
             self._end_effect(verdict.text)
             self._ban(self.current, verdict.text, doubted=True)
-            context.unsettled = True
+            context.reviews = REVIEWS
             if verdict.changed:
                 self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')

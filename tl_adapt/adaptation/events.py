@@ -118,13 +118,15 @@ class Choice:
     """
     Hold a configuration that a planner proposes.
 
-    `gain` is the share of the objective that it is predicted to save against the present one;
-    `safer` tells that the present one is too likely to break a limit, and this one far less.
+    `gain` is the share of the objective that it is predicted to save against the present one,
+    `kept` the probability that one run of it keeps all limits; `safer` tells that the present one
+    is too likely to break one, and this one far less.
     """
 
     configuration: Configuration
     gain: float = 0.0
     why: str = ''
+    kept: float = 0.0
     safer: bool = False
 
 

@@ -4,7 +4,8 @@
 Module for planning with models.
 
 After a change of the environment the present model becomes the source, and the windows since then
-are the target's measurements: transfer, once more.
+are the target's measurements: transfer, once more. An environment that was met before comes with
+its own model again, if that explains the windows better.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from tl_adapt.adaptation.carrying import carried
 from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Rules, Window
 from tl_adapt.adaptation.memory import configuration_key
-from tl_adapt.adaptation.worth import Seen, Settled, Trial, keys_of, most_promising
+from tl_adapt.adaptation.recurring import bands_of, explains
+from tl_adapt.adaptation.worth import Seen, Settled, Trial, careful, keys_of
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.kernel import Array
@@ -34,6 +36,7 @@ from tl_adapt.tuning.search import ANCHORS
 
 CHOICE = 'choice.json'
 _UNLIMITED = 10**6
+_MOST_PAST = 5  # models of environments before the present one
 # Configurations that tell how surely the limits can be kept at all.
 _CANDIDATES = 512
 
@@ -55,6 +58,8 @@ class ModelPlanner:
         self._study = study
         self._model = model
         self._seed = study.seeds.tuning if seed is None else seed
+        self._past: list[ModelSet] = []
+        self._base = model  # what the evidence is learnt upon
         self._tuner: Tuner | None = None
         self._told = 0
         self._bands: dict[str, dict[str, Band]] = {}
@@ -68,7 +73,9 @@ class ModelPlanner:
 
     def branch(self) -> ModelPlanner:
         """Return a planner of its own, which begins with the present model of this one."""
-        return ModelPlanner(self._study, self._model, seed=self._seed)
+        other = ModelPlanner(self._study, self._model, seed=self._seed)
+        other._past = list(self._past)
+        return other
 
     def prepare(self) -> None:
         """
@@ -88,7 +95,7 @@ class ModelPlanner:
         key = configuration_key(configuration)
         if key not in self._bands:
             with _said('the model can not predict'):
-                self._bands[key] = self._predict(self._model, configuration)
+                self._bands[key] = bands_of(self._study, self._model, configuration)
         return self._bands[key]
 
     def outlook(self, configuration: Configuration) -> Outlook:
@@ -101,17 +108,6 @@ class ModelPlanner:
                 float(found.mean[0]), float(found.valid[0]), float(found.feasible[0])
             )
         return self._outlooks[key]
-
-    def _predict(self, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
-        X = self._study.space.encode([configuration])
-        found = {}
-        for name, model in models.models.items():
-            mean, var = model.latent(X, noise=False)
-            found[name] = Band(
-                float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
-                bool(model.log_scale),
-            )
-        return found
 
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
@@ -162,7 +158,8 @@ class ModelPlanner:
             safe = found.free(avoid) & (said.feasible >= enough)
             if not safe.any():
                 return None
-            index = most_promising(said, safe, np.isin(found.keys, keys_of(known)))
+            measured = np.isin(found.keys, keys_of(known))
+            index = int(np.argmin(np.where(safe, careful(said, measured), np.inf)))
             at = model.assess(self._study.space.encode([anchor]))
         present, kept = float(at.mean[0]), float(at.feasible[0])
         gain = (present - float(said.mean[index])) / max(abs(present), 1e-12)
@@ -171,6 +168,7 @@ class ModelPlanner:
             dict(found.configurations[index]), gain,
             f'objective {said.mean[index]:.4g} +- {said.std[index]:.2g}, keeps the limits with '
             f'probability {surely:.2f}',
+            kept=surely,
             safer=kept < 1.0 - self._study.tuning.risk and 1.0 - surely <= 0.5 * (1.0 - kept),
         )
 
@@ -204,13 +202,18 @@ class ModelPlanner:
         with _said('what was learnt can not be taken over'):
             model = self._learnt(evidence).model
             # Models learn when they are first asked: all must have before they are relied on.
-            self._predict(model, self._study.space.default())
-        self._model = model
+            bands_of(self._study, model, self._study.space.default())
+        past = [one for one in self._past if one is not self._base]
+        self._past = [*past, self._model][-_MOST_PAST:]
+        self._model = self._base = model
         self._tuner, self._told = None, 0
         self._bands, self._outlooks = {}, {}
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
         """Return the tuner that was told all the evidence."""
+        base = explains(self._study, [self._model, *self._past], evidence)
+        if base is not self._base:
+            self._base, self._tuner, self._told = base, None, 0
         self.prepare()
         tuner = self._tuner
         if tuner is None:
@@ -244,7 +247,7 @@ class ModelPlanner:
             tuning=dataclasses.replace(self._study.tuning, simulate=False),
         )
         return Tuner(
-            study, source=carried(self._study, self._model, seed=self._seed),
+            study, source=carried(self._study, self._base, seed=self._seed),
             seed=self._seed, budget=_UNLIMITED,
         )
 

@@ -24,22 +24,37 @@ from tl_adapt.tuning import repeats
 
 # Windows after a trial in which what it taught is made use of.
 HORIZON = 10.0
+# Trials that count as won, and as lost, before any: models flatter what they do not know.
+_WON, _LOST = 1.0, 1.0
+# Standard deviations by which what was not measured is taken to be worse than predicted: the best
+# of many is likely flattered.
+_DOUBT = 2.0
 
 
 class Trial:
-    """Say what it is worth to try configurations out, given those (k,) that were tried."""
+    """
+    Say what it is worth to try configurations out, given those (k,) that were tried.
+
+    The loss of breaking a limit for sure is the objective of the best one.
+    """
 
     def __init__(self, told: Assessment, enough: float, minimum_gain: float) -> None:
         """
         Keep the best that is known to keep the limits with probability `enough`.
 
-        What betters it by less than its share `minimum_gain` would not be chosen.
+        What betters it by less than its share `minimum_gain` would not be chosen. The first of
+        those that were tried is where it all began.
         """
         safe = told.feasible >= enough
         mean = np.where(safe, told.mean, np.inf) if safe.any() else told.mean
-        self.best = float(mean.min())
+        index = int(np.argmin(mean))
+        self.best = float(mean[index])
+        self._kept = float(told.feasible[index])
         self._goal = self.best - minimum_gain * abs(self.best)
         self._enough = enough
+        won = self.best < told.mean[0] - minimum_gain * abs(told.mean[0])
+        tried = len(told.mean) - 1
+        self._trust = (_WON + won) / (_WON + _LOST + tried)
 
     def gain(self, found: Assessment) -> Array:
         """Return by how much a run of each (n,) is expected to better the least that pays."""
@@ -47,7 +62,9 @@ class Trial:
 
     def worth(self, found: Assessment) -> Array:
         """Return what a trial of each (n,) is worth, -inf where it is not safe enough."""
-        worth = HORIZON * self.gain(found) - np.maximum(found.mean - self.best, 0.0)
+        loss = np.maximum(found.mean - self.best, 0.0)
+        loss += abs(self.best) * np.maximum(self._kept - found.feasible, 0.0)
+        worth = HORIZON * self._trust * self.gain(found) - loss
         return np.where(found.feasible >= self._enough, worth, -np.inf)
 
 
@@ -61,7 +78,7 @@ class Settled:
     def worth(self, found: Assessment) -> Array:
         """Return the worth (n,); it leads to what is safe where that is not."""
         lack = self._enough - found.feasible
-        return np.where(lack <= 0.0, -(found.mean + found.std), -1e6 * (1.0 + lack))
+        return np.where(lack <= 0.0, -careful(found), -1e6 * (1.0 + lack))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,17 +104,6 @@ def keys_of(configurations: Sequence[Configuration]) -> list[str]:
     return [configuration_key(one) for one in configurations]
 
 
-def most_promising(
-    said: Assessment, safe: NDArray[np.bool_], measured: NDArray[np.bool_]
-) -> int:
-    """
-    Return which of those that are `safe` (n,) to settle on; one at least is.
-
-    The best of those that were measured (n,) by its mean; another is taken if it is surely
-    better, or none of them safe.
-    """
-    mean = np.where(safe & measured, said.mean, np.inf)
-    careful = np.where(safe, said.mean + said.std, np.inf)
-    best, new = int(np.argmin(mean)), int(np.argmin(careful))
-    sure = said.mean[new] + 2.0 * said.std[new] < said.mean[best] - said.std[best]
-    return best if np.isfinite(mean[best]) and not sure else new
+def careful(found: Assessment, measured: NDArray[np.bool_] | bool = False) -> Array:
+    """Return what to count on (n,), for what was `measured` (n,) and what was not."""
+    return found.mean + np.where(measured, 1.0, _DOUBT) * found.std

@@ -88,8 +88,11 @@ def test_few_windows_after_a_change_lead_to_a_better_configuration(study, model)
     planner.prepare()
     anchor = {'v': 0.3, 'w': 0.5}
     evidence = [window(anchor, 1.0), window(anchor, 1.0, 0.01)]
-    for _ in range(4):
+    for number in range(4):
         choice = planner.propose(evidence, [])
+        if choice is None:
+            assert number > 0, 'it is worth a trial'
+            break
         assert study.space.contains(choice.configuration)
         evidence.append(window(choice.configuration, 1.0))
     best = planner.best(evidence, anchor, [])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from tl_adapt import acquisition
 from tl_adapt.adaptation.events import Configuration
@@ -62,7 +63,10 @@ class Trial:
 
     def worth(self, found: Assessment) -> Array:
         """Return what a trial of each (n,) is worth, -inf where it is not safe enough."""
-        loss = np.maximum(found.mean - self.best, 0.0)
+        std = np.maximum(found.std, 1e-300)
+        z = (found.mean - self.best) / std
+        density = np.exp(-0.5 * np.minimum(z * z, 1400.0)) / np.sqrt(2.0 * np.pi)
+        loss = std * (density + z * ndtr(z))
         loss += abs(self.best) * np.maximum(self._kept - found.feasible, 0.0)
         worth = HORIZON * self._trust * self.gain(found) - loss
         return np.where(found.feasible >= self._enough, worth, -np.inf)

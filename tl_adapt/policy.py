@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
-from tl_adapt.adaptation.effect import Effect, EffectWatch
+from tl_adapt.adaptation.effect import Effect, EffectWatch, Kind
 from tl_adapt.adaptation.events import (
     Action,
     AdviceTaken,
@@ -291,6 +291,10 @@ class Policy(Verifying):
             self._end_effect(verdict.text)
             self._ban(self.current, verdict.text, doubted=True)
             context.reviews = REVIEWS
+            if verdict.outside:
+                # A limit broken out of the blue is rather a change than bad luck: what was seen
+                # before must not speak for what is there now.
+                context.doubt(max(verdict.since, 1))
             if verdict.changed:
                 self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
@@ -300,7 +304,9 @@ class Policy(Verifying):
         if verdict.suspicious:
             self._say(Level.WARN, verdict.text)
             if not verdict.changed:
-                return []
+                # A change in doubt is waited for, but not one that what is learnt from allows for.
+                hurry = context.shaken and self.state is State.WATCHING and not self._due
+                return self._review() if hurry else []
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         self.memory.remember(self.current)
@@ -337,6 +343,8 @@ class Policy(Verifying):
         self._say(Level.WARN, why)
         self._ban(self.current, why)
         self.context.end()
+        if effect.kind is Kind.WORSE:
+            self.context.reviews = REVIEWS
         if self.context.best == self.current:
             self.context.best = dict(watch.before)
         return self._roll_back(why, 'watch', first=watch.before)

@@ -27,7 +27,8 @@ class Context:
     `recovering` whether the next window is the anchor's. `suspended` tells that exploring ended
     only because it was not allowed any more, `reviews` how often what the robot has is
     still to be compared with what else is known: after a limit that made it go back to what was
-    at hand, and after a choice that windows may prove wrong.
+    at hand, and after a choice that windows may prove wrong. `shaken` tells that the environment
+    may have changed when the history begins.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Context:
     recovering: bool = False
     suspended: bool = False
     reviews: int = 0
+    shaken: bool = False
 
     @property
     def news(self) -> list[Window]:
@@ -53,11 +55,18 @@ class Context:
     def note(self, window: Window) -> None:
         """Keep a judged window."""
         self.history = [*self.history, window][-_KEPT_WINDOWS:]
+        self.learnt = [one for one in self.learnt if any(one is kept for kept in self.history)]
+
+    def doubt(self, windows: int) -> None:
+        """Let no more than the last windows count, as the environment may have changed then."""
+        self.history = self.history[-windows:]
+        self.shaken = True
 
     def learn_since(self, windows: int) -> None:
         """Let the last windows, since the environment changed, be the evidence."""
         self.history = self.history[-windows:]
         self.evidence = list(self.history)
+        self.shaken = False
 
     def begin(self, anchor: Configuration) -> None:
         """Begin to learn a changed environment from the evidence."""

@@ -22,7 +22,7 @@ import numpy as np
 from tl_adapt.adaptation.carrying import carried
 from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Rules, Window
 from tl_adapt.adaptation.memory import configuration_key
-from tl_adapt.adaptation.recurring import bands_of, explains
+from tl_adapt.adaptation.recurring import bands_of, explains, last_change
 from tl_adapt.adaptation.worth import Seen, Settled, Trial, careful, keys_of
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
@@ -211,6 +211,7 @@ class ModelPlanner:
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
         """Return the tuner that was told all the evidence."""
+        evidence = evidence[last_change(self._study, self._model, evidence):]
         base = explains(self._study, [self._model, *self._past], evidence)
         if base is not self._base:
             self._base, self._tuner, self._told = base, None, 0

@@ -121,7 +121,7 @@ class Planning(Changing):
         try:
             choice = self._chosen(context.evidence, anchor)
             context.planner.accept(context.evidence)
-            context.learnt = context.evidence
+            context.learnt = [*context.learnt, *context.evidence]
         except TlAdaptError as error:
             self._say(Level.WARN, f'no plan: {error}')
             self._note('no plan', str(error))
@@ -175,14 +175,20 @@ class Planning(Changing):
         windows = since.index(False) if False in since else len(since)
         if windows < 2 ** (REVIEWS - context.reviews):
             return []
+        news = context.news
         try:
-            choice = self._chosen(context.news, present)
+            choice = self._chosen(news, present)
+            if choice is not None and choice.configuration != present:
+                context.planner.accept(news)
         except TlAdaptError as error:
             self._say(Level.WARN, f'no plan: {error}')
             return []
         context.reviews -= 1
         if choice is None or choice.configuration == present:
             return []
+        context.learnt = [*context.learnt, *news]
+        context.shaken = False
+        context.judge.renew()
         context.best = dict(choice.configuration)
         return self._adapt(choice)
 

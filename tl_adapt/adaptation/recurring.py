@@ -1,6 +1,11 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for telling an environment that was met before from one that is new."""
+"""
+Module for which windows are of the present environment, and whether it was met before.
+
+Both are asked when something is learnt: the environment may change, or change back, at any time,
+also while configurations are being tried out.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,15 @@ import numpy as np
 
 from tl_adapt.adaptation.events import Band, Configuration, Window
 from tl_adapt.adaptation.memory import configuration_key
+from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import Study
 
 # Standard deviations that a metric counts as off at most: one odd metric must not decide.
 _FAR_OFF = 3.0
+# Standard deviations by which the mean of a metric must have moved for the windows before to be
+# taken for those of another environment.
+_MOVED = 4.0
 # Difference of logarithms of the likelihood from which on an earlier model is surely the better.
 _SURELY = 3.0
 
@@ -67,3 +76,47 @@ def likelihood(study: Study, models: ModelSet, evidence: Sequence[Window]) -> fl
                 off = abs(sum(values) / len(values) - band.mean) / max(std, 1e-12)
                 total -= math.log(max(std, 1e-12)) + 0.5 * min(off, _FAR_OFF) ** 2
     return total
+
+
+def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> int:
+    """
+    Return from which window on the evidence is of one environment, 0 for all of it.
+
+    Windows are compared by how far they are from the model at their configuration; what it does
+    not know of each counts as noise. The split is where the means differ most.
+    """
+    n = len(evidence)
+    places = {
+        key: bands_of(study, models, dict(window.configuration or {}))
+        for window in evidence if window.configuration
+        for key in [configuration_key(window.configuration)]
+    }
+    found, most = 0, _MOVED
+    for name in models.needed:
+        off, variance = np.full(n, np.nan), np.full(n, np.nan)
+        for i, window in enumerate(evidence):
+            if not window.configuration or window.outcome or window.overlapping \
+                    or name not in window.metrics:
+                continue
+            band = places[configuration_key(window.configuration)][name]
+            off[i] = band.scaled(window.metrics[name]) - band.mean
+            variance[i] = band.std**2
+        off[~np.isfinite(off)] = np.nan
+        for split in range(1, n):
+            z = _difference(off, variance, split)
+            if z > most:
+                found, most = split, z
+    return found
+
+
+def _difference(off: Array, variance: Array, split: int) -> float:
+    """Return by how many standard deviations the weighted means before and after differ."""
+    sums = []
+    for part in (slice(None, split), slice(split, None)):
+        good = np.isfinite(off[part])
+        weight = 1.0 / np.maximum(variance[part][good], 1e-24)
+        if not good.any():
+            return 0.0
+        sums.append((float((weight * off[part][good]).sum() / weight.sum()), 1.0 / weight.sum()))
+    (before, a), (after, b) = sums
+    return abs(after - before) / math.sqrt(a + b)

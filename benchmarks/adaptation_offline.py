@@ -24,7 +24,6 @@ from tl_adapt.comparison import objective_values, worst_values
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
-from tl_adapt.progress import Progress
 from tl_adapt.ros.nodes.adapter import make_policy
 from tl_adapt.store import Store
 from tl_adapt.study import Study

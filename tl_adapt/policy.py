@@ -294,7 +294,7 @@ class Policy(Verifying):
             if verdict.outside:
                 # A limit broken out of the blue is rather a change than bad luck: what was seen
                 # before must not speak for what is there now.
-                context.doubt(max(verdict.since, 1))
+                context.learn_since(max(verdict.since, 1))
             if verdict.changed:
                 self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
@@ -304,9 +304,8 @@ class Policy(Verifying):
         if verdict.suspicious:
             self._say(Level.WARN, verdict.text)
             if not verdict.changed:
-                # A change in doubt is waited for, but not one that what is learnt from allows for.
-                hurry = context.shaken and self.state is State.WATCHING and not self._due
-                return self._review() if hurry else []
+                # What a broken limit left is not kept for a doubt: the planner has its own.
+                return self._review() if self.state is State.WATCHING and not self._due else []
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         self.memory.remember(self.current)

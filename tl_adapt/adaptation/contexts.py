@@ -23,12 +23,12 @@ class Context:
 
     `best` is what its plan settled on. `history` are the last judged windows since the
     environment changed in it. From a change until its end `anchor` is the configuration before,
-    `evidence` the windows since then, `learnt` those that the model has learnt from, `explored` how many configurations were tried,
+    `evidence` the windows since then, `learnt` those of the history that the model has learnt
+    from, `explored` how many configurations were tried,
     `recovering` whether the next window is the anchor's. `suspended` tells that exploring ended
     only because it was not allowed any more, `reviews` how often what the robot has is
     still to be compared with what else is known: after a limit that made it go back to what was
-    at hand, and after a choice that windows may prove wrong. `shaken` tells that the environment
-    may have changed when the history begins.
+    at hand, and after a choice that windows may prove wrong.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Context:
     recovering: bool = False
     suspended: bool = False
     reviews: int = 0
-    shaken: bool = False
 
     @property
     def news(self) -> list[Window]:
@@ -57,16 +56,10 @@ class Context:
         self.history = [*self.history, window][-_KEPT_WINDOWS:]
         self.learnt = [one for one in self.learnt if any(one is kept for kept in self.history)]
 
-    def doubt(self, windows: int) -> None:
-        """Let no more than the last windows count, as the environment may have changed then."""
-        self.history = self.history[-windows:]
-        self.shaken = True
-
     def learn_since(self, windows: int) -> None:
         """Let the last windows, since the environment changed, be the evidence."""
         self.history = self.history[-windows:]
         self.evidence = list(self.history)
-        self.shaken = False
 
     def begin(self, anchor: Configuration) -> None:
         """Begin to learn a changed environment from the evidence."""

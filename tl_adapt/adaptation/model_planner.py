@@ -23,10 +23,9 @@ from tl_adapt.adaptation.carrying import carried
 from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Rules, Window
 from tl_adapt.adaptation.memory import configuration_key
 from tl_adapt.adaptation.recurring import bands_of, explains, last_change
-from tl_adapt.adaptation.worth import Seen, Settled, Trial, careful, keys_of
+from tl_adapt.adaptation.worth import Seen, Settled, Trial
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
-from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
@@ -37,8 +36,6 @@ from tl_adapt.tuning.search import ANCHORS
 CHOICE = 'choice.json'
 _UNLIMITED = 10**6
 _MOST_PAST = 5  # models of environments before the present one
-# Configurations that tell how surely the limits can be kept at all.
-_CANDIDATES = 512
 
 
 @contextlib.contextmanager
@@ -64,7 +61,6 @@ class ModelPlanner:
         self._told = 0
         self._bands: dict[str, dict[str, Band]] = {}
         self._outlooks: dict[str, Outlook] = {}
-        self._design: Array | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -121,9 +117,9 @@ class ModelPlanner:
             tuner = self._learnt(evidence)
             model = tuner.model
             known = self._known(evidence)
-            enough = self._enough(model, known)
             told = model.assess(self._study.space.encode(known))
-            trial = Trial(told, enough, Rules.of(self._study.adaptation).minimum_gain)
+            rules = Rules.of(self._study.adaptation)
+            trial = Trial(told, self._study.tuning.risk, rules.minimum_gain)
             found = self._look(tuner, trial.worth, known)
             worth = np.where(found.free([*avoid, *known]), trial.worth(found.said), -np.inf)
             index = int(np.argmax(worth))
@@ -146,30 +142,32 @@ class ModelPlanner:
         Return the best safe configuration by posterior mean and its gain over `anchor`.
 
         One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or, where
-        no configuration does, about as surely as any.
+        no configuration does, as surely as any. To break a limit for sure counts as much as the
+        objective of the anchor.
         """
         with _said('the model can not choose'):
             tuner = self._learnt(evidence)
             model = tuner.model
-            known = [dict(anchor), *self._known(evidence)]
-            enough = self._enough(model, known)
-            found = self._look(tuner, Settled(enough).worth, known)
+            space = self._study.space
+            known = [dict(anchor), *self._known(evidence), space.default()]
+            tried = space.encode(known)
+            told = model.assess(tried)
+            settled = Settled(self._study.tuning.risk, float(told.mean[0]), tried)
+            found = self._look(tuner, settled.worth, known)
             said = found.said
-            safe = found.free(avoid) & (said.feasible >= enough)
+            safe = found.free(avoid) & settled.safe(said)
             if not safe.any():
                 return None
-            measured = np.isin(found.keys, keys_of(known))
-            index = int(np.argmin(np.where(safe, careful(said, measured), np.inf)))
-            at = model.assess(self._study.space.encode([anchor]))
-        present, kept = float(at.mean[0]), float(at.feasible[0])
-        gain = (present - float(said.mean[index])) / max(abs(present), 1e-12)
-        surely = float(said.feasible[index])
+            index = int(np.argmin(np.where(safe, settled.careful(said), np.inf)))
+        present, loss = float(told.mean[0]), settled.loss
+        gain = float(loss(told)[0] - loss(said)[index]) / max(abs(present), 1e-12)
+        kept = float(said.feasible[index])
         return Choice(
             dict(found.configurations[index]), gain,
-            f'objective {said.mean[index]:.4g} +- {said.std[index]:.2g}, keeps the limits with '
-            f'probability {surely:.2f}',
-            kept=surely,
-            safer=kept < 1.0 - self._study.tuning.risk and 1.0 - surely <= 0.5 * (1.0 - kept),
+            f'objective {said.mean[index]:.4g} +- {said.std[index]:.2g} instead of '
+            f'{present:.4g}, keeps the limits with probability {kept:.2f} instead of '
+            f'{told.feasible[0]:.2f}',
+            kept=kept,
         )
 
     def _known(self, evidence: Sequence[Window]) -> list[Configuration]:
@@ -177,15 +175,6 @@ class ModelPlanner:
         tried = {configuration_key(w.configuration): w.configuration
                  for w in evidence if w.configuration}
         return [dict(one) for one in tried.values()] or [self._study.space.default()]
-
-    def _enough(self, model: ModelSet, known: Sequence[Configuration]) -> float:
-        """Return the probability of keeping the limits that a configuration has to have."""
-        space = self._study.space
-        if self._design is None:
-            self._design = space.encode(space.sample(_CANDIDATES, seed=self._seed, method='sobol'))
-        places = np.vstack([space.encode([*known, space.default()]), self._design])
-        surest = float(model.assess(places).feasible.max())
-        return min(1.0 - self._study.tuning.risk, surest)
 
     def _look(self, tuner: Tuner, rank: Rank, known: Sequence[Configuration]) -> Seen:
         """Look at the whole space, and closely around what ranks highest."""

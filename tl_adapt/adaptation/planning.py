@@ -107,7 +107,8 @@ class Planning(Changing):
             self._note('lifted', f'what it did was bad luck: {choice.why}',
                        configuration=dict(choice.configuration))
         gain = f' (predicted gain {choice.gain:.1%})' if choice.gain else ''
-        return self._send(choice.configuration, f'adapted: {choice.why}{gain}', 'watch', claims=claims)
+        why = f'adapted: {choice.why}{gain}'
+        return self._send(choice.configuration, why, 'watch', claims=claims)
 
     def _best(self, anchor: Configuration) -> tuple[Choice | None, bool]:
         """
@@ -148,7 +149,7 @@ class Planning(Changing):
             return None
         if choice.configuration in avoid:
             return None
-        enough = choice.safer or choice.gain >= self.rules.minimum_gain
+        enough = choice.gain >= self.rules.minimum_gain
         return choice if enough or not self.memory.allowed(present) else None
 
     def _trusted(self, choice: Choice) -> bool:
@@ -158,7 +159,7 @@ class Planning(Changing):
         bad = sum(bool(w.outcome or context.judge.broken(w)) for w in windows)
         return posterior(choice.kept, len(windows), bad) >= 1.0 - self._risk
 
-    # --- after a broken limit, and after a choice -------------------------------------------------
+    # --- after a broken limit, and after a choice ------------------------------------------------
 
     def _review(self) -> list[Action]:
         """
@@ -187,7 +188,6 @@ class Planning(Changing):
         if choice is None or choice.configuration == present:
             return []
         context.learnt = [*context.learnt, *news]
-        context.shaken = False
         context.judge.renew()
         context.best = dict(choice.configuration)
         return self._adapt(choice)

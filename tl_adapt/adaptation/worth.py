@@ -22,6 +22,7 @@ from tl_adapt.adaptation.memory import configuration_key
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
 from tl_adapt.tuning import repeats
+from tl_adapt.tuning.safety import REACH
 
 # Windows after a trial in which what it taught is made use of.
 HORIZON = 10.0
@@ -32,6 +33,26 @@ _WON, _LOST = 1.0, 1.0
 _DOUBT = 2.0
 
 
+class Sure:
+    """
+    Say which configurations keep the limits surely enough: with probability 1 - risk.
+
+    Where none of those that are asked about first does, as surely as the surest of them.
+    """
+
+    def __init__(self, risk: float) -> None:
+        """Keep the risk."""
+        self._enough = 1.0 - risk
+        self._asked = False
+
+    def lack(self, found: Assessment) -> Array:
+        """Return by how much the probability of each (n,) is too low, at most 0 if it is not."""
+        if not self._asked:
+            self._asked = True
+            self._enough = min(self._enough, float(found.feasible.max()))
+        return self._enough - found.feasible
+
+
 class Trial:
     """
     Say what it is worth to try configurations out, given those (k,) that were tried.
@@ -39,20 +60,19 @@ class Trial:
     The loss of breaking a limit for sure is the objective of the best one.
     """
 
-    def __init__(self, told: Assessment, enough: float, minimum_gain: float) -> None:
+    def __init__(self, told: Assessment, risk: float, minimum_gain: float) -> None:
         """
-        Keep the best that is known to keep the limits with probability `enough`.
+        Keep the best that breaks a limit with probability `risk` at most, if there is one.
 
         What betters it by less than its share `minimum_gain` would not be chosen. The first of
         those that were tried is where it all began.
         """
-        safe = told.feasible >= enough
-        mean = np.where(safe, told.mean, np.inf) if safe.any() else told.mean
-        index = int(np.argmin(mean))
-        self.best = float(mean[index])
+        self._sure = Sure(risk)
+        safe = told.feasible >= min(1.0 - risk, float(told.feasible.max()))
+        index = int(np.argmin(np.where(safe, told.mean, np.inf)))
+        self.best = float(told.mean[index])
         self._kept = float(told.feasible[index])
         self._goal = self.best - minimum_gain * abs(self.best)
-        self._enough = enough
         won = self.best < told.mean[0] - minimum_gain * abs(told.mean[0])
         tried = len(told.mean) - 1
         self._trust = (_WON + won) / (_WON + _LOST + tried)
@@ -69,20 +89,45 @@ class Trial:
         loss = std * (density + z * ndtr(z))
         loss += abs(self.best) * np.maximum(self._kept - found.feasible, 0.0)
         worth = HORIZON * self._trust * self.gain(found) - loss
-        return np.where(found.feasible >= self._enough, worth, -np.inf)
+        return np.where(self._sure.lack(found) <= 0.0, worth, -np.inf)
 
 
 class Settled:
-    """Say what configurations are worth that are to stay: unsure ones are likely flattered."""
+    """
+    Say what configurations are worth that are to stay, given those (k, d) that were tried.
 
-    def __init__(self, enough: float) -> None:
-        """Keep the probability of keeping the limits that they have to have."""
-        self._enough = enough
+    Breaking a limit for sure is as bad as `unit`. Unsure ones are likely flattered, and those that
+    are far from all that were tried are not considered.
+    """
+
+    def __init__(self, risk: float, unit: float, tried: Array) -> None:
+        """Keep the probability of breaking a limit that they may have."""
+        self._sure = Sure(risk)
+        self._unit = abs(unit)
+        self._tried = tried
+
+    def loss(self, found: Assessment) -> Array:
+        """Return the expected loss (n,), in the objective's unit."""
+        return found.mean + self._unit * (1.0 - found.feasible)
+
+    def careful(self, found: Assessment) -> Array:
+        """Return the loss (n,) to count on."""
+        doubt = np.where(self._apart(found) > 0.0, _DOUBT, 1.0)
+        return self.loss(found) + doubt * found.std
 
     def worth(self, found: Assessment) -> Array:
         """Return the worth (n,); it leads to what is safe where that is not."""
-        lack = self._enough - found.feasible
-        return np.where(lack <= 0.0, -careful(found), -1e6 * (1.0 + lack))
+        lack = np.maximum(self._sure.lack(found), self._apart(found) - REACH)
+        return np.where(lack <= 0.0, -self.careful(found), -1e6 * (1.0 + lack))
+
+    def safe(self, found: Assessment) -> NDArray[np.bool_]:
+        """Return which (n,) keep the limits surely enough, and are not too far away."""
+        return np.asarray((self._sure.lack(found) <= 0.0) & (self._apart(found) <= REACH))
+
+    def _apart(self, found: Assessment) -> Array:
+        """Return how far (n,) the nearest one is that was tried, as a root mean square."""
+        apart = [np.square(found.points - one).mean(axis=1) for one in self._tried]
+        return np.sqrt(np.min(apart, axis=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +152,3 @@ def keys_of(configurations: Sequence[Configuration]) -> list[str]:
     """Return a text for each configuration that is equal for equal ones."""
     return [configuration_key(one) for one in configurations]
 
-
-def careful(found: Assessment, measured: NDArray[np.bool_] | bool = False) -> Array:
-    """Return what to count on (n,), for what was `measured` (n,) and what was not."""
-    return found.mean + np.where(measured, 1.0, _DOUBT) * found.std

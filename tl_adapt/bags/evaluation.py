@@ -152,6 +152,9 @@ class BagEvaluator:
         goal = resolved(mission.goal_topic, self._namespace)
         if goal in topics:
             found[goal] = lambda log, time, raw: self._log.on_goal(log, time)
+        initial = resolved(mission.initialpose_topic or '', self._namespace)
+        if mission.initialpose_topic and initial in topics:
+            found[initial] = lambda log, time, raw: self._log.on_initial_pose(log, time)
         result = resolved(mission.result_topic or '', self._namespace)
         if mission.result_topic and result in topics:
             self._typed(result, _RESULT_TYPE)

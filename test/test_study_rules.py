@@ -144,7 +144,7 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         ),
         ((*ROBOT, 'role'), 'source', 'environments.robot.role: sim is the source already'),
         ((*SIM, 'role'), 'target', 'environments.robot.role: sim is the target already'),
-        ((*SIM, 'kind'), 'gazebo', 'environments.sim.kind: must be one of table, command, stack'),
+        ((*SIM, 'kind'), 'gazebo', 'environments.sim.kind: must be one of table, command, stack, replay'),
         ((*SIM, 'kind'), 'table', 'environments.sim.file: is required but missing'),
         ((*SIM, 'kind'), 'command', 'environments.sim.command: is required but missing'),
         ((*SIM, 'cost'), -1, 'environments.sim.cost: must be >= 0, got -1'),

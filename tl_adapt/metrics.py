@@ -270,7 +270,7 @@ def _latency(metric: Metric, trace: Trace) -> float:
     if not len(common):
         raise _failure(metric, f'never has the stamp of a message of {metric.reference}')
     delays = topic.received_ns[where[ours]] - reference.received_ns[first[theirs]]
-    return _percentile(metric, delays * 1e-9)
+    return _percentile(metric, np.asarray(delays, dtype=np.float64) * 1e-9)
 
 
 def _time_to_goal(metric: Metric, trace: Trace) -> float:

@@ -37,6 +37,8 @@ class StackEnvironment:
     Nothing here imports rclpy.
     """
 
+    needs_mission = True
+
     def __init__(
         self, study: Study, name: str, *, worker: int = 0, traces: Path | str | None = None
     ) -> None:
@@ -46,7 +48,7 @@ class StackEnvironment:
         Traces are kept in the folder `traces` if there is one. Raises InputError if the study
         has no mission.
         """
-        if study.mission is None:
+        if study.mission is None and self.needs_mission:
             raise InputError('a stack needs a mission', file=study.path, key='mission')
         self.name = name
         self.traces = None if traces is None else Path(traces)
@@ -140,10 +142,11 @@ class StackEnvironment:
         if 'lifecycle_nodes' in self._spec.options:
             # To be there, to be taken down, to be brought up, to be active: each may take as long.
             seconds *= 4
-        seconds += _MARGIN
-        if mission and self._study.mission is not None:
-            seconds += self._study.mission.wall_timeout
-        return seconds
+        return seconds + _MARGIN + (self._mission_time() if mission else 0.0)
+
+    def _mission_time(self) -> float:
+        """Return how long what is measured may take, in s of wall time."""
+        return 0.0 if self._study.mission is None else self._study.mission.wall_timeout
 
     def _ready_worker(self) -> WorkerProcess:
         """Return a worker that lives; raises MeasurementError if the environment is closed."""

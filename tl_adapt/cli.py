@@ -29,6 +29,9 @@ VERBS = {
     ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
     'journal': ('tl_adapt.verbs.journal', 'show what an adapter did, why, and what came of it'),
+    'record': (
+        'tl_adapt.verbs.record', 'record what metrics and replays need, as a standard bag'
+    ),
     'security': ('tl_adapt.verbs.security', 'write the SROS 2 policy that a study needs'),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

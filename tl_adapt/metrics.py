@@ -96,6 +96,32 @@ def needed_fields(metrics: Iterable[Metric]) -> dict[str, set[str]]:
     return needed
 
 
+def folded_name(metric: Metric) -> str | None:
+    """Return the name of what `fold` makes for the metric, None where it makes nothing."""
+    if not metric.array or not metric.field or len(_expression(metric).names) != 1:
+        return None
+    return f'{metric.array}({_expression(metric).text})'
+
+
+def fold(metric: Metric, fields: Mapping[str, NDArray[Any]]) -> Samples | None:
+    """
+    Return each message's array reduced to one number (n,), so that the arrays need not be kept.
+
+    The metric takes it from the field `folded_name` then; NaN where there was nothing to reduce.
+    None if nothing is an array, or if it can't be done: the metric itself will say why.
+    """
+    expression = _expression(metric)
+    try:
+        values = np.asarray(
+            expression.evaluate({n: _as_double(fields[n]) for n in expression.names})
+        )
+    except InputError:
+        return None
+    if values.dtype.kind not in 'biuf' or values.ndim != 2 or metric.array not in _ARRAYS:
+        return None
+    return _reduce_arrays(metric, values.astype(np.float64))[0]
+
+
 def process_topic(node: str) -> str:
     """Return the name of the topic with the samples of a node's process."""
     return PROCESS_PREFIX + node.strip('/')
@@ -131,6 +157,9 @@ def _times(metric: Metric, topic: Topic) -> Samples:
 def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     """Return times and values (n,) of the metric's field, arrays reduced to one number each."""
     topic = _topic(metric, trace)
+    folded = topic.fields.get(folded_name(metric) or '')
+    if folded is not None:
+        return _seen(metric, _times(metric, topic), folded, ~np.isnan(folded))
     expression = _expression(metric)
     missing = expression.names - set(topic.fields)
     if missing:
@@ -146,12 +175,19 @@ def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     array = np.broadcast_to(array.astype(np.float64), (len(times), *array.shape[1:]))
     if array.ndim > 1:
         array, seen = _reduce_arrays(metric, array.reshape(len(times), -1))
-        times, array = times[seen], array[seen]
-        if not len(array):
-            raise _failure(metric, 'has no finite element in any message')
+        return _seen(metric, times, array, seen)
     if np.isnan(array).any():
         raise _failure(metric, 'has a value that is not a number')
     return times, array
+
+
+def _seen(
+    metric: Metric, times: Samples, values: Samples, seen: NDArray[np.bool_]
+) -> tuple[Samples, Samples]:
+    """Return times and values of the messages that had anything to reduce."""
+    if not seen.any():
+        raise _failure(metric, 'has no finite element in any message')
+    return times[seen], values[seen]
 
 
 def _as_double(values: NDArray[Any]) -> NDArray[Any]:

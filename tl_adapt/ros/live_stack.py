@@ -35,8 +35,9 @@ from tl_adapt.ros.recorder import TraceError
 from tl_adapt.ros.required_types import require_types
 from tl_adapt.ros.simulator_control.base import ControlError
 from tl_adapt.ros.stack_graph import StackGraph
-from tl_adapt.ros.values import fixed_assignments, present_configuration
+from tl_adapt.ros.values import fixed_assignments
 from tl_adapt.simulators.own_node import check_parameters, make_ready
+from tl_adapt.snapshot import present_configuration
 from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 

@@ -1,0 +1,224 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for reading the SQLite files of rosbag2, whole or damaged.
+
+Source of the tables: rosbag2_storage_sqlite3, schemas 1 to 4 (only 4 has definitions of types).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sqlite3
+import urllib.parse
+from collections.abc import Collection, Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from tl_adapt.bags.storage import FOREVER, Loss, Losses, Message, TopicInfo, plain
+from tl_adapt.errors import InputError
+
+_BUNCH = 1000
+_MAGIC = b'SQLite format 3\x00'
+_JUMPS = 200  # damaged places that are jumped over at most
+# What a damaged file may hold besides what SQLite itself finds wrong.
+_BAD = (sqlite3.Error, TypeError, ValueError, OverflowError)
+
+
+class SqliteFile:
+    """Read one SQLite file."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        """
+        Open the file; `label` names it in errors.
+
+        Raises InputError if it is no SQLite file of rosbag2, or too damaged to say its topics.
+        """
+        self.losses = Losses()
+        self.topics: dict[str, TopicInfo] = {}
+        self._label = label
+        self._ids: dict[int, str] = {}
+        with path.open('rb') as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise InputError('is not an SQLite file', file=label)
+        self._check_size(path)
+        # What was not yet written back to the file itself lies beside it.
+        log = path.with_name(path.name + '-wal')
+        immutable = not (log.is_file() and os.path.getsize(log))
+        options = 'mode=ro' + '&immutable=1' * immutable
+        try:
+            self._connection = sqlite3.connect(
+                f'file:{urllib.parse.quote(str(path.absolute()))}?{options}', uri=True,
+                isolation_level=None, check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise InputError(f'can not be opened ({error})', file=label) from None
+        try:
+            self._connection.text_factory = functools.partial(_text)
+            self._read_topics()
+        except _BAD as error:
+            self.close()
+            raise InputError(
+                f'is not a bag, or too damaged to be read ({error})', file=label
+            ) from None
+        self.start_ns, self.end_ns = self._limits()
+
+    @functools.cached_property
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages by topic."""
+        counts: dict[str, int] = {}
+        query = 'SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id'
+        try:
+            for number, count in self._connection.execute(query):
+                topic = self._ids.get(number)
+                if topic is not None:
+                    counts[topic] = counts.get(topic, 0) + int(count)
+        except _BAD:
+            counts = {}
+            for _, _, number in self._index(set(self._ids), 0, FOREVER):
+                counts[self._ids[number]] = counts.get(self._ids[number], 0) + 1
+        return counts
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._connection.close()
+
+    def bunches(
+        self, topics: Collection[str], start_ns: int = 0, end_ns: int = FOREVER
+    ) -> Iterator[list[Message]]:
+        """Return messages in the order of their times, some at once."""
+        ids = {number: topic for number, topic in self._ids.items() if topic in topics}
+        if not ids:
+            return
+        marks = ','.join('?' * len(ids))
+        query = (
+            f'SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) '
+            'AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, id'
+        )
+        given = 0
+        try:
+            cursor = self._connection.execute(query, (*ids, start_ns, end_ns))
+            while rows := cursor.fetchmany(_BUNCH):
+                yield self._messages(rows, ids)
+                given += len(rows)
+        except _BAD as error:
+            self._lose(f'is damaged ({error})')
+            yield from self._rest(ids, start_ns, end_ns, given)
+
+    def _messages(self, rows: list[Any], ids: dict[int, str]) -> list[Message]:
+        """Return the messages of some rows."""
+        found: list[Message] = []
+        for number, time, raw in rows:
+            if type(raw) is not bytes or type(time) is not int:
+                self._lose(f'has a message that is none, at {time}')
+                continue
+            if raw[:1] == b'\x28':
+                try:
+                    raw = plain(raw)
+                except ValueError as error:
+                    self._lose(f'has a message that can not be decompressed ({error})')
+                    continue
+            found.append((ids[number], time, raw))
+        return found
+
+    def _rest(
+        self, ids: dict[int, str], start_ns: int, end_ns: int, given: int
+    ) -> Iterator[list[Message]]:
+        """Return what can be found without the index of times, but for the first `given`."""
+        rows = self._index(set(ids), start_ns, end_ns)
+        rows.sort(key=itemgetter(1, 0))
+        bunch: list[Any] = []
+        for row, time, number in rows[given:]:
+            with contextlib.suppress(*_BAD):
+                query = 'SELECT data FROM messages WHERE id = ?'
+                (data,) = self._connection.execute(query, (row,)).fetchone()
+                bunch.append((number, time, data))
+            if len(bunch) >= _BUNCH:
+                yield self._messages(bunch, ids)
+                bunch = []
+        if bunch:
+            yield self._messages(bunch, ids)
+
+    def _index(
+        self, ids: Collection[int], start_ns: int, end_ns: int
+    ) -> list[tuple[int, int, int]]:
+        """Return (row, time, topic) of the messages that can be found, row by row."""
+        found: list[tuple[int, int, int]] = []
+        query = 'SELECT id, timestamp, topic_id FROM messages WHERE id > ? ORDER BY id'
+        last, jump = -1, 1
+        for _ in range(_JUMPS):
+            try:
+                for row, time, number in self._connection.execute(query, (last,)):
+                    last, jump = row, 1
+                    if number in ids and type(time) is int and start_ns <= time < end_ns:
+                        found.append((row, time, number))
+                break
+            except _BAD:
+                last += jump
+                jump *= 2
+                if last >= FOREVER:
+                    break
+        return found
+
+    def _check_size(self, path: Path) -> None:
+        """Note a loss if the file is shorter than its head says."""
+        with path.open('rb') as file:
+            head = file.read(100)
+        if len(head) < 100:
+            raise InputError('is cut off before its first table', file=self._label)
+        page = int.from_bytes(head[16:18], 'big')
+        wanted = (65536 if page == 1 else page) * int.from_bytes(head[28:32], 'big')
+        # The size in the head counts only if whoever wrote it last knew of it.
+        if head[24:28] == head[92:96] and (size := path.stat().st_size) < wanted:
+            self._lose(f'is cut off: it has {size} of {wanted} bytes')
+
+    def _lose(self, problem: str) -> None:
+        # Pages are in no order of time: what is lost may be anywhere.
+        self.losses.note(Loss(f'{self._label}: the file {problem}'))
+
+    def _read_topics(self) -> None:
+        execute = self._connection.execute
+        columns = {row[1] for row in execute('PRAGMA table_info(topics)')}
+        if not {'id', 'name', 'type'} <= columns:
+            raise ValueError('it has no table of topics')
+        definitions: dict[str, tuple[str, str]] = {}
+        if list(execute('PRAGMA table_info(message_definitions)')):
+            with contextlib.suppress(sqlite3.Error):
+                for kind, language, text in execute(
+                    'SELECT topic_type, encoding, encoded_message_definition '
+                    'FROM message_definitions'
+                ):
+                    if text:
+                        definitions[str(kind)] = (str(text), str(language))
+        wanted = ['id', 'name', 'type', 'serialization_format', 'offered_qos_profiles']
+        query = ', '.join(name if name in columns else "''" for name in wanted)
+        for number, name, kind, encoding, qos in execute(f'SELECT {query} FROM topics'):
+            text, language = definitions.get(str(kind), ('', ''))
+            self._ids[int(number)] = str(name)
+            self.topics.setdefault(str(name), TopicInfo(
+                str(kind), text, language, str(encoding or 'cdr'), str(qos or '')
+            ))
+
+    def _limits(self) -> tuple[int, int]:
+        """Return the times of the first and the last message, 0 and 0 without any."""
+        try:
+            first, last = (
+                self._connection.execute(
+                    f'SELECT timestamp FROM messages ORDER BY timestamp {way} LIMIT 1'
+                ).fetchone()
+                for way in ('ASC', 'DESC')
+            )
+            if first is None or last is None:
+                return 0, 0
+            return int(first[0]), int(last[0])
+        except _BAD as error:
+            self._lose(f'is damaged ({error})')
+            times = [time for _, time, _ in self._index(set(self._ids), 0, FOREVER)]
+            return min(times, default=0), max(times, default=0)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors='replace')

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_adapt.bags.drive import Drive
+from tl_adapt.bags.replayed import ReplayedBag
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.stack import StackEnvironment
 from tl_adapt.errors import InputError
@@ -32,15 +32,15 @@ class ReplayEnvironment(StackEnvironment):
     def __init__(
         self, study: Study, name: str, *, worker: int = 0, traces: Path | str | None = None
     ) -> None:
-        """Look into the bag only; raises InputError if it does not fit the study, see Drive."""
+        """Look into the bag only; raises InputError if it does not fit, see ReplayedBag."""
         super().__init__(study, name, worker=worker, traces=traces)
-        drive = Drive(study, self._spec)
+        bag = ReplayedBag(study, self._spec)
         try:
-            self.held = dict(drive.held)
-            self._longest = drive.wall_timeout * len(drive.windows)
+            self.held = dict(bag.held)
+            self._longest = bag.wall_timeout * len(bag.windows)
             fresh = bool(self._spec.options.get('fresh_start', True))
         finally:
-            drive.close()
+            bag.close()
         self._fresh = fresh
         if self.held:
             # Only then is there a list of what can be measured here, for who looks for one.

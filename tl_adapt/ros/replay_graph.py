@@ -55,7 +55,7 @@ class ReplayGraph(GraphNode):
         self.attribution = Attribution(self.node, stack.bringup, stack.namespace)
         self.player = Player(
             self.node,
-            [Input(*each) for each in stack.drive.inputs],
+            [Input(*each) for each in stack.replayed.inputs],
             self.clock,
             ticks=bool(options.get('use_sim_time', True)),
             drop_transforms=options.get('drop_transforms', ()),
@@ -63,7 +63,7 @@ class ReplayGraph(GraphNode):
         self._needed = needed_fields(stack.study.metrics.values())
         self._renamed = dict(stack.renamed)
         self._topics = dict(stack.outputs)
-        self._begin_ns = stack.drive.windows[0].start_ns
+        self._begin_ns = stack.replayed.windows[0].start_ns
         self.recorder = self._make_recorder(self._topics)
         self._initial: Any = None
         mission = stack.study.mission
@@ -75,9 +75,9 @@ class ReplayGraph(GraphNode):
                 PoseWithCovarianceStamped, self.pose_topic, 10, event_callbacks=PUBLISHER_EVENTS
             )
         self.pose: tuple[int, Pose] | bytes | None = None
-        self._excused = set(stack.drive.named('open_loop'))
-        self._declared = set(stack.drive.named('outputs')) | set(self._renamed.values())
-        self._played = set(stack.drive.named('inputs'))
+        self._excused = set(stack.replayed.named('open_loop'))
+        self._declared = set(stack.replayed.named('outputs')) | set(self._renamed.values())
+        self._played = set(stack.replayed.named('inputs'))
         #: What a live stack's mission runner does, as far as a replay has it.
         self.runner = self
         self.spin()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tl_adapt.bags.drive import Drive, Window
+from tl_adapt.bags.replayed import ReplayedBag, Window
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate
 from tl_adapt.ros.isolation import acknowledge_promptly
@@ -42,10 +42,10 @@ class ReplayStack(LiveStack):
     """Measure one environment that replays a bag, in the present ROS domain."""
 
     def __init__(self, study: Study, environment: str, folder: Path) -> None:
-        """Open the bag and keep what is needed; raises InputError, see Drive."""
+        """Open the bag and keep what is needed; raises InputError, see ReplayedBag."""
         super().__init__(study, environment, folder)
         options = self.spec.options
-        self.drive = Drive(study, self.spec)
+        self.replayed = ReplayedBag(study, self.spec)
         self._fresh = bool(options.get('fresh_start', True))
         # The software is to run as it does elsewhere.
         usual = acknowledge_promptly()
@@ -134,16 +134,16 @@ class ReplayStack(LiveStack):
         self._set(configuration, result.seed)
         replay = self._replay  # it may have been restarted
         result.provenance.update(
-            parameters=replay.parameters.get_many(self._names), bag=self.drive.source,
+            parameters=replay.parameters.get_many(self._names), bag=self.replayed.source,
         )
         rows: list[dict[str, float]] = []
         told: list[dict[str, Any]] = []
         result.provenance['missions'] = told
-        for window in self.drive.windows:
+        for window in self.replayed.windows:
             trace, facts = self._play(replay, window)
             result.sim_time += trace.duration
             if path is not None:
-                named = path if len(self.drive.windows) == 1 else _numbered(path, window.number)
+                named = path if len(self.replayed.windows) == 1 else _numbered(path, window.number)
                 trace.meta.update(
                     environment=self.spec.name, seed=result.seed,
                     configuration=result.configuration,
@@ -165,7 +165,7 @@ class ReplayStack(LiveStack):
         replay.player.restart()
         replay.pose = self._pose(window)
         replay.player.tick(window.start_ns)
-        for topic, time_ns, raw in self.drive.before(window):
+        for topic, time_ns, raw in self.replayed.before(window):
             replay.player.send(topic, min(time_ns, window.start_ns), raw)
         feed.rest()
         replay.announce_pose()
@@ -177,14 +177,14 @@ class ReplayStack(LiveStack):
         begin = time.monotonic()
         sampler.start()
         try:
-            feed.run(self.drive.messages(window))
+            feed.run(self.replayed.messages(window))
             replay.newest(next(iter(self.outputs.values())))
         finally:
             # Time has stopped at the last message: that is what the last sample belongs to.
             sampler.stop()
             took = time.monotonic() - begin
             answers = replay.recorder.stop()
-        trace = self.drive.recorded(window)
+        trace = self.replayed.recorded(window)
         for topic, full in self.outputs.items():
             trace.topics[topic] = answers.topics[full]
         self._align(trace, replay)
@@ -239,7 +239,7 @@ class ReplayStack(LiveStack):
             input=resolved(asked, self.namespace) if asked else None,
             ratio=float(answer.get('ratio', 1.0)),
             timeout=float(options.get('answer_timeout', _ANSWER_TIMEOUT)),
-            wall_timeout=self.drive.wall_timeout,
+            wall_timeout=self.replayed.wall_timeout,
             rate=None if rate == LOCK_STEP else float(rate),
             any_order=bool(options.get('any_order', False)),
         )
@@ -252,14 +252,14 @@ class ReplayStack(LiveStack):
             return None
         topic = resolved(mission.initialpose_topic, self.namespace)
         if how in ('auto', 'recorded'):
-            raw = self.drive.last_before(topic, window.start_ns)
+            raw = self.replayed.last_before(topic, window.start_ns)
             if raw is not None:
                 return raw
         if how in ('auto', 'reference'):
             for metric in self.study.metrics.values():
                 if metric.reduction == 'pose_error' and metric.topic in self.outputs:
                     full = resolved(str(metric.reference), self.namespace)
-                    pose = self.drive.pose_of(full, window.start_ns)
+                    pose = self.replayed.pose_of(full, window.start_ns)
                     if pose is not None:
                         return window.start_ns, pose
         if how in ('auto', 'start') and mission.start is not None:
@@ -279,7 +279,7 @@ class ReplayStack(LiveStack):
 
     def _renamings(self) -> dict[str, str]:
         return {
-            full: PREFIX + full for full in self.drive.named('outputs') if full not in SHARED
+            full: PREFIX + full for full in self.replayed.named('outputs') if full not in SHARED
         }
 
     def _arguments(self) -> list[str]:

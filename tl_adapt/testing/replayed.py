@@ -70,8 +70,8 @@ class Localizer(Node):
             time.sleep(0.1)
         if late and (behaviour == 'mute' or (behaviour == 'half' and self._scans % 2)):
             return
-        end = time.perf_counter() + self.get_parameter('work').value
-        while time.perf_counter() < end:
+        end = time.thread_time() + self.get_parameter('work').value
+        while time.thread_time() < end:
             pass
         odometry = self._odometry.get(_nanoseconds(message.header.stamp))
         if odometry is None:

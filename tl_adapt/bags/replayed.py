@@ -1,6 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for a recorded drive, as a replay needs it: what goes in, and what is known besides."""
+"""Module for a bag as a replay needs it: what goes in, and what is known besides."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Window:
     end_ns: int
 
 
-class Drive:
+class ReplayedBag:
     """Hold the bag of an environment that replays it, and what the study says of that."""
 
     def __init__(self, study: Study, spec: EnvironmentSpec) -> None:

@@ -61,15 +61,19 @@ class ReplayEnvironment(StackEnvironment):
         """
         if configuration is not None:
             configuration = self._study.space.validate(configuration)
-            for parameter, value in self.held.items():
-                if configuration[parameter] != value:
-                    node = self._study.space[parameter].targets[0].node
-                    rule = (
-                        f'must be {value!r}, as when the bag of {self.name} was recorded: node '
-                        f'{node} is not replayed'
-                    )
-                    raise InputError(rule, key=parameter, value=configuration[parameter])
+            self.check_held(configuration)
         return super().measure(configuration, seed, trace=trace)
+
+    def check_held(self, configuration: Mapping[str, Any]) -> None:
+        """Raise InputError unless what can't be varied here has its value."""
+        for parameter, value in self.held.items():
+            if configuration[parameter] != value:
+                node = self._study.space[parameter].targets[0].node
+                rule = (
+                    f'must be {value!r}, as when the bag of {self.name} was recorded: node '
+                    f'{node} is not replayed'
+                )
+                raise InputError(rule, key=parameter, value=configuration[parameter])
 
     def held_fast(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
         """Return a configuration with the values that can't be varied here."""

@@ -9,17 +9,22 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from tl_adapt.bags import recorded
+from tl_adapt.bags.configuration import GivenConfigurations, configuration_file
+from tl_adapt.bags.evaluation import BagEvaluator
+from tl_adapt.bags.missions import Drive
 from tl_adapt.bags.reading import Bag
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
 from tl_adapt.metrics import needed_fields
 from tl_adapt.study_replay import replayed_parameters
 from tl_adapt.study_rules import resolved
-from tl_adapt.trace import Trace, extract, make_topic
+from tl_adapt.study_parts import Metric
+from tl_adapt.trace import POSITION, Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
@@ -35,12 +40,23 @@ Message = tuple[str, int, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
-class Window:
-    """Hold a mission's number in the bag, from 1 on, and its first and last moment in ns."""
+class Recorded:
+    """
+    Hold a mission of the bag, and what was recorded of it.
 
-    number: int
-    start_ns: int
-    end_ns: int
+    `trace` has what the study's metrics read of recorded topics, `configuration` what is known of
+    the parameters then. What came before `fresh` (log time, ns) belongs to a mission before it.
+    """
+
+    drive: Drive
+    trace: Trace
+    configuration: Mapping[str, Any]
+    fresh: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the mission took in s."""
+        return (self.drive.end_ns - self.drive.start_ns) * 1e-9
 
 
 class ReplayedBag:
@@ -66,7 +82,7 @@ class ReplayedBag:
             self._check_inputs()
             self._check_outputs()
             self._check_metrics()
-            self.windows = self._chosen()
+            self.missions = self._chosen()
             self.held = self._held()
         except BaseException:
             self.bag.close()
@@ -81,14 +97,9 @@ class ReplayedBag:
         ]
 
     @property
-    def seconds(self) -> float:
-        """Return how long the missions take in s, by the bag's time."""
-        return sum(window.end_ns - window.start_ns for window in self.windows) * 1e-9
-
-    @property
     def wall_timeout(self) -> float:
         """Return how long the replay of one mission may take in s of wall time."""
-        longest = max(window.end_ns - window.start_ns for window in self.windows) * 1e-9
+        longest = max(mission.seconds for mission in self.missions)
         rate = self._spec.options.get('rate', 1.0)
         slowest = _SLOWEST / (rate if isinstance(rate, int | float) and rate < 1.0 else 1.0)
         return float(self._spec.options.get('wall_timeout', _MARGIN + slowest * longest))
@@ -107,90 +118,78 @@ class ReplayedBag:
         """Return the full names of the topics that an option of the environment lists."""
         return [resolved(topic, self.namespace) for topic in self._spec.options.get(option, ())]
 
-    def messages(self, window: Window) -> Iterator[Message]:
+    def messages(self, mission: Recorded) -> Iterator[Message]:
         """
         Return the messages to be sent in a mission, with the time at which they came [ns].
 
         That is the recorded `/clock`'s, if there is one, else the recorder's. What has a header
         belongs to the mission by its stamp, as for metrics.
         """
+        drive = mission.drive
         wanted = set(self.named('inputs'))
-        for topic, time_ns, stamp, raw in self._timed(wanted):
-            at = time_ns if stamp is None else stamp
-            if window.start_ns <= at <= window.end_ns:
-                yield topic, time_ns, raw
+        for topic, _, at, stamp, raw in self._timed(wanted, drive.since, drive.until):
+            moment = at if stamp is None else stamp
+            if drive.start_ns <= moment <= drive.end_ns:
+                yield topic, max(at, drive.start_ns), raw
 
-    def before(self, window: Window) -> list[Message]:
+    def before(self, mission: Recorded) -> list[Message]:
         """Return the latched messages that were sent before a mission began."""
+        drive = mission.drive
         latched = {full for full, _, latched in self.inputs if latched}
         found = []
         if latched:
-            for topic, time_ns, stamp, raw in self._timed(latched):
-                at = time_ns if stamp is None else stamp
-                if at < window.start_ns:
-                    found.append((topic, time_ns, raw))
+            for topic, log, at, stamp, raw in self._timed(latched, 0, drive.begun):
+                if log < drive.since or (at if stamp is None else stamp) < drive.start_ns:
+                    found.append((topic, at, raw))
         return found
 
-    def last_before(self, topic: str, time_ns: int) -> bytes | None:
-        """Return the last message of a topic that was sent until a time, None without one."""
+    def initial_pose(self, topic: str, mission: Recorded) -> bytes | None:
+        """Return the last message of a topic that told where the mission starts, or None."""
         last = None
         if topic in self.bag.topics:
-            for _, at, _, raw in self._timed({topic}):
-                if at > time_ns:
-                    break
+            for _, _, raw in self.bag.messages(
+                [topic], start_ns=mission.fresh, end_ns=mission.drive.begun
+            ):
                 last = raw
         return last
 
-    def pose_of(self, topic: str, time_ns: int) -> tuple[float, float, float] | None:
-        """Return x [m], y [m], yaw [rad] of a topic's first message from a time on, or None."""
-        if topic not in self.bag.topics:
-            return None
-        for _, at, stamp, raw in self._timed({topic}):
-            if (at if stamp is None else stamp) >= time_ns:
-                return _pose(self.bag.typestore.deserialize_cdr(raw, self.bag.topics[topic]))
+    def pose_of(self, topic: str, mission: Recorded) -> tuple[float, float, float] | None:
+        """Return x [m], y [m], yaw [rad] of a topic's first message in a mission, or None."""
+        drive = mission.drive
+        if topic in self.bag.topics:
+            for _, _, at, stamp, raw in self._timed({topic}, drive.since, drive.until):
+                if (at if stamp is None else stamp) >= drive.start_ns:
+                    kind = self.bag.topics[topic]
+                    return _pose(self.bag.typestore.deserialize_cdr(raw, kind))
         return None
-
-    def recorded(self, window: Window) -> Trace:
-        """Return what the metrics read of the recorded topics, clipped to a mission."""
-        outputs = set(self.named('outputs'))
-        trace = Trace()
-        for topic, fields in needed_fields(self._study.metrics.values()).items():
-            full = resolved(topic, self.namespace)
-            if full in outputs:
-                continue
-            kind = self.bag.topics[full]
-            stamps, received = [], []
-            columns: dict[str, list[Any]] = {field: [] for field in fields}
-            for _, at, stamp, raw in self._timed({full}):
-                message = self.bag.typestore.deserialize_cdr(raw, kind)
-                received.append(at)
-                stamps.append(at if stamp is None else stamp)
-                for field, column in columns.items():
-                    column.append(extract(message, field))
-            trace.topics[topic] = make_topic(stamps, received, columns)
-        return trace.clip(window.start_ns, window.end_ns)
 
     def close(self) -> None:
         """Close the bag."""
         self.bag.close()
 
-    def _timed(self, topics: set[str]) -> Iterator[tuple[str, int, int | None, bytes]]:
-        """Return topic, time [ns], stamp [ns] (None without a header) and message."""
+    def _timed(
+        self, topics: set[str], since: int, until: int
+    ) -> Iterator[tuple[str, int, int, int | None, bytes]]:
+        """
+        Return topic, log time, time, stamp (None without a header) and message.
+
+        Of what was recorded from `since` on and before `until` (log times); all times in ns.
+        """
         clocked = CLOCK in self.bag.topics
         stamped = {topic for topic in topics if self._has_header(topic)}
         now: int | None = None
-        for topic, time_ns, raw in self.bag.messages(topics | {CLOCK} if clocked else topics):
+        wanted = topics | {CLOCK} if clocked else topics
+        for topic, log, raw in self.bag.messages(wanted, start_ns=since, end_ns=until):
+            at = log
             if clocked:
                 if topic == CLOCK:
                     now = _time(raw)
                     continue
-                if now is None:
-                    continue  # nobody knew what time it was
-                time_ns = now
+                at = 0 if now is None else now
             stamp = _time(raw) if topic in stamped else None
-            if clocked and stamp is not None and 0 < stamp - time_ns <= _AHEAD:
-                time_ns = stamp  # it overtook the clock's message
-            yield topic, time_ns, stamp, raw
+            if clocked and stamp is not None and (now is None or 0 < stamp - at <= _AHEAD):
+                at = stamp  # it overtook the clock's message
+            yield topic, log, at, stamp, raw
 
     def _has_header(self, topic: str) -> bool:
         try:
@@ -251,33 +250,121 @@ class ReplayedBag:
                         file=self._study.sources.named(key), key=key, value=topic,
                     )
 
-    def _chosen(self) -> list[Window]:
+    def _chosen(self) -> list[Recorded]:
         """Return the missions that the study wants."""
-        windows = self._windows()
+        found, refused = self._read()
         wanted = self._spec.options.get('missions')
-        if wanted is not None:
-            known = {window.number: window for window in windows}
-            for index, number in enumerate(wanted):
-                if number not in known:
-                    rule = f'there are {len(windows)} missions in the bag {self.path}'
-                    raise self._wrong(f'missions[{index}]', rule, value=number)
-            windows = [known[number] for number in wanted]
-        return windows
+        if wanted is None:
+            if not found:
+                why = next(iter(refused.values()), 'it has none')
+                raise self._wrong('bag', f'no mission of {self.path} can be replayed: {why}')
+            return found
+        known = {mission.drive.number: mission for mission in found}
+        for index, number in enumerate(wanted):
+            if number not in known:
+                rule = refused.get(number) or (
+                    f'the bag {self.path} has {len(found) + len(refused)} missions'
+                )
+                raise self._wrong(f'missions[{index}]', rule, value=number)
+        return [known[number] for number in wanted]
 
-    def _windows(self) -> list[Window]:
-        return [Window(1, self.bag.start_ns, self.bag.end_ns)]
+    def _read(self) -> tuple[list[Recorded], dict[int, str]]:
+        """Return the missions of the bag, and of those that are not whole why, by number."""
+        known = _Known(self._study, self.path, self.namespace)
+        mission = self._study.mission
+        whole = mission is None or (
+            resolved(mission.outcome_topic, self.namespace) not in self.bag.topics
+        )
+        evaluator = BagEvaluator(
+            self._recorded_study(), self.bag, self._recorded_environment(), whole=whole,
+            given=cast('GivenConfigurations', known), namespace=self.namespace,
+        )
+        found: list[Recorded] = []
+        refused: dict[int, str] = {}
+        fresh = 0
+        for item in evaluator.run():
+            if item.trace is None:
+                refused[item.drive.number] = item.refused
+            else:
+                found.append(Recorded(
+                    item.drive, item.trace, known.recorded[item.drive.number], fresh
+                ))
+            fresh = item.drive.ended
+        return found, refused
 
-    def _held(self) -> Mapping[str, Any]:
-        """Return what the parameters of nodes that are not replayed were, by their names."""
+    def _recorded_study(self) -> Study:
+        """Return the study with metrics that read what is recorded of its own ones' topics."""
+        outputs = set(self.named('outputs'))
+        metrics = {}
+        for topic, fields in needed_fields(self._study.metrics.values()).items():
+            if resolved(topic, self.namespace) not in outputs:
+                name = f'recorded_{len(metrics)}'
+                reduction = 'path_length' if POSITION in fields else 'count'
+                metrics[name] = Metric(name, reduction, topic)
+        return dataclasses.replace(self._study, metrics=metrics)
+
+    def _recorded_environment(self) -> EnvironmentSpec:
+        """Return the environment that was recorded, if the bag tells and the study has it."""
+        name = ''
+        if recorded.RECORDING in self.bag.topics:
+            for _, _, raw in self.bag.messages([recorded.RECORDING]):
+                name = str(recorded.decode_recording(raw).get('environment', ''))
+        spec = self._study.environments.get(name)
+        return spec if spec is not None and spec.kind == 'stack' else self._spec
+
+    def _held(self) -> dict[str, Any]:
+        """
+        Return what the parameters of nodes that are not replayed were, by their names.
+
+        Raises InputError if the bag does not tell, or missions differ in them.
+        """
         space = self._study.space
         nodes = {
             resolved(n, self.namespace)
             for process in self._spec.options['bringup'] for n in process['nodes']
         }
-        away = {p.name for p in space.parameters} - replayed_parameters(
-            space, nodes, self.namespace
+        away = sorted(
+            {p.name for p in space.parameters} - replayed_parameters(space, nodes, self.namespace)
         )
-        return dict.fromkeys(away)
+        held: dict[str, Any] = {}
+        for mission in self.missions:
+            for name in away:
+                if name not in mission.configuration:
+                    node = space[name].targets[0].node
+                    rule = (
+                        f'{self.path} does not tell the value of {name}, and node {node} is not '
+                        'replayed: write it into a YAML file beside the bag (BAG.yaml), or leave '
+                        'the parameter out of the study'
+                    )
+                    raise self._wrong('bag', rule)
+                value = mission.configuration[name]
+                if held.setdefault(name, value) != value:
+                    rule = (
+                        f'its missions must have one value of {name}, whose node is not replayed, '
+                        f'but have {held[name]!r} and {value!r}: choose some by missions'
+                    )
+                    raise self._wrong('bag', rule)
+        return held
+
+
+class _Known:
+    """Take note of what is known of configurations; what is not known does not matter here."""
+
+    def __init__(self, study: Study, path: Path, namespace: str) -> None:
+        self._default = study.space.default()
+        beside = configuration_file(path)
+        self._given = (
+            None if beside is None else GivenConfigurations(beside, study, namespace)
+        )
+        self.recorded: dict[int, dict[str, Any]] = {}
+
+    def of(self, number: int, known: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return a whole configuration, as who evaluates a bag wants one."""
+        told = dict(known or {})
+        if self._given is not None:
+            told = self._given.of(number, {**self._default, **told})
+        self.recorded[number] = told
+        return self._default
 
 
 def _time(raw: bytes) -> int:

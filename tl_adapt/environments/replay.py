@@ -37,7 +37,7 @@ class ReplayEnvironment(StackEnvironment):
         bag = ReplayedBag(study, self._spec)
         try:
             self.held = dict(bag.held)
-            self._longest = bag.wall_timeout * len(bag.windows)
+            self._longest = bag.wall_timeout * len(bag.missions)
             fresh = bool(self._spec.options.get('fresh_start', True))
         finally:
             bag.close()

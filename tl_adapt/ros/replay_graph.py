@@ -63,7 +63,7 @@ class ReplayGraph(GraphNode):
         self._needed = needed_fields(stack.study.metrics.values())
         self._renamed = dict(stack.renamed)
         self._topics = dict(stack.outputs)
-        self._begin_ns = stack.replayed.windows[0].start_ns
+        self._begin_ns = stack.replayed.missions[0].drive.start_ns
         self.recorder = self._make_recorder(self._topics)
         self._initial: Any = None
         mission = stack.study.mission

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tl_adapt.bags.replayed import ReplayedBag, Window
+from tl_adapt.bags.replayed import Recorded, ReplayedBag
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate
 from tl_adapt.ros.isolation import acknowledge_promptly
@@ -139,11 +139,12 @@ class ReplayStack(LiveStack):
         rows: list[dict[str, float]] = []
         told: list[dict[str, Any]] = []
         result.provenance['missions'] = told
-        for window in self.replayed.windows:
-            trace, facts = self._play(replay, window)
+        for mission in self.replayed.missions:
+            trace, facts = self._play(replay, mission)
             result.sim_time += trace.duration
             if path is not None:
-                named = path if len(self.replayed.windows) == 1 else _numbered(path, window.number)
+                alone = len(self.replayed.missions) == 1
+                named = path if alone else _numbered(path, mission.drive.number)
                 trace.meta.update(
                     environment=self.spec.name, seed=result.seed,
                     configuration=result.configuration,
@@ -154,19 +155,19 @@ class ReplayStack(LiveStack):
             told.append({**facts, 'metrics': rows[-1]})
         result.metrics = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
-    def _play(self, replay: ReplayGraph, window: Window) -> tuple[Trace, dict[str, Any]]:
+    def _play(self, replay: ReplayGraph, mission: Recorded) -> tuple[Trace, dict[str, Any]]:
         """Replay one mission; return its trace and how it went."""
-        options = self.spec.options
+        options, drive = self.spec.options, mission.drive
         pids = replay.attribution.sampled(self.study.metrics.values())
         software = [pid for process in self.bringup.processes for pid in process.members()]
         feed = Feed(
             replay.player, self._pace(), self._newest(replay), lambda: software, self.alive
         )
         replay.player.restart()
-        replay.pose = self._pose(window)
-        replay.player.tick(window.start_ns)
-        for topic, time_ns, raw in self.replayed.before(window):
-            replay.player.send(topic, min(time_ns, window.start_ns), raw)
+        replay.pose = self._pose(mission)
+        replay.player.tick(drive.start_ns)
+        for topic, time_ns, raw in self.replayed.before(mission):
+            replay.player.send(topic, min(time_ns, drive.start_ns), raw)
         feed.rest()
         replay.announce_pose()
         feed.rest()
@@ -177,24 +178,24 @@ class ReplayStack(LiveStack):
         begin = time.monotonic()
         sampler.start()
         try:
-            feed.run(self.replayed.messages(window))
+            feed.run(self.replayed.messages(mission))
             replay.newest(next(iter(self.outputs.values())))
         finally:
             # Time has stopped at the last message: that is what the last sample belongs to.
             sampler.stop()
             took = time.monotonic() - begin
             answers = replay.recorder.stop()
-        trace = self.replayed.recorded(window)
+        trace = Trace(dict(mission.trace.topics), dict(mission.trace.meta))
         for topic, full in self.outputs.items():
             trace.topics[topic] = answers.topics[full]
         self._align(trace, replay)
-        trace.topics.update(sampler.topics(window.start_ns))
+        trace.topics.update(sampler.topics(drive.start_ns))
         trace.meta.update(outcome='succeeded', pids=dict(pids))
-        trace = trace.clip(window.start_ns, window.end_ns)
+        trace = trace.clip(drive.start_ns, drive.end_ns)
         share = feed.check(self._answer_stamps(answers))
         seconds = trace.duration
         return trace, {
-            'mission': window.number, 'start_ns': window.start_ns, 'end_ns': window.end_ns,
+            'mission': drive.number, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,
             'sent': dict(replay.player.sent), 'answered': feed.answered,
             'share_answered': round(share, 6), 'wall_time': round(took, 4),
             'speed': round(seconds / took, 3) if took > 0 else 0.0,
@@ -244,28 +245,29 @@ class ReplayStack(LiveStack):
             any_order=bool(options.get('any_order', False)),
         )
 
-    def _pose(self, window: Window) -> Any:
+    def _pose(self, recorded: Recorded) -> Any:
         """Return where a mission starts: a recorded message, or its time and pose."""
-        mission = self.study.mission
+        mission, start = self.study.mission, recorded.drive.start_ns
         how = self.spec.options.get('initial_pose', 'auto')
         if mission is None or not mission.initialpose_topic or how == 'none':
             return None
         topic = resolved(mission.initialpose_topic, self.namespace)
         if how in ('auto', 'recorded'):
-            raw = self.replayed.last_before(topic, window.start_ns)
+            raw = self.replayed.initial_pose(topic, recorded)
             if raw is not None:
                 return raw
         if how in ('auto', 'reference'):
             for metric in self.study.metrics.values():
                 if metric.reduction == 'pose_error' and metric.topic in self.outputs:
                     full = resolved(str(metric.reference), self.namespace)
-                    pose = self.replayed.pose_of(full, window.start_ns)
+                    pose = self.replayed.pose_of(full, recorded)
                     if pose is not None:
-                        return window.start_ns, pose
+                        return start, pose
         if how in ('auto', 'start') and mission.start is not None:
-            return window.start_ns, mission.start
+            return start, mission.start
         raise MeasurementError(
-            f'the bag does not tell where mission {window.number} starts (initial_pose: {how})'
+            f'the bag does not tell where mission {recorded.drive.number} starts '
+            f'(initial_pose: {how})'
         )
 
     def _output_names(self) -> list[str]:

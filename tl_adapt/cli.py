@@ -35,6 +35,9 @@ VERBS = {
     'record': (
         'tl_adapt.verbs.record', 'record what metrics and replays need, as a standard bag'
     ),
+    'evaluate': (
+        'tl_adapt.verbs.evaluate', "compute a study's metrics from recorded bags"
+    ),
     'security': ('tl_adapt.verbs.security', 'write the SROS 2 policy that a study needs'),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

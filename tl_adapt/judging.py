@@ -13,6 +13,9 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
 from tl_adapt.trace import extract
 
@@ -76,7 +79,43 @@ def applies(rule: FailRule, message: Any) -> bool:
 
 def met(rule: FailRule, values: Mapping[str, Any]) -> bool:
     """Say whether what a message holds for the needed fields ends the mission."""
-    return bool(_COMPARE[rule.op](_parsed(rule.field).evaluate(values), rule.value))
+    return bool(met_by(rule, values))
+
+
+def met_by(rule: FailRule, values: Mapping[str, Any]) -> Any:
+    """Return the same, message by message for fields of many."""
+    return _COMPARE[rule.op](_parsed(rule.field).evaluate(values), rule.value)
+
+
+def breaches(
+    rule: FailRule, fields: Mapping[str, Any], number: int
+) -> list[tuple[int, str]]:
+    """
+    Return which of a number of messages end the mission, and why.
+
+    `fields` holds what the messages have, by dotted path, one row for each.
+    """
+    columns = {name: fields[name] for name in needed(rule.field)}
+    if all(getattr(values, 'ndim', 0) == 1 for values in columns.values()):
+        try:
+            found = np.broadcast_to(np.asarray(met_by(rule, columns), bool), (number,))
+        except (InputError, TypeError, ValueError):
+            pass
+        else:
+            return [(index, rule.reason) for index in np.flatnonzero(found).tolist()]
+    failures = []
+    for index in range(number):
+        try:
+            if met(rule, {name: values[index] for name, values in columns.items()}):
+                failures.append((index, rule.reason))
+        except (InputError, TypeError, ValueError) as error:
+            failures.append((index, unjudged(rule, error)))
+    return failures
+
+
+def unjudged(rule: FailRule, error: Exception) -> str:
+    """Return the reason for which a mission ends whose message can not be judged."""
+    return f'fail_when on topic {rule.topic} can not be judged ({error})'
 
 
 def needed(field: str) -> frozenset[str]:

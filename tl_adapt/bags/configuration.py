@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from tl_adapt.bags.recorded import parameter_value, typestore
 from tl_adapt.errors import InputError
 from tl_adapt.snapshot import Snapshot, present_configuration
+from tl_adapt.study_file import read_yaml, refuse_strange
 from tl_adapt.study_rules import resolved
 
 if TYPE_CHECKING:
@@ -202,17 +202,30 @@ def _flat(values: Mapping[Any, Any], prefix: str = '') -> dict[str, Any]:
     return found
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def event_values(raw: bytes) -> tuple[str, dict[str, Any]]:
+    """
+    Return a message's node, and its parameters that are new or changed.
+
+    Raises ValueError if the message is broken.
+    """
+    try:
+        message = typestore().deserialize_cdr(raw, EVENT_TYPE)
+        changed = [*message.new_parameters, *message.changed_parameters]
+        return str(message.node), {p.name: parameter_value(p.value) for p in changed}
+    except Exception as error:  # the deserialiser raises whatever broken bytes lead it to
+        raise ValueError(str(error)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds; raises InputError."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f'may have {_LARGEST} bytes', file=path, value=path.stat().st_size)
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        size = path.stat().st_size
     except OSError as error:
         raise InputError(f'can not be read ({error.strerror or error})', file=path) from None
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, TypeError) as error:
-        text = ' '.join(str(error).split())[:200]
-        raise InputError(f'is not YAML ({text})', file=path) from None
-    if not isinstance(content, dict) or not content:
-        raise InputError('must be a mapping', file=path, value=content)
+    if size > _LARGEST:
+        raise InputError(f'may have {_LARGEST} bytes', file=path, value=size)
+    content = read_yaml(path, 'a file of configurations')
+    refuse_strange(content, path)
+    if not content:
+        raise InputError('must have a configuration', file=path)
     return content

@@ -34,8 +34,8 @@ class Drive:
     Describe a mission of a bag.
 
     Its messages were recorded from `since` on and before `until`; its goal was taken at `begun`,
-    its end was seen at `ended` (all of them log times). `start_ns`, `end_ns` and `outcome` are
-    as in a trace. `cut` says why it is not a whole mission, '' if it is.
+    its time ran from `ticked` on, its end was seen at `ended` (all of them log times). `start_ns`,
+    `end_ns` and `outcome` are as in a trace. `cut` says why it is not whole, '' if it is.
     """
 
     number: int
@@ -43,6 +43,7 @@ class Drive:
     begun: int
     since: int
     until: int
+    ticked: int
     ended: int
     start_ns: int
     end_ns: int
@@ -58,6 +59,7 @@ class _Open:
     begun: int
     since: int
     start: int | None
+    ticked: int
     ended: tuple[int, int, str] | None = None  # log, time, outcome of the present goal
     done: int = 0  # goals before the present one
     seen: int | None = None  # when its end was seen, log
@@ -153,7 +155,12 @@ class MissionLog:
     def on_tick(self, log: int, time: int) -> None:
         """Take note of the first time on the clock since a mission's goal was taken."""
         if self._open is not None and self._open.start is None and log >= self._open.begun:
-            self._open.start = time
+            self._open.start, self._open.ticked = time, log
+
+    @property
+    def begun(self) -> int:
+        """Return when the goal of the open mission was taken (log), 0 without one."""
+        return 0 if self._open is None else self._open.begun
 
     @property
     def waits_for_tick(self) -> bool:
@@ -162,8 +169,13 @@ class MissionLog:
 
     def on_jump(self, log: int, time: int) -> None:
         """Take note that the clock was put back: what comes now belongs to another time."""
+        found = self._open
+        if found is not None and (found.start is None or log <= found.ticked):
+            # It was put back before the goal was taken, and tells so only now that it runs.
+            self._since, self._time = log, time
+            return
         self._close(log, 'the clock was put back')
-        self._since, self._sent = log, None
+        self._since, self._sent, self._time = log, None, time
 
     def advance(self, log: int, time: int) -> None:
         """Take note of the time: missions may be over by it."""
@@ -194,12 +206,14 @@ class MissionLog:
                 return
             self._close(log, 'another goal took its place')
         start: int | None = None
+        since = log if self._held else max(self._since, log - GOAL_AGE)
         sent, self._sent = self._sent, None
         if not self._held:
-            fresh = sent is not None and sent[0] >= max(self._since, log - GOAL_AGE)
-            start = sent[1] if sent is not None and fresh else time
-        since = max(self._since, log - GOAL_AGE)
-        self._open = _Open(goal, log, since, start, whole=whole)
+            start = time
+        if sent is not None and sent[0] >= max(self._since, log - GOAL_AGE):
+            since = sent[0]
+            start = None if self._held else sent[1]
+        self._open = _Open(goal, log, since, start, since, whole=whole)
 
     def _look(self, log: int, time: int) -> None:
         """Take note of when the end of the open mission was seen first."""
@@ -241,7 +255,67 @@ class MissionLog:
         self.count += 1
         seen = log if found.seen is None else found.seen
         self.drives.append(Drive(
-            self.count, found.goal, found.begun, found.since, log, seen, start, finish, outcome,
-            why,
+            self.count, found.goal, found.begun, found.since, log, found.ticked, seen, start,
+            finish, outcome, why,
         ))
         self._since = seen
+
+
+class WholeLog(MissionLog):
+    """Take a whole bag as one mission, which ends early only by a rule."""
+
+    def __init__(self) -> None:
+        """Begin with the first message."""
+        self.drives = []
+        self.count = 0
+        self._failures: list[tuple[int, int, str]] = []
+        self._begun: tuple[int, int] | None = None
+        self._last = (0, 0)
+        self._cut = ''
+
+    @property
+    def waits_for_tick(self) -> bool:
+        """Return False: time ran from the beginning."""
+        return False
+
+    @property
+    def needed_since(self) -> int | None:
+        """Return 0: all of it is needed."""
+        return 0
+
+    def advance(self, log: int, time: int) -> None:
+        """Take note of the time."""
+        if self._begun is None:
+            self._begun = (log, time)
+        self._last = (log, max(time, self._last[1]))
+
+    def on_goal(self, log: int, time: int) -> None:
+        """Ignore goals."""
+
+    def on_status(
+        self, log: int, time: int, statuses: Mapping[str, int], accepted: Mapping[str, int]
+    ) -> None:
+        """Ignore the states of goals."""
+
+    def on_result(self, log: int, time: int, stamp: int, what: str) -> None:
+        """Ignore results."""
+
+    def on_failure(self, log: int, time: int, stamp: int, why: str) -> None:
+        """Take note of a rule by which a mission fails."""
+        self._failures.append((stamp, log, why))
+
+    def on_jump(self, log: int, time: int) -> None:
+        """Take note that the clock was put back."""
+        self._cut = 'the clock was put back'
+
+    def finish(self, log: int) -> None:
+        """Say that the bag ends."""
+        if self._begun is None:
+            return
+        begun, start = self._begun
+        failures = [item for item in self._failures if item[0] >= start]
+        end, _, outcome = min(failures, default=(self._last[1], log, SUCCEEDED))
+        self.count = 1
+        self.drives.append(Drive(
+            1, '', begun, begun, log + 1, begun, log, start, end, outcome, self._cut
+        ))

@@ -15,39 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tl_adapt.bags.clock import Times
 from tl_adapt.bags.fields import Columns
+from tl_adapt.bags.missions import Drive
 from tl_adapt.metrics import fold, folded_name, needed_fields
 from tl_adapt.study import Metric
 from tl_adapt.trace import Topic, Trace, stacked
-
-Times = NDArray[np.int64]
-
-
-class BagClock:
-    """Say what the robot's clock showed when a message was recorded."""
-
-    def __init__(self, first: tuple[int, int] | None = None) -> None:
-        """Begin with the first message on the clock (log, time); None: there is no clock."""
-        self.running = first is not None
-        self._log = np.array([first[0]] if first else [], np.int64)
-        self._time = np.array([first[1]] if first else [], np.int64)
-
-    def take(self, log: Times, time: Times) -> Times:
-        """
-        Take the next messages on the clock, and forget all but the last of those before.
-
-        Returns the indices of those at which the clock was put back.
-        """
-        before = self._time[-1:]
-        self._log = np.concatenate([self._log[-1:], log])
-        self._time = np.concatenate([before, time])
-        return np.flatnonzero(np.diff(self._time) < 0)
-
-    def at(self, log: Times) -> Times:
-        """Return the times (n,) for log times, none of which is older than the last taken."""
-        if not self.running:
-            return log
-        return self._time[np.maximum(np.searchsorted(self._log, log, 'right') - 1, 0)]
 
 
 @dataclasses.dataclass
@@ -124,26 +97,35 @@ class Window:
         for name, batches in self._batches.items():
             self._batches[name] = [batch for batch in batches if batch.log[-1] >= log]
 
-    def trace(self, since: int, until: int, recorded: Iterable[str]) -> Trace:
+    def trace(self, drive: Drive, recorded: Iterable[str]) -> Trace:
         """
-        Return what was recorded from `since` on and before `until` (log times).
+        Return what belongs to a mission.
 
         `recorded` are the full names of the topics that the bag has, be it without messages.
         """
         there = set(recorded)
-        return Trace({
-            name: _topic([_part(batch, since, until) for batch in batches], self._wanted[name])
+        trace = Trace({
+            name: _topic([_part(batch, drive) for batch in batches], self._wanted[name])
             for name, batches in self._batches.items() if self._names[name] in there
-        })
+        }, {'outcome': drive.outcome})
+        return trace.clip(drive.start_ns, drive.end_ns)
 
 
-def _part(batch: _Batch, since: int, until: int) -> _Batch:
+def _part(batch: _Batch, drive: Drive) -> _Batch:
     keep = slice(
-        int(np.searchsorted(batch.log, since, 'left')),
-        int(np.searchsorted(batch.log, until, 'left')),
+        int(np.searchsorted(batch.log, drive.since, 'left')),
+        int(np.searchsorted(batch.log, drive.until, 'left')),
     )
+    received, stamps = batch.received[keep], batch.stamps[keep]
+    early = int(np.searchsorted(batch.log[keep], drive.ticked, 'left'))
+    if early and drive.ticked > drive.since:
+        # Before the clock ran it was the time of the start, whatever it had shown before.
+        headless = batch.received is batch.stamps
+        received = received.copy()
+        received[:early] = drive.start_ns
+        stamps = received if headless else stamps
     return _Batch(
-        batch.log[keep], batch.received[keep], batch.stamps[keep],
+        batch.log[keep], received, stamps,
         {field: values[keep] for field, values in batch.fields.items()},
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.node import Node
 
 from tl_adapt.errors import InputError
-from tl_adapt.judging import applies
+from tl_adapt.judging import applies, unjudged
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.ros.waiting import Waiter
@@ -76,7 +76,7 @@ class WatchedRules:
             try:
                 reason = rule.reason if applies(rule, message) else ''
             except (InputError, AttributeError, TypeError) as error:
-                reason = f'fail_when on topic {rule.topic} can not be judged ({error})'
+                reason = unjudged(rule, error)
             if reason:
                 stamp = stamp_of(message)
                 at = self._clock.at(sent) if stamp is None else stamp

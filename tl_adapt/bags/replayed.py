@@ -21,9 +21,9 @@ from tl_adapt.bags.reading import Bag
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
 from tl_adapt.metrics import needed_fields
+from tl_adapt.study_parts import Metric
 from tl_adapt.study_replay import replayed_parameters
 from tl_adapt.study_rules import resolved
-from tl_adapt.study_parts import Metric
 from tl_adapt.trace import POSITION, Trace
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class ReplayedBag:
     def _recorded_study(self) -> Study:
         """Return the study with metrics that read what is recorded of its own ones' topics."""
         outputs = set(self.named('outputs'))
-        metrics = {}
+        metrics: dict[str, Metric] = {}
         for topic, fields in needed_fields(self._study.metrics.values()).items():
             if resolved(topic, self.namespace) not in outputs:
                 name = f'recorded_{len(metrics)}'

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from tl_adapt.errors import MeasurementError
-from tl_adapt.ros.idleness import wait_until_idle
+from tl_adapt.ros.idleness import Idleness
 from tl_adapt.ros.recorder import header_stamp
 from tl_adapt.ros.replay_player import Player
 
@@ -55,19 +55,19 @@ class Feed:
         player: Player,
         pace: Pace,
         newest: Callable[[], int],
-        pids: Callable[[], Sequence[int]],
+        software: Idleness,
         alive: Callable[[], None],
     ) -> None:
         """
         Send through `player`.
 
         `newest` takes what has come in and returns the newest answer's stamp, 0 without one;
-        `pids` are the software's processes; `alive` raises MeasurementError if one has died.
+        `software` looks at its processes; `alive` raises MeasurementError if one has died.
         """
         self._player = player
         self._pace = pace
         self._newest = newest
-        self._pids = pids
+        self._software = software
         self._alive = alive
         self.asked: list[int] = []  # stamps of what should be answered
         self.answered = 0
@@ -104,7 +104,7 @@ class Feed:
 
     def rest(self) -> None:
         """Wait until the software has nothing left to do; raises MeasurementError if it has."""
-        if not wait_until_idle(self._pids(), self._pace.timeout, self._alive):
+        if not self._software.wait(self._pace.timeout, self._alive):
             self._alive()
             raise MeasurementError(
                 f'the software does not come to rest within {self._pace.timeout:g} s'

@@ -9,6 +9,7 @@ outputs are renamed besides, so that neither it nor who looks on takes one for a
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from tl_adapt.bags.replayed import Recorded, ReplayedBag
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate
+from tl_adapt.ros.idleness import Idleness
 from tl_adapt.ros.isolation import acknowledge_promptly
 from tl_adapt.ros.live_stack import LiveStack
 from tl_adapt.ros.parameters import Assignment
@@ -159,10 +161,34 @@ class ReplayStack(LiveStack):
         """Replay one mission; return its trace and how it went."""
         options, drive = self.spec.options, mission.drive
         pids = replay.attribution.sampled(self.study.metrics.values())
-        software = [pid for process in self.bringup.processes for pid in process.members()]
-        feed = Feed(
-            replay.player, self._pace(), self._newest(replay), lambda: software, self.alive
-        )
+        members = [pid for process in self.bringup.processes for pid in process.members()]
+        with contextlib.closing(Idleness(members)) as software:
+            feed = Feed(
+                replay.player, self._pace(), self._newest(replay), software, self.alive
+            )
+            answers, sampler, took = self._answers(replay, mission, feed, pids)
+        trace = Trace(dict(mission.trace.topics), dict(mission.trace.meta))
+        for topic, full in self.outputs.items():
+            trace.topics[topic] = answers.topics[full]
+        self._align(trace, replay)
+        trace.topics.update(sampler.topics(drive.start_ns))
+        trace.meta.update(outcome='succeeded', pids=dict(pids))
+        trace = trace.clip(drive.start_ns, drive.end_ns)
+        share = feed.check(self._answer_stamps(answers))
+        seconds = trace.duration
+        return trace, {
+            'mission': drive.number, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,
+            'sent': dict(replay.player.sent), 'answered': feed.answered,
+            'share_answered': round(share, 6), 'wall_time': round(took, 4),
+            'speed': round(seconds / took, 3) if took > 0 else 0.0,
+            'pace': options.get('rate', LOCK_STEP),
+        }
+
+    def _answers(
+        self, replay: ReplayGraph, mission: Recorded, feed: Feed, pids: Mapping[str, list[int]]
+    ) -> tuple[Trace, Sampler, float]:
+        """Feed a mission to the software; return its outputs, what it used, and the wall time."""
+        drive = mission.drive
         replay.player.restart()
         replay.pose = self._pose(mission)
         replay.player.tick(drive.start_ns)
@@ -185,22 +211,7 @@ class ReplayStack(LiveStack):
             sampler.stop()
             took = time.monotonic() - begin
             answers = replay.recorder.stop()
-        trace = Trace(dict(mission.trace.topics), dict(mission.trace.meta))
-        for topic, full in self.outputs.items():
-            trace.topics[topic] = answers.topics[full]
-        self._align(trace, replay)
-        trace.topics.update(sampler.topics(drive.start_ns))
-        trace.meta.update(outcome='succeeded', pids=dict(pids))
-        trace = trace.clip(drive.start_ns, drive.end_ns)
-        share = feed.check(self._answer_stamps(answers))
-        seconds = trace.duration
-        return trace, {
-            'mission': drive.number, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,
-            'sent': dict(replay.player.sent), 'answered': feed.answered,
-            'share_answered': round(share, 6), 'wall_time': round(took, 4),
-            'speed': round(seconds / took, 3) if took > 0 else 0.0,
-            'pace': options.get('rate', LOCK_STEP),
-        }
+        return answers, sampler, took
 
     def _newest(self, replay: ReplayGraph) -> Any:
         answer = self.spec.options.get('answer')

@@ -56,11 +56,12 @@ def scan(stamp):
     )
 
 
-def write_bag(path, *, seconds=2.0, without=(), plugin=StoragePlugin.MCAP):
+def write_bag(path, *, seconds=2.0, without=(), renamed=None, plugin=StoragePlugin.MCAP):
     """Write odometry and the truth at 20 Hz, the scan at 10 Hz; recorded 1 ms after its stamp."""
+    names = renamed or {}
     with Writer(path, version=8, storage_plugin=plugin) as writer:
         connections = {
-            topic: writer.add_connection(topic, kind, typestore=STORE)
+            topic: writer.add_connection(names.get(topic, topic), kind, typestore=STORE)
             for topic, kind in TYPES.items() if topic not in without
         }
         for step in range(int(seconds * 20) + 1):

@@ -112,6 +112,7 @@ class ReplayedBag:
             'path': str(self.path),
             'files': {file.name: file.stat().st_size for file in files if file.is_file()},
             'start_ns': self.bag.start_ns, 'end_ns': self.bag.end_ns,
+            'damage': [loss.text for loss in self.bag.losses],
         }
 
     def named(self, option: str) -> list[str]:
@@ -215,10 +216,11 @@ class ReplayedBag:
         given = self._spec.options['inputs']
         for number, (full, topic) in enumerate(zip(self.named('inputs'), given)):
             if full not in self.bag.topics:
-                known = ', '.join(sorted(self.bag.topics))
+                known = ', '.join(sorted(self.bag.topics)) or 'no topics'
+                damage = ''.join(f'; {loss.text}' for loss in self.bag.losses[:1])
                 raise self._wrong(
-                    f'inputs[{number}]', f'is not in the bag {self.path}; it has {known}',
-                    value=topic,
+                    f'inputs[{number}]',
+                    f'is not in the bag {self.path}; it has {known}{damage}', value=topic,
                 )
         asking = self._spec.options.get('answer', {}).get('input')
         if asking and not self._has_header(resolved(asking, self.namespace)):

@@ -37,6 +37,7 @@ class ReplayEnvironment(StackEnvironment):
         bag = ReplayedBag(study, self._spec)
         try:
             self.held = dict(bag.held)
+            self.damage: list[str] = bag.source['damage']
             self._longest = bag.wall_timeout * len(bag.missions)
             fresh = bool(self._spec.options.get('fresh_start', True))
         finally:

@@ -36,6 +36,7 @@ _POOL = 4096  # configurations from which the best are taken
 _SURE = 0.5  # probability of a valid run that keeps the limits, below which others come first
 _ROWS = 20
 _LARGEST = 10 << 20
+_BAGS = ('.mcap', '.db3', '.zstd', '.zst')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'the way, or the measurement is invalid. Only parameters of nodes that are replayed vary.'
     )
     parser.add_argument(
-        'words', nargs='+', metavar='BAG',
+        'words', nargs='*', metavar='BAG',
         help='folder or file; the name of a study may come first, as for other verbs, and its '
         'environment may name the bag',
     )
@@ -98,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     environment = ReplayEnvironment(study, name)
     path = args.store or str(args.output / f'{study.name}.sqlite')
     runs = _runs(args, study, environment, path)
+    for text in environment.damage:
+        print(f'warning: only what is left of the bag is replayed: {text}')
     if environment.held:
         held = ', '.join(f'{key} {value}' for key, value in sorted(environment.held.items()))
         print(f'not replayed, so as they were when the bag was recorded: {held}')
@@ -119,11 +122,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _study_and_bag(args: argparse.Namespace) -> tuple[Study, Path | None]:
     """Return the study, and the bag if one is named. Raises InputError."""
-    words = list(args.words)
+    # A launch file has an empty word for what is not given.
+    words = [word for word in args.words if word]
     if not args.study:
-        if len(words) == 1 and Path(words[0]).is_dir() or Path(words[0]).suffix in (
-            '.mcap', '.db3', '.zstd'
-        ):
+        first = Path(words[0]) if words else Path()
+        if not words or first.is_dir() or first.suffix in _BAGS:
             raise InputError('is required: the study that says what is replayed', key='--study')
         args.study = words.pop(0)
     if len(words) > 1:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from tl_adapt.bags.contents import Contents
 from tl_adapt.bags.missions import GOAL_AGE, Drive, MissionLog, WholeLog
 from tl_adapt.bags.processes import ProcessLog
 from tl_adapt.bags.reading import Bag
-from tl_adapt.bags.storage import Loss, Losses
+from tl_adapt.bags.storage import Loss, Losses, Message
 from tl_adapt.digests import digest
 from tl_adapt.environments.base import COST_REPORTED, Measurement
 from tl_adapt.errors import InputError, MeasurementError
@@ -172,13 +172,9 @@ class BagEvaluator:
             topics.add(CLOCK)
         last = 0
         for bunch in self.bag.bunches(topics):
-            by_topic: dict[str, tuple[list[int], list[bytes]]] = {}
-            for topic, log, raw in bunch:
-                lists = by_topic.get(topic)
-                if lists is None:
-                    lists = by_topic[topic] = ([], [])
-                lists[0].append(log)
-                lists[1].append(raw)
+            by_topic: dict[str, list[Message]] = {topic: [] for topic in topics}
+            for message in bunch:
+                by_topic[message[0]].append(message)
             begin, last = bunch[0][1], bunch[-1][1]
             self._take(by_topic, begin, last)
             yield from self._found()
@@ -192,19 +188,22 @@ class BagEvaluator:
         self.losses.extend(loss for loss in self.bag.losses if loss not in self.losses)
 
     def _take(
-        self, by_topic: Mapping[str, tuple[list[int], list[bytes]]], begin: int, last: int
+        self, by_topic: Mapping[str, list[Message]], begin: int, last: int
     ) -> None:
         """Keep what metrics need of some messages, and follow what happened."""
         events: list[tuple[int, int, Callable[[], None]]] = []
         ticks: tuple[Times, Times] | None = None
-        if self._clock.running and CLOCK in by_topic:
-            logs, raws = by_topic[CLOCK]
+        if self._clock.running and by_topic[CLOCK]:
+            _, logs, raws = zip(*by_topic[CLOCK])
             kept, times = read_times(raws)
             ticks = np.asarray(logs, np.int64)[kept], times
             for index in self._clock.take(*ticks).tolist():
                 at, time = int(ticks[0][index]), int(ticks[1][index])
                 events.append((at, 0, functools.partial(self._log.on_jump, at, time)))
-        for topic, (logs, raws) in by_topic.items():
+        for topic, messages in by_topic.items():
+            if not messages:
+                continue
+            _, logs, raws = zip(*messages)
             log = np.asarray(logs, np.int64)
             if topic in self._readers:
                 self._read(topic, log, raws, events)
@@ -231,7 +230,7 @@ class BagEvaluator:
             self._log.on_tick(int(ticks[0][index]), int(ticks[1][index]))
 
     def _read(
-        self, topic: str, log: Times, raws: list[bytes],
+        self, topic: str, log: Times, raws: Sequence[bytes],
         events: list[tuple[int, int, Callable[[], None]]],
     ) -> None:
         """Read the fields of messages; those that are damaged are lost."""

@@ -67,6 +67,15 @@ def _kind(types: BagTypes, given: Any) -> cdr.Kind:
     return cdr.Array(_kind(types, what[0]), int(what[1]) if node == _NAMES[2] else None)
 
 
+def _check(kind: Any) -> None:
+    """Raise LookupError if a part of a type is not known."""
+    if isinstance(kind, cdr.Array):
+        _check(kind.of)
+    elif isinstance(kind, cdr.Struct):
+        for _, part in kind.fields():
+            _check(part)
+
+
 class ColumnReader:
     """Read the wanted fields of messages of one type."""
 
@@ -82,6 +91,7 @@ class ColumnReader:
         kind = describe(types, name)
         try:
             parts = kind.fields()
+            _check(kind)
             first = parts[0] if parts else ('', None)
             self.has_header = first[0] == 'header' and getattr(first[1], 'name', '') == _HEADER
             try:
@@ -101,20 +111,27 @@ class ColumnReader:
         if not self._walks:
             pieces.append(self._one_by_one(raws, range(len(raws))))
         else:
-            by_length: dict[int, list[int]] = {}
-            for index, raw in enumerate(raws):
-                by_length.setdefault(len(raw), []).append(index)
+            lengths = list(map(len, raws))
+            by_length: dict[int, Sequence[int]] = {}
+            if lengths and lengths.count(lengths[0]) == len(lengths):
+                by_length[lengths[0]] = range(len(lengths))
+            else:
+                parted: dict[int, list[int]] = {length: [] for length in lengths}
+                for index, length in enumerate(lengths):
+                    parted[length].append(index)
+                by_length.update(parted)
             for length, rows in by_length.items():
                 self._read_alike(raws, rows, length, pieces)
         return _joined(pieces, self._fields, self.has_header)
 
     def _read_alike(
-        self, raws: Sequence[bytes], rows: list[int], length: int, pieces: list[Columns]
+        self, raws: Sequence[bytes], rows: Sequence[int], length: int, pieces: list[Columns]
     ) -> None:
         """Read messages of one length."""
         if length < cdr.HEAD + 8 * self.has_header:
             return
-        content = np.frombuffer(b''.join([raws[row] for row in rows]), np.uint8)
+        part_of = raws if len(rows) == len(raws) else [raws[row] for row in rows]
+        content = np.frombuffer(b''.join(part_of), np.uint8)
         content = content.reshape(len(rows), length)
         index = np.asarray(rows)
         left = np.arange(len(rows))

@@ -11,21 +11,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sqlite3
 import urllib.parse
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from tl_adapt.bags.storage import FOREVER, Loss, Losses, Message, TopicInfo, plain
 from tl_adapt.errors import InputError
 
-_BUNCH = 1000
+_BUNCH = 1000  # messages that are given at once, at most
+_BYTES = 1 << 20  # the same for their size
 _MAGIC = b'SQLite format 3\x00'
 _JUMPS = 200  # damaged places that are jumped over at most
 # What a damaged file may hold besides what SQLite itself finds wrong.
-_BAD = (sqlite3.Error, TypeError, ValueError, OverflowError)
+_BAD = (apsw.Error, TypeError, ValueError, OverflowError)
 
 
 class SqliteFile:
@@ -50,14 +52,13 @@ class SqliteFile:
         immutable = not (log.is_file() and os.path.getsize(log))
         options = 'mode=ro' + '&immutable=1' * immutable
         try:
-            self._connection = sqlite3.connect(
-                f'file:{urllib.parse.quote(str(path.absolute()))}?{options}', uri=True,
-                isolation_level=None, check_same_thread=False,
+            self._connection = apsw.Connection(
+                f'file:{urllib.parse.quote(str(path.absolute()))}?{options}',
+                flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
             )
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             raise InputError(f'can not be opened ({error})', file=label) from None
         try:
-            self._connection.text_factory = functools.partial(_text)
             self._read_topics()
         except _BAD as error:
             self.close()
@@ -93,36 +94,48 @@ class SqliteFile:
         ids = {number: topic for number, topic in self._ids.items() if topic in topics}
         if not ids:
             return
-        marks = ','.join('?' * len(ids))
-        query = (
-            f'SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) '
-            'AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, id'
-        )
+        # Each condition that holds for all messages would cost a third of the time.
+        conditions: list[str] = []
+        values: list[int] = []
+        if len(ids) < len(self._ids):
+            conditions.append(f'topic_id IN ({",".join("?" * len(ids))})')
+            values += ids
+        for bound, sign in ((start_ns, '>='), (end_ns, '<')):
+            if 0 < bound < FOREVER:
+                conditions.append(f'timestamp {sign} ?')
+                values.append(bound)
+        where = f'WHERE {" AND ".join(conditions)} ' if conditions else ''
+        query = f'SELECT topic_id, timestamp, data FROM messages {where}ORDER BY timestamp, id'
         given = 0
         try:
-            cursor = self._connection.execute(query, (*ids, start_ns, end_ns))
-            while rows := cursor.fetchmany(_BUNCH):
-                yield self._messages(rows, ids)
-                given += len(rows)
+            for bunch in self._bunches(self._connection.execute(query, values), ids):
+                yield bunch
+                given += len(bunch)
         except _BAD as error:
             self._lose(f'is damaged ({error})')
             yield from self._rest(ids, start_ns, end_ns, given)
 
-    def _messages(self, rows: list[Any], ids: dict[int, str]) -> list[Message]:
-        """Return the messages of some rows."""
+    def _bunches(self, rows: Iterable[Any], ids: dict[int, str]) -> Iterator[list[Message]]:
+        """Return rows (topic, time, message) as messages, in lists of some size."""
         found: list[Message] = []
+        size = 0
         for number, time, raw in rows:
-            if type(raw) is not bytes or type(time) is not int:
+            if type(raw) is not bytes or type(time) is not int or number not in ids:
                 self._lose(f'has a message that is none, at {time}')
                 continue
-            if raw[:1] == b'\x28':
+            if raw and raw[0] == 0x28:
                 try:
                     raw = plain(raw)
                 except ValueError as error:
                     self._lose(f'has a message that can not be decompressed ({error})')
                     continue
             found.append((ids[number], time, raw))
-        return found
+            size += len(raw)
+            if size > _BYTES or len(found) >= _BUNCH:
+                yield found
+                found, size = [], 0
+        if found:
+            yield found
 
     def _rest(
         self, ids: dict[int, str], start_ns: int, end_ns: int, given: int
@@ -130,17 +143,15 @@ class SqliteFile:
         """Return what can be found without the index of times, but for the first `given`."""
         rows = self._index(set(ids), start_ns, end_ns)
         rows.sort(key=itemgetter(1, 0))
-        bunch: list[Any] = []
-        for row, time, number in rows[given:]:
+        yield from self._bunches(self._fetched(rows[given:]), ids)
+
+    def _fetched(self, rows: list[tuple[int, int, int]]) -> Iterator[Any]:
+        """Return topic, time and message of rows, as far as they can be read."""
+        query = 'SELECT data FROM messages WHERE id = ?'
+        for row, time, number in rows:
             with contextlib.suppress(*_BAD):
-                query = 'SELECT data FROM messages WHERE id = ?'
-                (data,) = self._connection.execute(query, (row,)).fetchone()
-                bunch.append((number, time, data))
-            if len(bunch) >= _BUNCH:
-                yield self._messages(bunch, ids)
-                bunch = []
-        if bunch:
-            yield self._messages(bunch, ids)
+                for (data,) in self._connection.execute(query, (row,)):
+                    yield number, time, data
 
     def _index(
         self, ids: Collection[int], start_ns: int, end_ns: int
@@ -186,7 +197,7 @@ class SqliteFile:
             raise ValueError('it has no table of topics')
         definitions: dict[str, tuple[str, str]] = {}
         if list(execute('PRAGMA table_info(message_definitions)')):
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(apsw.Error):
                 for kind, language, text in execute(
                     'SELECT topic_type, encoding, encoded_message_definition '
                     'FROM message_definitions'
@@ -218,7 +229,3 @@ class SqliteFile:
             self._lose(f'is damaged ({error})')
             times = [time for _, time, _ in self._index(set(self._ids), 0, FOREVER)]
             return min(times, default=0), max(times, default=0)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors='replace')

@@ -6,12 +6,16 @@ import pytest
 
 pytest.importorskip('rosbags')
 
+import recorded_missions as missions  # noqa: E402
+from bag_files import write_bag  # noqa: E402
 from small_bag import SPEED, START, small_replay  # noqa: E402
 
+from tl_adapt.bags import recorded  # noqa: E402
 from tl_adapt.bags.replayed import ReplayedBag  # noqa: E402
 from tl_adapt.campaign import campaign_runs  # noqa: E402
 from tl_adapt.environments.replay import ReplayEnvironment  # noqa: E402
 from tl_adapt.errors import InputError  # noqa: E402
+from tl_adapt.study import load_study, study_from_dict  # noqa: E402
 
 
 def drive(content):
@@ -146,3 +150,61 @@ def test_what_is_not_replayed_keeps_the_recorded_value(tmp_path):
     with pytest.raises(InputError, match='speed: must be 0.5, as when the bag of drive was'):
         environment.measure(study.space.default(), 1)
     environment.close()
+
+
+def demo_replay(folder, **options):
+    return study_from_dict({
+        'extends': [str(load_study('demo_replay').path)], 'name': 'demo_replay',
+        'environments': {'drive': {'bag': str(folder / 'bag'), 'inputs': ['scan'], **options}},
+    }, folder / 'study.yaml')
+
+
+def two_missions(folder, *before, described=True):
+    """Write a bag in which the simulation begins anew with the second mission."""
+    first, log = missions.mission(1, seconds=6.0)
+    second, log = missions.mission(2, seconds=4.0, log=log + 3 * missions.SECOND)
+    raw = recorded.encode_recording({'environment': 'robot'})
+    kind = recorded.TYPES[recorded.RECORDING]
+    said = [missions.Raw(recorded.RECORDING, missions.WALL - 2000, kind, raw)] * described
+    write_bag(folder / 'bag', [*said, *before, *first, *second])
+
+
+def test_missions_of_one_bag_are_told_apart_though_time_begins_anew(tmp_path):
+    two_missions(tmp_path)
+    bag = opened(demo_replay(tmp_path))
+    lengths = [round(mission.seconds, 1) for mission in bag.missions]
+    assert [mission.drive.number for mission in bag.missions] == [1, 2]
+    assert lengths == [pytest.approx(5.95, abs=0.1), pytest.approx(3.95, abs=0.1)]
+    counts = []
+    for mission in bag.missions:
+        times = [time for _, time, _ in bag.messages(mission)]
+        assert times == sorted(times)
+        assert mission.drive.start_ns <= times[0] <= times[-1] <= mission.drive.end_ns
+        counts.append(len(times))
+        truth = mission.trace.topics['ground_truth'].stamp_ns
+        assert mission.drive.start_ns <= truth[0] < truth[-1] <= mission.drive.end_ns
+    # A scan each 0.2 s.
+    assert counts == [30, 20]
+    bag.close()
+    two_missions(tmp_path / 'other', described=False)
+    bag = opened(demo_replay(tmp_path / 'other', missions=[2], recorded_in='robot'))
+    assert [mission.drive.number for mission in bag.missions] == [2]
+    bag.close()
+
+
+def test_the_initial_pose_of_one_mission_is_not_that_of_the_next(tmp_path):
+    told = missions.located('/initialpose', missions.WALL - 1000, 0, -2.3, -2.3)
+    two_missions(tmp_path, told)
+    bag = opened(demo_replay(tmp_path))
+    found = [bag.initial_pose('/initialpose', mission) for mission in bag.missions]
+    bag.close()
+    assert found == [told.raw, None]
+
+
+def test_where_a_bag_was_recorded_has_to_be_a_stack(tmp_path):
+    two_missions(tmp_path, described=False)
+    for name in ('moon', 'drive'):
+        with pytest.raises(InputError) as caught:
+            demo_replay(tmp_path, recorded_in=name)
+        assert caught.value.key == 'environments.drive.recorded_in'
+        assert 'must be an environment of kind stack: robot' in caught.value.rule

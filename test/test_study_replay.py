@@ -56,6 +56,8 @@ def only_others(content, drive):
     (edit(answer={'input': 'scan', 'output': 'path'}), 'environments.drive.answer.output',
      'must be one of environments.drive.outputs: pose'),
     (edit(drop_transforms=['odom']), 'environments.drive.drop_transforms', 'needs /tf'),
+    (edit(inputs=['scan', 'odom', '/clock']), 'environments.drive.inputs',
+     'comes by itself, see use_sim_time'),
     (edit(rate='fast'), 'environments.drive.rate', 'must be lock_step'),
     (edit(rate=0), 'environments.drive.rate', 'must be > 0'),
     (edit(bringup=[]), 'environments.drive.bringup', 'must have at least 1 element'),

@@ -16,6 +16,7 @@ from tl_adapt.study_software import check_software
 
 #: Topics that carry what many nodes say, so that one may be input and output.
 SHARED = ('/tf', '/tf_static')
+_CLOCK = '/clock'
 _OF_PROCESS = ('cpu', 'memory')
 _OF_MISSION = ('time_to_goal', 'success')
 
@@ -33,6 +34,13 @@ def check_replay(
     nodes = {resolved(n, namespace) for process in entry['bringup'] for n in process['nodes']}
     inputs = {resolved(topic, namespace) for topic in entry['inputs']}
     outputs = {resolved(topic, namespace) for topic in entry['outputs']}
+    stacks = [n for n, other in data['environments'].items() if other['kind'] == 'stack']
+    if entry.get('recorded_in', '') not in ('', *stacks):
+        rule = f'must be an environment of kind stack: {", ".join(stacks) or "there is none"}'
+        raise InputError(rule, key=f'{key}.recorded_in', value=entry['recorded_in'])
+    if _CLOCK in inputs:
+        rule = 'comes by itself, see use_sim_time'
+        raise InputError(rule, key=f'{key}.inputs', value=_CLOCK)
     _check_loop(key, entry, data, namespace, inputs)
     answer = entry.get('answer', {})
     for part, known in (('input', inputs), ('output', outputs)):

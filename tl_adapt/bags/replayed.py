@@ -306,9 +306,9 @@ class ReplayedBag:
         return dataclasses.replace(self._study, metrics=metrics)
 
     def _recorded_environment(self) -> EnvironmentSpec:
-        """Return the environment that was recorded, if the bag tells and the study has it."""
-        name = ''
-        if recorded.RECORDING in self.bag.topics:
+        """Return the environment that was recorded, if study or bag tell and the study has it."""
+        name = str(self._spec.options.get('recorded_in', ''))
+        if not name and recorded.RECORDING in self.bag.topics:
             for _, _, raw in self.bag.messages([recorded.RECORDING]):
                 name = str(recorded.decode_recording(raw).get('environment', ''))
         spec = self._study.environments.get(name)

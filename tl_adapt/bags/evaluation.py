@@ -139,7 +139,8 @@ class BagEvaluator:
         found: dict[str, Callable[[int, int, bytes], None]] = {}
         topics = self.bag.topics
         for topic, handler in (
-            (EVENTS, self._on_parameters), (recorded.PARAMETERS, self._on_parameters),
+            (EVENTS, functools.partial(self._on_parameters, event=True)),
+            (recorded.PARAMETERS, self._on_parameters),
             (recorded.PROCESSES, self._on_processes), (recorded.RECORDING, self._on_recording),
         ):
             if topic in topics:
@@ -271,9 +272,9 @@ class BagEvaluator:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _on_parameters(self, log: int, time: int, raw: bytes) -> None:
+    def _on_parameters(self, log: int, time: int, raw: bytes, *, event: bool = False) -> None:
         node, values = event_values(raw)
-        self._configurations.take(log, node, values)
+        self._configurations.take(log, node, values, event=event)
 
     def _on_processes(self, log: int, time: int, raw: bytes) -> None:
         self._processes.take(log, *recorded.decode_processes(raw))
@@ -322,6 +323,9 @@ class BagEvaluator:
         if refused:
             return Found(drive, None, refused=refused)
         configuration = self._configuration(drive)
+        if configuration is None:
+            why = 'the configuration that it had was not recorded'
+            return Found(drive, None, refused=why)
         try:
             configuration = dict(self.study.space.validate(configuration))
         except InputError as error:
@@ -337,14 +341,20 @@ class BagEvaluator:
         trace.meta['seed'] = measurement.seed
         return Found(drive, measurement, trace)
 
-    def _configuration(self, drive: Drive) -> dict[str, Any]:
-        """Return the configuration of a mission; raises InputError if it is not known."""
+    def _configuration(self, drive: Drive) -> dict[str, Any] | None:
+        """
+        Return the configuration of a mission, None if only that of later ones is known.
+
+        Raises InputError if none is.
+        """
         known = self._configurations.at(drive.begun)
+        if known is None:
+            known = self._configurations.soon(drive.begun, drive.ended)
         if known is None and self._whole:
             known = self._configurations.first()
         if self._given is not None:
             return self._given.of(drive.number, known)
-        if known is None:
+        if known is None and self._configurations.first() is None:
             missing = self._configurations.unknown()
             what = missing[0] if missing else 'what held when the mission began'
             raise InputError(

@@ -15,7 +15,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from std_srvs.srv import Trigger
 
 from tl_adapt.adaptation.background import BackgroundPlanner, Worker
 from tl_adapt.adaptation.events import (
+    Configuration,
     Event,
     Level,
     Paused,
@@ -52,7 +53,8 @@ from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
-from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.adaptation.refused import refused_before
+from tl_adapt.errors import InputError, StoreError, TlAdaptError
 from tl_adapt.journal import StoreJournal
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
@@ -199,7 +201,11 @@ class Adapter(LifecycleNode):
         usual = Settings(Rules.of(study.adaptation))
         self._settings = settings = declare_of_study(self, usual.rules)
         self._changed_at_start = settings.differences(usual)
-        policy = make_policy(study, planner, chosen, settings.rules_in_force)
+        store = journal_store(values['store'], values['model'], study)
+        policy = make_policy(
+            study, planner, chosen, settings.rules_in_force,
+            self._refused(store, study, environment),
+        )
         self.get_logger().info(f'chosen for {environment}: {why}')
         self._study = study
         self._applied = self.create_publisher(
@@ -219,7 +225,6 @@ class Adapter(LifecycleNode):
         self._monitor = Monitor(
             self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
-        store = journal_store(values['store'], values['model'], study)
         self._journal = journal = self.make_journal(study, environment, store)
         self._undo.append(journal.close)
         self._diagnostics = Diagnostics(
@@ -250,6 +255,16 @@ class Adapter(LifecycleNode):
                 Trigger, f'~/{name}', self._serve(event), callback_group=ReentrantCallbackGroup()
             )
             self._undo.append(functools.partial(self.destroy_service, service))
+
+    def _refused(
+        self, store: str, study: Study, environment: str
+    ) -> list[tuple[Configuration, str]]:
+        """Return what was refused before, as far as the store can be read."""
+        try:
+            return refused_before(store, study, environment) if store else []
+        except StoreError as error:
+            self.get_logger().warning(f'what was refused before is not known: {error}')
+            return []
 
     def make_journal(self, study: Study, environment: str, store: str) -> Journal:
         """Return where records are kept; raises StoreError if that is no store of ours."""
@@ -377,7 +392,8 @@ def journal_store(store: str, model: str, study: Study) -> str:
 
 
 def make_policy(
-    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None
+    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None,
+    refused: Sequence[tuple[Configuration, str]] = (),
 ) -> Policy:
     """Return the policy for a study; its own rules count unless others are given."""
     rules = rules or Rules.of(study.adaptation)
@@ -393,7 +409,7 @@ def make_policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
         contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
         relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
-        risk=study.tuning.risk,
+        risk=study.tuning.risk, refused=refused,
     )
     return policy
 

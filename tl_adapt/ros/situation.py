@@ -19,7 +19,7 @@ from tl_adapt.adaptation.context_source import (
 )
 from tl_adapt.adaptation.events import ContextChanged, Event, Exploration
 from tl_adapt.errors import InputError
-from tl_adapt.ros.fail_rules import met, needed
+from tl_adapt.judging import met, needed
 from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import matching_qos, message_type

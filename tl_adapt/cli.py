@@ -17,6 +17,9 @@ from tl_adapt.errors import TlAdaptError
 VERBS = {
     'check': ('tl_adapt.verbs.check', 'check a study file'),
     'campaign': ('tl_adapt.verbs.campaign', 'measure configurations in one environment'),
+    'replay': (
+        'tl_adapt.verbs.replay', 'measure configurations of software on a recorded drive'
+    ),
     'transfer': (
         'tl_adapt.verbs.transfer', 'spend target measurements and choose a configuration'
     ),
@@ -29,6 +32,15 @@ VERBS = {
     ),
     'adapt': ('tl_adapt.verbs.adapt', "keep a running robot's parameters adapted"),
     'journal': ('tl_adapt.verbs.journal', 'show what an adapter did, why, and what came of it'),
+    'record': (
+        'tl_adapt.verbs.record', 'record what metrics and replays need, as a standard bag'
+    ),
+    'evaluate': (
+        'tl_adapt.verbs.evaluate', "compute a study's metrics from recorded bags"
+    ),
+    'estimate': (
+        'tl_adapt.verbs.estimate', 'say what a configuration would give that was not driven'
+    ),
     'security': ('tl_adapt.verbs.security', 'write the SROS 2 policy that a study needs'),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

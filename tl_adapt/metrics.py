@@ -90,8 +90,36 @@ def needed_fields(metrics: Iterable[Metric]) -> dict[str, set[str]]:
         elif metric.field:
             fields.update(_expression(metric).names)
         if metric.reference:
-            needed.setdefault(metric.reference, set()).add(POSITION)
+            fields = needed.setdefault(metric.reference, set())
+            if metric.reduction == 'pose_error':
+                fields.add(POSITION)
     return needed
+
+
+def folded_name(metric: Metric) -> str | None:
+    """Return the name of what `fold` makes for the metric, None where it makes nothing."""
+    if not metric.array or not metric.field or len(_expression(metric).names) != 1:
+        return None
+    return f'{metric.array}({_expression(metric).text})'
+
+
+def fold(metric: Metric, fields: Mapping[str, NDArray[Any]]) -> Samples | None:
+    """
+    Return each message's array reduced to one number (n,), so that the arrays need not be kept.
+
+    The metric takes it from the field `folded_name` then; NaN where there was nothing to reduce.
+    None if nothing is an array, or if it can't be done: the metric itself will say why.
+    """
+    expression = _expression(metric)
+    try:
+        values = np.asarray(
+            expression.evaluate({n: _as_double(fields[n]) for n in expression.names})
+        )
+    except InputError:
+        return None
+    if values.dtype.kind not in 'biuf' or values.ndim != 2 or metric.array not in _ARRAYS:
+        return None
+    return _reduce_arrays(metric, values.astype(np.float64))[0]
 
 
 def process_topic(node: str) -> str:
@@ -129,6 +157,9 @@ def _times(metric: Metric, topic: Topic) -> Samples:
 def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     """Return times and values (n,) of the metric's field, arrays reduced to one number each."""
     topic = _topic(metric, trace)
+    folded = topic.fields.get(folded_name(metric) or '')
+    if folded is not None:
+        return _seen(metric, _times(metric, topic), folded, ~np.isnan(folded))
     expression = _expression(metric)
     missing = expression.names - set(topic.fields)
     if missing:
@@ -144,12 +175,19 @@ def _series(metric: Metric, trace: Trace) -> tuple[Samples, Samples]:
     array = np.broadcast_to(array.astype(np.float64), (len(times), *array.shape[1:]))
     if array.ndim > 1:
         array, seen = _reduce_arrays(metric, array.reshape(len(times), -1))
-        times, array = times[seen], array[seen]
-        if not len(array):
-            raise _failure(metric, 'has no finite element in any message')
+        return _seen(metric, times, array, seen)
     if np.isnan(array).any():
         raise _failure(metric, 'has a value that is not a number')
     return times, array
+
+
+def _seen(
+    metric: Metric, times: Samples, values: Samples, seen: NDArray[np.bool_]
+) -> tuple[Samples, Samples]:
+    """Return times and values of the messages that had anything to reduce."""
+    if not seen.any():
+        raise _failure(metric, 'has no finite element in any message')
+    return times[seen], values[seen]
 
 
 def _as_double(values: NDArray[Any]) -> NDArray[Any]:
@@ -252,6 +290,25 @@ def _pose_error(metric: Metric, trace: Trace) -> float:
     return float(np.sqrt(np.mean(error**2)))
 
 
+def _latency(metric: Metric, trace: Trace) -> float:
+    """
+    Return how long after the reference's message the topic's message of the same stamp came, in s.
+
+    Both by their reception, on the trace's clock: in a simulation that waits for the software that
+    is what its clock says. Over the messages it's the percentile, else the median.
+    """
+    topic = _topic(metric, trace)
+    reference = _topic(metric, trace, metric.reference)
+    # Of several messages with one stamp the first counts.
+    asked, first = np.unique(reference.stamp_ns, return_index=True)
+    answered, where = np.unique(topic.stamp_ns, return_index=True)
+    common, ours, theirs = np.intersect1d(answered, asked, return_indices=True)
+    if not len(common):
+        raise _failure(metric, f'never has the stamp of a message of {metric.reference}')
+    delays = topic.received_ns[where[ours]] - reference.received_ns[first[theirs]]
+    return _percentile(metric, np.asarray(delays, dtype=np.float64) * 1e-9)
+
+
 def _time_to_goal(metric: Metric, trace: Trace) -> float:
     """Return the mission's length in s of sim time."""
     if trace.meta.get('outcome') != 'succeeded':
@@ -309,6 +366,7 @@ _REDUCTIONS: dict[str, Callable[[Any, Trace], float]] = {
     'time_to_goal': _time_to_goal,
     'success': _success,
     'pose_error': _pose_error,
+    'latency': _latency,
     'cpu': _cpu,
     'memory': _memory,
 }

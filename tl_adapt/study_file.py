@@ -87,9 +87,9 @@ def find_study(path: str | Path, *, folder: Path | None = None) -> Path:
     raise InputError('no such file, and no study of that name is shipped', file=path)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, what: str = 'a study') -> dict[str, Any]:
     """
-    Return the content of a study file; whether it fits the schema is not checked yet.
+    Return the content of a study file, or of `what`; whether it fits the schema is not checked.
 
     Raises InputError naming file, key, rule and value for the first mistake.
     """
@@ -110,7 +110,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = ' '.join(str(error).split())
         raise InputError(f'not YAML: {reason}', file=path) from None
     if not isinstance(data, dict):
-        raise InputError('a study must be a mapping', file=path, value=data)
+        raise InputError(f'{what} must be a mapping', file=path, value=data)
     return data
 
 

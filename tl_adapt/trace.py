@@ -24,7 +24,8 @@ POSITION = '@position'
 # Topics below this name come from the operating system, not from ROS.
 PROCESS_PREFIX = 'process/'
 
-_POSITION_PATHS = (
+# Where the types of messages keep a position; the first that is there counts.
+POSITION_PATHS = (
     'pose.pose.position',
     'pose.position',
     'transform.translation',
@@ -158,7 +159,7 @@ def extract(message: Any, path: str) -> Any:
 
 def position_path(message: Any) -> str:
     """Return the path of the message's position; raises AttributeError if it has none."""
-    for path in _POSITION_PATHS:
+    for path in POSITION_PATHS:
         value = message
         for name in path.split('.'):
             value = getattr(value, name, None)
@@ -181,6 +182,19 @@ def make_topic(
         {name: _column(values) for name, values in columns.items()},
     )
     return topic.select(np.argsort(topic.stamp_ns, kind='stable'))
+
+
+def stacked(parts: Sequence[Any]) -> NDArray[Any]:
+    """
+    Return the rows of several parts as one array; a part is an array or a list of rows.
+
+    Rows of unequal lengths are padded with NaN.
+    """
+    if all(isinstance(part, np.ndarray) for part in parts) and len(
+        {(part.shape[1:], part.dtype) for part in parts}
+    ) == 1:
+        return np.concatenate(parts)
+    return _column([row for part in parts for row in part])
 
 
 def _column(values: Sequence[Any]) -> NDArray[Any]:

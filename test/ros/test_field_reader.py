@@ -21,6 +21,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import BatteryState, Image, Imu, JointState, LaserScan, PointCloud2  # noqa: E402
 from std_msgs.msg import Bool, Float64, Int8, String  # noqa: E402
 
+from tl_adapt import cdr  # noqa: E402
 from tl_adapt.ros import field_reader  # noqa: E402
 from tl_adapt.ros.field_reader import FieldReader, _same  # noqa: E402
 from tl_adapt.trace import POSITION, extract  # noqa: E402
@@ -107,9 +108,8 @@ def test_sequences_of_messages_are_walked_over(kind):
     for _ in range(20):
         raw = serialize_message(fill(kind()))
         at = 0
-        for slot in kind.SLOT_TYPES:
-            for step in field_reader._merged(field_reader._over(slot)):
-                at = step(raw, at)
+        for step in cdr.merged(cdr.over(field_reader.described(kind))):
+            at = step.skip(raw, at)
         assert len(raw) - 4 - at in range(4), 'the end is padded to four bytes'
 
 
@@ -121,7 +121,8 @@ def test_a_field_that_the_type_lacks():
 
 
 def test_a_walk_that_goes_wrong_is_not_believed(monkeypatch):
-    monkeypatch.setattr(field_reader, '_skip_string', lambda raw, at: at + 12)
+    wrong = cdr.Step(skip=lambda raw, at: at + 12, trace=lambda raw, at, marks: at + 12)
+    monkeypatch.setattr(cdr, '_skip_string', lambda order: wrong)
     reader = FieldReader(PoseStamped, [POSITION])
     message = fill(PoseStamped())
     message.header.frame_id = 'a name of another length'

@@ -1,35 +1,23 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for judging messages by the rules that end a mission early."""
+"""Module for watching the topics of the rules that end a mission early."""
 
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
 from tl_adapt.errors import InputError
-from tl_adapt.expressions import Expression
+from tl_adapt.judging import applies, unjudged
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import SimClock, matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.ros.waiting import Waiter
-from tl_adapt.trace import extract
 
 if TYPE_CHECKING:
     from tl_adapt.study import FailRule
-
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    '>=': operator.ge,
-    '<=': operator.le,
-    '>': operator.gt,
-    '<': operator.lt,
-    '==': operator.eq,
-    '!=': operator.ne,
-}
-
 
 class WatchedRules:
     """Watch the topics that the rules are about, and note when a mission failed by one."""
@@ -88,31 +76,10 @@ class WatchedRules:
             try:
                 reason = rule.reason if applies(rule, message) else ''
             except (InputError, AttributeError, TypeError) as error:
-                reason = f'fail_when on topic {rule.topic} can not be judged ({error})'
+                reason = unjudged(rule, error)
             if reason:
                 stamp = stamp_of(message)
                 at = self._clock.at(sent) if stamp is None else stamp
                 with self._waiter.changed:
                     self._failures.append((at, reason))
         self._waiter.wake()
-
-
-def applies(rule: FailRule, message: Any) -> bool:
-    """Say whether the message ends the mission."""
-    return met(rule, {name: extract(message, name) for name in needed(rule.field)})
-
-
-def met(rule: FailRule, values: Mapping[str, Any]) -> bool:
-    """Say whether what a message holds for the needed fields ends the mission."""
-    return bool(_COMPARE[rule.op](_parsed(rule.field).evaluate(values), rule.value))
-
-
-def needed(field: str) -> frozenset[str]:
-    """Return the dotted paths that a rule's field reads."""
-    return _parsed(field).names
-
-
-@functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> Expression:
-    """Return a field's expression; parsing it costs more than the rest of a judgement."""
-    return Expression(text)

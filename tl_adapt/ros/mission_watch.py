@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from action_msgs.msg import GoalStatus, GoalStatusArray
+from action_msgs.msg import GoalStatusArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from tl_adapt.errors import InputError
-from tl_adapt.ros.fail_rules import applies
+from tl_adapt.judging import ENDED, applies, first_event
 from tl_adapt.ros.goals import ACTIVE, LATCHED, SUCCEEDED
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.message_info import with_info
@@ -24,11 +24,6 @@ from tl_adapt.ros.recorder import matching_qos, message_type, sent_ns, stamp_of
 from tl_adapt.ros.watched_clock import Jump, WatchedClock
 from tl_adapt.study import FailRule, Mission
 
-_ENDED = {
-    GoalStatus.STATUS_SUCCEEDED: SUCCEEDED,
-    GoalStatus.STATUS_ABORTED: 'mission aborted',
-    GoalStatus.STATUS_CANCELED: 'mission canceled',
-}
 # A terminal status and the result that belongs to it may come in any order, this far apart [s].
 _RESULT_GRACE = 0.3
 _KEPT = 1000  # results and failures
@@ -209,29 +204,21 @@ class MissionWatch:
         def ours(sent: int, at: int) -> bool:
             return goals.begun <= sent and at >= start and (until is None or sent < until)
 
-        count = len(self._mission.goals)
-        events = [(at, 0, why) for sent, at, why in failures if ours(sent, at)]
-        ended = [(at, what) for sent, at, what in results if ours(sent, at)]
-        bad = [(at, what) for at, what in ended if what != SUCCEEDED]
-        if bad:
-            events.append((bad[0][0], 1, f'mission {bad[0][1]}'))
-        elif len(ended) >= count:
-            events.append((ended[count - 1][0], 1, SUCCEEDED))
-        elif goals.ended is not None:
+        found = [(at, what) for sent, at, what in results if ours(sent, at)]
+        status = None
+        if goals.ended is not None:
             sent, what = goals.ended
             late = time.monotonic() - goals.ended_at > _RESULT_GRACE
-            last = what != SUCCEEDED or goals.done + 1 >= count
+            last = what != SUCCEEDED or goals.done + 1 >= len(self._mission.goals)
             if last and (until is None or sent < until) and (
                 late or not self._mission.result_topic
             ):
-                events.append((max(self._clock.at(sent), start), 1, what))
-        limit = start + round(self._mission.timeout * 1e9)
-        if jump is None and self._clock.now() > limit:
-            events.append((limit, 2, 'timeout'))
-        if not events:
-            return None
-        end, _, outcome = min(events)
-        return end, outcome
+                status = (self._clock.at(sent), what)
+        return first_event(
+            self._mission, start,
+            failures=[(at, why) for sent, at, why in failures if ours(sent, at)],
+            results=found, status=status, now=self._clock.now() if jump is None else None,
+        )
 
     # --- callbacks ----------------------------------------------------------------------------
 
@@ -251,10 +238,10 @@ class MissionWatch:
                 self._known = set(active)
         for status in message.status_list:
             goal = bytes(status.goal_info.goal_id.uuid)
-            if goal == self._goals.goal and status.status in _ENDED:
+            if goal == self._goals.goal and status.status in ENDED:
                 with self._lock:
                     if self._goals.ended is None:
-                        self._goals.ended = (sent, _ENDED[status.status])
+                        self._goals.ended = (sent, ENDED[status.status])
                         self._goals.ended_at = time.monotonic()
         # A goal that was taken before we came is no whole mission.
         if new and sent >= self._since and self._begin is not None:

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import dataclasses
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import ParameterType, ParameterValue
 
-from tl_adapt.errors import InputError
+from tl_adapt.snapshot import Snapshot as Snapshot
 from tl_adapt.study_rules import resolved
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 # bool, int, float, str, or a list of one of them (bytes for a byte array); None if not set.
 RosValue = Any
-# Node name -> parameter name -> value.
-Snapshot = dict[str, dict[str, RosValue]]
-
 _FIELDS = {
     ParameterType.PARAMETER_BOOL: 'bool_value',
     ParameterType.PARAMETER_INTEGER: 'integer_value',
@@ -93,23 +89,6 @@ def fixed_assignments(
         for name, value in values.items()
         if resolved(node, namespace) in nodes
     ]
-
-
-def present_configuration(space: Space, snapshot: Snapshot, namespace: str = '') -> dict[str, Any]:
-    """
-    Return the configuration that nodes have, from their parameters; it may be outside the space.
-
-    Relative names of nodes are in the namespace. The first target of a parameter counts.
-    """
-    configuration = {}
-    for parameter in space.parameters:
-        for target in parameter.targets[:1]:
-            value = snapshot[resolved(target.node, namespace)][target.name]
-            value = value if target.index is None else value[target.index]
-            configuration[parameter.name] = target.from_ros(value)
-    with contextlib.suppress(InputError):
-        return dict(space.validate(configuration))
-    return configuration
 
 
 def from_message(message: ParameterValue) -> RosValue:

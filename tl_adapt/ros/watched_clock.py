@@ -93,6 +93,12 @@ class WatchedClock(SimClock):
             del self._sent[:index], self._time[:index]
 
     @property
+    def newest_sent(self) -> int:
+        """Return when the newest clock message was sent [ns], 0 if there was none."""
+        with self._lock:
+            return self._sent[-1] if self._sent else 0
+
+    @property
     def stands_still(self) -> bool:
         """Tell whether there is a clock which has not moved for a while."""
         with self._lock:

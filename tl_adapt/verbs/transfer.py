@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='learn also from target measurements chosen for other objectives, limits or seeds',
     )
     parser.add_argument(
+        '--forget-refused', action='store_true',
+        help='take back what operators refused on this target: it may be proposed again',
+    )
+    parser.add_argument(
         '--confirm', nargs='?', choices=('terminal', 'service', 'none'), const='terminal',
         default='none', help='ask the operator before each measurement: in this terminal, or by '
         'the services of the node `transfer` (none)',
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     with _open(study, args) as store:
         source = _source(study, args, store)
         check_chosen(args.output)
+        if args.forget_refused:
+            print(f'{store.allow(study.target.name)} refusals were taken back')
         try:
             with _terminable():
                 result = _spend(study, store, source, args)

@@ -1,0 +1,402 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Module for evaluating bags: each mission that was recorded becomes a measurement.
+
+A bag is read once, from its begin to its end. Of each message only the fields that metrics read
+are kept, and only as long as a mission needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_adapt.bags import recorded
+from tl_adapt.bags.clock import CLOCK, Times, clock_of, read_times
+from tl_adapt.bags.configuration import (
+    EVENTS,
+    ConfigurationLog,
+    GivenConfigurations,
+    event_values,
+)
+from tl_adapt.bags.contents import Contents
+from tl_adapt.bags.missions import GOAL_AGE, Drive, MissionLog, WholeLog
+from tl_adapt.bags.processes import ProcessLog
+from tl_adapt.bags.reading import Bag
+from tl_adapt.bags.storage import Loss, Losses, Message
+from tl_adapt.digests import digest
+from tl_adapt.environments.base import COST_REPORTED, Measurement
+from tl_adapt.errors import InputError, MeasurementError
+from tl_adapt.judging import breaches
+from tl_adapt.metrics import evaluate
+from tl_adapt.study_rules import resolved
+from tl_adapt.trace import Trace
+
+if TYPE_CHECKING:
+    from tl_adapt.study import EnvironmentSpec, Study
+
+#: Purpose of measurements that come from bags.
+PURPOSE = 'bag'
+
+_STATUS_TYPE = 'action_msgs/msg/GoalStatusArray'
+_RESULT_TYPE = 'std_msgs/msg/Header'
+_SEEDS = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """
+    Hold a mission of a bag: its measurement, or `refused`, why it gives none.
+
+    What the trace holds of arrays may be reduced to what the metrics need.
+    """
+
+    drive: Drive
+    measurement: Measurement | None
+    trace: Trace | None = None
+    refused: str = ''
+
+
+class BagEvaluator:
+    """Find the missions of a bag and measure them."""
+
+    def __init__(
+        self,
+        study: Study,
+        bag: Bag,
+        spec: EnvironmentSpec,
+        *,
+        whole: bool = False,
+        given: GivenConfigurations | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """
+        Prepare for the bag; its measurements are those of the environment `spec`.
+
+        `whole` takes the bag as one mission; `given` goes before the configurations that were
+        recorded; `namespace` (None: the environment's) is where relative names live.
+
+        Raises InputError if the bag has nothing that the study's metrics or missions come from.
+        """
+        self.study, self.bag, self.spec = study, bag, spec
+        self._namespace = (
+            str(spec.options.get('namespace', '')) if namespace is None else namespace
+        )
+        self._given = given
+        self._whole = whole
+        self.losses = Losses()
+        self._contents = Contents(study, bag, self._namespace)
+        self.notes = self._contents.notes
+        self._window = self._contents.window
+        self._readers = self._contents.readers
+        self._configurations = ConfigurationLog(study, self._namespace)
+        self._processes = ProcessLog()
+        self._log = self._mission_log()
+        self._clock = clock_of(bag)
+        self._handlers = self._event_handlers()
+
+    def _mission_log(self) -> MissionLog:
+        mission = self.study.mission
+        if self._whole:
+            return WholeLog()
+        if mission is None:
+            raise InputError(
+                'is required to tell missions apart; --whole takes a bag as one mission',
+                file=self.study.path, key='mission',
+            )
+        outcome = resolved(mission.outcome_topic, self._namespace)
+        if outcome not in self.bag.topics:
+            raise InputError(
+                f'must have topic {outcome}, which tells missions apart; --whole takes the bag '
+                'as one mission', file=self.bag.path,
+            )
+        simulator = self.spec.options.get('simulator') or {}
+        held = bool(simulator) and simulator.get('pause_for', 'start') == 'start'
+        results = resolved(mission.result_topic or '', self._namespace) in self.bag.topics
+        return MissionLog(
+            mission, held=held and CLOCK in self.bag.topics,
+            results=bool(mission.result_topic) and results,
+        )
+
+    def _typed(self, topic: str, kind: str) -> str:
+        """Return the type of a topic; raises InputError if it is another than it must be."""
+        if self.bag.topics[topic] != kind:
+            raise InputError(
+                f'topic {topic} must be of type {kind}', file=self.bag.path,
+                value=self.bag.topics[topic],
+            )
+        return kind
+
+    def _event_handlers(self) -> dict[str, Callable[[int, int, bytes], None]]:
+        """Return what to do with the messages of topics that are read one by one."""
+        mission = self.study.mission
+        found: dict[str, Callable[[int, int, bytes], None]] = {}
+        topics = self.bag.topics
+        for topic, handler in (
+            (EVENTS, self._on_parameters), (recorded.PARAMETERS, self._on_parameters),
+            (recorded.PROCESSES, self._on_processes), (recorded.RECORDING, self._on_recording),
+        ):
+            if topic in topics:
+                found[topic] = handler
+        if mission is None or self._whole:
+            return found
+        status = resolved(mission.outcome_topic, self._namespace)
+        self._typed(status, _STATUS_TYPE)
+        found[status] = self._on_status
+        goal = resolved(mission.goal_topic, self._namespace)
+        if goal in topics:
+            found[goal] = lambda log, time, raw: self._log.on_goal(log, time)
+        initial = resolved(mission.initialpose_topic or '', self._namespace)
+        if mission.initialpose_topic and initial in topics:
+            found[initial] = lambda log, time, raw: self._log.on_initial_pose(log, time)
+        result = resolved(mission.result_topic or '', self._namespace)
+        if mission.result_topic and result in topics:
+            self._typed(result, _RESULT_TYPE)
+            found[result] = self._on_result
+        return found
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def run(self, progress: Callable[[int], None] = lambda log: None) -> Iterator[Found]:
+        """
+        Return the missions of the bag, each as soon as it has been read.
+
+        `progress` is told the log time [ns] up to which the bag was read. Raises InputError if
+        the configuration of a mission is not known.
+        """
+        topics = {*self._readers, *self._handlers}
+        if self._clock.running:
+            topics.add(CLOCK)
+        last = 0
+        for bunch in self.bag.bunches(topics):
+            by_topic: dict[str, list[Message]] = {topic: [] for topic in topics}
+            for message in bunch:
+                by_topic[message[0]].append(message)
+            begin, last = bunch[0][1], bunch[-1][1]
+            self._take(by_topic, begin, last)
+            yield from self._found()
+            if self._log.needed_since is None:
+                self._window.forget_before(last - GOAL_AGE)
+            else:
+                self._window.forget_before(self._log.needed_since)
+            progress(last)
+        self._log.finish(last)
+        yield from self._found()
+        self.losses.extend(loss for loss in self.bag.losses if loss not in self.losses)
+
+    def _take(
+        self, by_topic: Mapping[str, list[Message]], begin: int, last: int
+    ) -> None:
+        """Keep what metrics need of some messages, and follow what happened."""
+        events: list[tuple[int, int, Callable[[], None]]] = []
+        ticks: tuple[Times, Times] | None = None
+        if self._clock.running and by_topic[CLOCK]:
+            _, logs, raws = zip(*by_topic[CLOCK])
+            kept, times = read_times(raws)
+            ticks = np.asarray(logs, np.int64)[kept], times
+            for index in self._clock.take(*ticks).tolist():
+                at, time = int(ticks[0][index]), int(ticks[1][index])
+                events.append((at, 0, functools.partial(self._log.on_jump, at, time)))
+        for topic, messages in by_topic.items():
+            if not messages:
+                continue
+            _, logs, raws = zip(*messages)
+            log = np.asarray(logs, np.int64)
+            if topic in self._readers:
+                self._read(topic, log, raws, events)
+            if topic in self._handlers:
+                handler = self._handlers[topic]
+                for at, time, raw in zip(logs, self._clock.at(log).tolist(), raws):
+                    events.append((at, 1, functools.partial(self._guarded, topic, handler, at,
+                                                            time, raw)))
+        events.sort(key=lambda event: event[:2])
+        first, end = self._clock.at(np.array([begin, last], np.int64)).tolist()
+        self._log.advance(begin, first)
+        self._wait_for_tick(ticks)
+        for _, _, act in events:
+            act()
+            self._wait_for_tick(ticks)
+        self._log.advance(last, end)
+
+    def _wait_for_tick(self, ticks: tuple[Times, Times] | None) -> None:
+        """Tell when the open mission's time began to run, if that is known by now."""
+        if ticks is None or not self._log.waits_for_tick:
+            return
+        index = int(np.searchsorted(ticks[0], self._log.begun, 'left'))
+        if index < len(ticks[0]):
+            self._log.on_tick(int(ticks[0][index]), int(ticks[1][index]))
+
+    def _read(
+        self, topic: str, log: Times, raws: Sequence[bytes],
+        events: list[tuple[int, int, Callable[[], None]]],
+    ) -> None:
+        """Read the fields of messages; those that are damaged are lost."""
+        columns = self._readers[topic].read(raws)
+        if len(columns.kept) < len(log):
+            bad = np.setdiff1d(np.arange(len(log)), columns.kept)
+            self.losses.note(Loss(
+                f'{self.bag.path}: {len(bad)} messages of {topic} can not be read as '
+                f'{self.bag.topics[topic]}', int(log[bad[0]]) - 1, int(log[bad[-1]]) + 1,
+            ))
+            log = log[columns.kept]
+        received = self._clock.at(log)
+        self._window.add(topic, log, received, columns)
+        stamps = received if columns.stamps is None else columns.stamps
+        for name, rule in self._contents.rules:
+            if name != topic:
+                continue
+            for index, why in breaches(rule, columns.fields, len(log)):
+                at, time, stamp = (int(values[index]) for values in (log, received, stamps))
+                events.append(
+                    (at, 1, functools.partial(self._log.on_failure, at, time, stamp, why))
+                )
+
+    def _guarded(
+        self, topic: str, handler: Callable[[int, int, bytes], None], log: int, time: int,
+        raw: bytes,
+    ) -> None:
+        """Let a message be handled; one that is damaged is lost."""
+        try:
+            handler(log, time, raw)
+        except (InputError, ValueError):
+            self.losses.note(Loss(
+                f'{self.bag.path}: a message of {topic} can not be read', log - 1, log + 1
+            ))
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _on_parameters(self, log: int, time: int, raw: bytes) -> None:
+        node, values = event_values(raw)
+        self._configurations.take(log, node, values)
+
+    def _on_processes(self, log: int, time: int, raw: bytes) -> None:
+        self._processes.take(log, *recorded.decode_processes(raw))
+
+    def _on_recording(self, log: int, time: int, raw: bytes) -> None:
+        lost = recorded.decode_recording(raw).get('lost')
+        if isinstance(lost, dict) and any(lost.values()):
+            names = ', '.join(f'{count} of {topic}' for topic, count in lost.items() if count)
+            note = f'the recorder lost messages: {names}'
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def _on_status(self, log: int, time: int, raw: bytes) -> None:
+        statuses, accepted = {}, {}
+        for item in _decoded(raw, _STATUS_TYPE).status_list:
+            goal = bytes(item.goal_info.goal_id.uuid).hex()
+            stamp = item.goal_info.stamp
+            statuses[goal] = int(item.status)
+            accepted[goal] = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        self._log.on_status(log, time, statuses, accepted)
+
+    def _on_result(self, log: int, time: int, raw: bytes) -> None:
+        message = _decoded(raw, _RESULT_TYPE)
+        stamp = int(message.stamp.sec) * 1_000_000_000 + int(message.stamp.nanosec)
+        self._log.on_result(log, time, stamp, str(message.frame_id))
+
+    # --- missions -------------------------------------------------------------------------------
+
+    def _found(self) -> Iterator[Found]:
+        drives, self._log.drives = self._log.drives, []
+        for drive in drives:
+            yield self._measure(drive)
+
+    def _measure(self, drive: Drive) -> Found:
+        """Return a mission with its measurement, or with why there is none."""
+        lost = [
+            loss for loss in (*self.bag.losses, *self.losses)
+            if loss.start_ns < drive.ended and loss.end_ns > drive.begun
+        ]
+        refused = drive.cut
+        if not refused and lost:
+            refused = f'messages of it may be lost ({lost[0].text})'
+        changed = self._configurations.changed(drive.begun, drive.ended)
+        if not refused and changed:
+            refused = f'{", ".join(changed)} changed while it ran'
+        if refused:
+            return Found(drive, None, refused=refused)
+        configuration = self._configuration(drive)
+        try:
+            configuration = dict(self.study.space.validate(configuration))
+        except InputError as error:
+            return Found(drive, None, refused=f"it is outside of the study's space ({error})")
+        trace = self._window.trace(drive, self.bag.topics)
+        topics, pids = self._processes.topics(drive)
+        trace.topics.update(topics)
+        trace.meta.update(
+            environment=self.spec.name, configuration=configuration, pids=pids,
+            bag=self.bag.path.name, mission=drive.number,
+        )
+        measurement = self._measurement(drive, configuration, trace)
+        trace.meta['seed'] = measurement.seed
+        return Found(drive, measurement, trace)
+
+    def _configuration(self, drive: Drive) -> dict[str, Any]:
+        """Return the configuration of a mission; raises InputError if it is not known."""
+        known = self._configurations.at(drive.begun)
+        if known is None and self._whole:
+            known = self._configurations.first()
+        if self._given is not None:
+            return self._given.of(drive.number, known)
+        if known is None:
+            missing = self._configurations.unknown()
+            what = missing[0] if missing else 'what held when the mission began'
+            raise InputError(
+                f'must tell the configuration, but does not hold {what}: record it with '
+                f'tl_adapt record, or write a YAML file and name it by --configuration',
+                file=self.bag.path,
+            )
+        return known
+
+    def _measurement(
+        self, drive: Drive, configuration: dict[str, Any], trace: Trace
+    ) -> Measurement:
+        metrics = [
+            metric for metric in self._contents.metrics
+            if all(name in trace.topics for name in self._processes.wanted(metric))
+        ]
+        found = Measurement(
+            self.spec.name, configuration,
+            int(digest([drive.goal, drive.begun, drive.start_ns])[:12], 16) % _SEEDS + 1,
+            metrics=evaluate(metrics, trace, strict=False),
+            sim_time=trace.duration, wall_time=(drive.ended - drive.begun) * 1e-9,
+            started=_date(drive.begun), purpose=PURPOSE,
+            provenance={
+                'bag': self.bag.path.name, 'mission': drive.number, 'goal': drive.goal,
+                'begun_ns': drive.begun, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,
+                'missing': sorted({*self.study.metrics} - {metric.name for metric in metrics}),
+                COST_REPORTED: True,  # it was driven anyway
+            },
+        )
+        if drive.outcome != 'succeeded':
+            found.valid, found.reason = False, drive.outcome
+        elif len(found.metrics) < len(metrics):
+            try:
+                evaluate(metrics, trace)
+            except MeasurementError as error:
+                found.valid, found.reason = False, error.reason
+        return found
+
+
+def _decoded(raw: bytes, kind: str) -> Any:
+    """Return a message of a standard type; raises ValueError if it is broken."""
+    try:
+        return recorded.typestore().deserialize_cdr(raw, kind)
+    except Exception as error:  # the deserialiser raises whatever broken bytes lead it to
+        raise ValueError(str(error)) from error
+
+
+def _date(log: int) -> str:
+    """Return a log time as a date in ISO 8601; '' for what is no system time."""
+    try:
+        moment = datetime.datetime.fromtimestamp(log * 1e-9, datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return ''
+    return moment.isoformat()
+

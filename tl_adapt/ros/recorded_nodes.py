@@ -1,0 +1,157 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for what a recording keeps of a study's nodes: their parameters and what they use."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from rcl_interfaces.srv import GetParameters, ListParameters
+
+from tl_adapt.bags.recorded import ProcessSample
+from tl_adapt.ros.node_processes import NodeProcesses
+from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.ros.values import from_message
+from tl_adapt.study_rules import resolved
+from tl_adapt.trace import PROCESS_PREFIX
+
+if TYPE_CHECKING:
+    from tl_adapt.study import EnvironmentSpec, Study
+
+_LOOK = 1.0  # s between looks for nodes that came or came back
+_ANSWER = 5.0  # s that a node may take to tell its parameters
+_SEARCH = 5.0  # s between looks for processes that are not there
+
+
+def study_nodes(study: Study, spec: EnvironmentSpec, namespace: str = '') -> list[str]:
+    """Return the full names of the nodes whose parameters count in an environment."""
+    mission = study.mission
+    names = [
+        *(target.node for p in study.space.parameters for target in p.targets),
+        *spec.options.get('node_parameters', ()),
+        *spec.options.get('lifecycle_nodes', ()),
+        *(node for node, _ in (mission.seed_targets if mission else ())),
+        *(node for entry in spec.options.get('bringup', ()) for node in entry['nodes']),
+    ]
+    return list(dict.fromkeys(resolved(name, namespace) for name in names))
+
+
+class ParameterSnapshots:
+    """
+    Read all parameters of nodes when they are met, and again when they come back.
+
+    A thread of its own waits for the answers; `take` gives what came.
+    """
+
+    def __init__(self, client: ParameterClient, nodes: Iterable[str]) -> None:
+        """Ask through `client`, whose node another thread spins."""
+        self._client = client
+        self._nodes = list(nodes)
+        self._known: dict[str, frozenset[bytes]] = {}
+        self._found: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def missing(self) -> list[str]:
+        """Return the nodes of which nothing is known."""
+        return [node for node in self._nodes if node not in self._known]
+
+    def take(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what was read since: node and parameters, None for one that is not set."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._found.get_nowait())
+        return found
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(_ANSWER + 1.0)
+
+    def _run(self) -> None:
+        while True:
+            publishers = self._client.identities()
+            for node in self._nodes:
+                seen = publishers.get(node, frozenset())
+                new = node not in self._known or bool(seen - self._known[node])
+                if new and self._client.count(node) == 1 and self._read(node):
+                    self._known[node] = seen
+                if self._stop.is_set():
+                    return
+            if self._stop.wait(_LOOK):
+                return
+
+    def _read(self, node: str) -> bool:
+        """Read the parameters of one node; return False if it does not answer."""
+        answers, _ = self._client.ask(
+            {node: (ListParameters, ListParameters.Request())}, deadline=_ANSWER
+        )
+        if node not in answers:
+            return False
+        names = list(answers[node].result.names)
+        answers, _ = self._client.ask(
+            {node: (GetParameters, GetParameters.Request(names=names))}, deadline=_ANSWER
+        )
+        # A node that does not declare its parameters may answer with fewer.
+        if node not in answers or len(answers[node].values) != len(names):
+            return False
+        values = [from_message(value) for value in answers[node].values]
+        self._found.put((node, dict(zip(names, values))))
+        return True
+
+
+class ProcessSamples:
+    """Sample the processes of the nodes whose CPU time and memory a study's metrics need."""
+
+    def __init__(self, study: Study, environment: str) -> None:
+        """Look for the processes on this machine only."""
+        self._find = NodeProcesses(study, environment)
+        self._processes: dict[str, list[psutil.Process]] = {}
+        self._next_search = 0.0
+        self.wanted = sorted({n for metric in study.metrics.values() for n in metric.nodes})
+
+    @property
+    def missing(self) -> list[str]:
+        """Return the nodes whose processes are not found."""
+        return [node for node in self.wanted if node.strip('/') not in self._processes]
+
+    def sample(self) -> Mapping[str, ProcessSample]:
+        """Return what the processes have used up to now, by node."""
+        if self.missing and time.monotonic() > self._next_search:
+            self._next_search = time.monotonic() + _SEARCH
+            self._search()
+        samples = {}
+        for node, processes in list(self._processes.items()):
+            try:
+                samples[node] = _sample(processes)
+            except psutil.Error:
+                del self._processes[node]  # it has ended; its successor counts anew
+        return samples
+
+    def _search(self) -> None:
+        for topic, pids in self._find().items():
+            with contextlib.suppress(psutil.Error):
+                self._processes[topic.removeprefix(PROCESS_PREFIX)] = [
+                    psutil.Process(pid) for pid in pids
+                ]
+
+
+def _sample(processes: Iterable[psutil.Process]) -> ProcessSample:
+    cpu_time, rss, threads, pids = 0.0, 0, 0, []
+    for process in processes:
+        with process.oneshot():
+            times = process.cpu_times()
+            cpu_time += times.user + times.system
+            rss += process.memory_info().rss
+            threads += process.num_threads()
+            pids.append(process.pid)
+    return ProcessSample(cpu_time, rss, threads, tuple(pids))

@@ -17,7 +17,7 @@ FILES = sorted((Path(__file__).resolve().parents[1] / 'launch').glob('*.launch.p
 
 def test_all_launch_files_are_there():
     names = {path.name.split('.')[0] for path in FILES}
-    assert names == {'demo', 'campaign', 'transfer', 'adapt'}
+    assert names == {'demo', 'campaign', 'transfer', 'adapt', 'replay'}
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)

@@ -173,3 +173,25 @@ def test_needed_fields():
         'truth': {POSITION},
         'scan': set(),
     }
+
+
+def test_latency_is_the_time_from_a_message_to_the_answer_with_its_stamp():
+    stamps = [SECOND, 2 * SECOND, 3 * SECOND, 4 * SECOND]
+    asked = make_topic(stamps, [stamp + 1_000_000 for stamp in stamps], {})
+    # The second is not answered, the third twice; the first answer counts.
+    answered = [SECOND, 3 * SECOND, 3 * SECOND, 4 * SECOND, 9 * SECOND]
+    late = [0.011, 0.031, 0.9, 0.021, 0.0]
+    received = [stamp + round(delay * SECOND) for stamp, delay in zip(answered, late)]
+    trace = Trace({'scan': asked, 'pose': make_topic(answered, received, {})})
+
+    def latency(**parts):
+        return compute(metric('latency', topic='pose', reference='scan', **parts), trace)
+
+    assert latency() == pytest.approx(0.02)
+    assert latency(percentile=100) == pytest.approx(0.03)
+    assert needed_fields([metric('latency', topic='pose', reference='scan')]) == {
+        'pose': set(), 'scan': set(),
+    }
+    trace.topics['pose'] = make_topic([5], [6], {})
+    with pytest.raises(MeasurementError, match='never has the stamp of a message of scan'):
+        latency()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.1  # s between looks at the stop event
 _END = 15.0  # s that environments get to end after a stop
+_SPARE = 4  # configurations of a design for each of which some values are held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +96,24 @@ def campaign_runs(
         if value < 1:
             raise InputError('must be at least 1', key=name, value=value)
     default = study.space.default()
-    if study.environment(environment_name).kind == 'table':
+    kind = study.environment(environment_name).kind
+    if kind == 'table':
         configurations = _table_configurations(study, environment_name, n, seed, default)
+    elif kind == 'replay' and (held := _held(study, environment_name)):
+        configurations = _held_configurations(study, n, seed, method, held)
     else:
         configurations = [default]
         if n > 1:
             design = study.space.sample(n, seed=seed, method=method)
             configurations += [item for item in design if item != default][: n - 1]
+    return plan_runs(configurations, seed=seed, repeats=repeats, purpose=purpose)
+
+
+def plan_runs(
+    configurations: Sequence[dict[str, Any]], *, seed: int, repeats: int = 1,
+    purpose: str = 'campaign',
+) -> list[Run]:
+    """Plan `repeats` runs of each configuration, interleaved, as `campaign_runs` does."""
     # Repeats count on from there: a table gives another of a configuration's rows for each.
     stream = purpose if purpose in PURPOSES else 'campaign'
     first = [run_seed(seed, stream, index) for index in range(len(configurations))]
@@ -110,6 +122,34 @@ def campaign_runs(
         for repeat in range(repeats)
         for index, configuration in enumerate(configurations)
     ]
+
+
+def _held(study: Study, name: str) -> dict[str, Any]:
+    """Return the parameters that a replay can't vary, with their values."""
+    from tl_adapt.environments.replay import ReplayEnvironment
+
+    return ReplayEnvironment(study, name).held
+
+
+def _held_configurations(
+    study: Study, n: int, seed: int, method: str, held: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return up to n configurations with the values of `held`, the default's others first."""
+    design = study.space.sample(_SPARE * n, seed=seed, method=method)
+    found: list[dict[str, Any]] = []
+    for item in (study.space.default(), *design):
+        with contextlib.suppress(InputError):  # a constraint that these values do not keep
+            configuration = study.space.validate({**item, **held})
+            if configuration not in found:
+                found.append(configuration)
+        if len(found) == n:
+            break
+    if not found:
+        raise InputError(
+            'no configuration keeps the constraints with the values of the nodes that are not '
+            'replayed', key='constraints', value=held,
+        )
+    return found
 
 
 def _table_configurations(

@@ -17,6 +17,9 @@ from tl_adapt.errors import TlAdaptError
 VERBS = {
     'check': ('tl_adapt.verbs.check', 'check a study file'),
     'campaign': ('tl_adapt.verbs.campaign', 'measure configurations in one environment'),
+    'replay': (
+        'tl_adapt.verbs.replay', 'measure configurations of software on a recorded drive'
+    ),
     'transfer': (
         'tl_adapt.verbs.transfer', 'spend target measurements and choose a configuration'
     ),

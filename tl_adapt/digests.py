@@ -88,7 +88,7 @@ def environment_digest(study: Study, environment: str) -> str:
     except InputError:
         return ''
     mission = None
-    if spec.kind == 'stack' and study.mission is not None:
+    if spec.kind in ('stack', 'replay') and study.mission is not None:
         mission = dataclasses.asdict(study.mission)
         mission.pop('repeats', None)
     return digest(

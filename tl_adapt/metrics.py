@@ -90,7 +90,9 @@ def needed_fields(metrics: Iterable[Metric]) -> dict[str, set[str]]:
         elif metric.field:
             fields.update(_expression(metric).names)
         if metric.reference:
-            needed.setdefault(metric.reference, set()).add(POSITION)
+            fields = needed.setdefault(metric.reference, set())
+            if metric.reduction == 'pose_error':
+                fields.add(POSITION)
     return needed
 
 
@@ -288,6 +290,25 @@ def _pose_error(metric: Metric, trace: Trace) -> float:
     return float(np.sqrt(np.mean(error**2)))
 
 
+def _latency(metric: Metric, trace: Trace) -> float:
+    """
+    Return how long after the reference's message the topic's message of the same stamp came, in s.
+
+    Both by their reception, on the trace's clock: in a simulation that waits for the software that
+    is what its clock says. Over the messages it's the percentile, else the median.
+    """
+    topic = _topic(metric, trace)
+    reference = _topic(metric, trace, metric.reference)
+    # Of several messages with one stamp the first counts.
+    asked, first = np.unique(reference.stamp_ns, return_index=True)
+    answered, where = np.unique(topic.stamp_ns, return_index=True)
+    common, ours, theirs = np.intersect1d(answered, asked, return_indices=True)
+    if not len(common):
+        raise _failure(metric, f'never has the stamp of a message of {metric.reference}')
+    delays = topic.received_ns[where[ours]] - reference.received_ns[first[theirs]]
+    return _percentile(metric, np.asarray(delays, dtype=np.float64) * 1e-9)
+
+
 def _time_to_goal(metric: Metric, trace: Trace) -> float:
     """Return the mission's length in s of sim time."""
     if trace.meta.get('outcome') != 'succeeded':
@@ -345,6 +366,7 @@ _REDUCTIONS: dict[str, Callable[[Any, Trace], float]] = {
     'time_to_goal': _time_to_goal,
     'success': _success,
     'pose_error': _pose_error,
+    'latency': _latency,
     'cpu': _cpu,
     'memory': _memory,
 }

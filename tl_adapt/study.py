@@ -15,6 +15,7 @@ from typing import Any
 from tl_adapt import study_rules
 from tl_adapt.errors import InputError
 from tl_adapt.space import Space
+from tl_adapt.study_environments import build_environments
 from tl_adapt.study_extension import Sources, merge_study
 from tl_adapt.study_file import find_study, read_yaml, shipped_file
 from tl_adapt.study_parts import (
@@ -171,7 +172,7 @@ def _build(own: Mapping[str, Any], path: Path) -> Study:
         objectives = study_rules.build_objectives(data, metrics)
         limits = study_rules.build_limits(data, metrics)
         mission = study_rules.build_mission(data)
-        environments = study_rules.build_environments(data, space, metrics)
+        environments = build_environments(data, space, metrics)
         adaptation = study_rules.build_adaptation(data, environments, space)
         tuning = study_rules.build_tuning(data, objectives, environments)
         seeds = study_rules.build_seeds(data)

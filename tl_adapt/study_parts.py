@@ -25,6 +25,7 @@ REDUCTIONS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     'time_to_goal': (frozenset(), frozenset()),
     'success': (frozenset(), frozenset()),
     'pose_error': (frozenset({'topic', 'reference'}), frozenset({'percentile', 'time'})),
+    'latency': (frozenset({'topic', 'reference'}), frozenset({'percentile'})),
     'cpu': (frozenset({'nodes'}), frozenset()),
     'memory': (frozenset({'nodes'}), frozenset()),
 }

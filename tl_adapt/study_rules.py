@@ -19,7 +19,6 @@ from tl_adapt.space import Parameter, RosTarget, Space
 
 _LIMIT = re.compile(r'\s*([A-Za-z][A-Za-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*')
 _PLAIN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-_OWN_OF_ENVIRONMENT = ('kind', 'role', 'cost', 'identity', 'description')
 PARAMETERS_FILE = '{parameters}'
 _ADAPTATION = {
     'window': 'mission',
@@ -238,94 +237,6 @@ def build_mission(data: Mapping[str, Any]) -> parts.Mission | None:
 def _pose(values: Iterable[float]) -> parts.Pose:
     x, y, yaw = values
     return float(x), float(y), float(yaw)
-
-
-def build_environments(
-    data: Mapping[str, Any], space: Space, metrics: Mapping[str, parts.Metric]
-) -> dict[str, parts.EnvironmentSpec]:
-    """Return the environments of a study's content by name."""
-    result: dict[str, parts.EnvironmentSpec] = {}
-    for name, entry in data['environments'].items():
-        key = f'environments.{name}'
-        if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', name):
-            raise InputError('a name has letters, digits, _ and -', key=key)
-        if entry['role'] != 'test':
-            for other in result.values():
-                if other.role == entry['role']:
-                    rule = f'{other.name} is the {entry["role"]} already; one may be'
-                    raise InputError(rule, key=f'{key}.role', value=entry['role'])
-        if entry['kind'] == 'stack':
-            _check_stack(key, entry, data, space, metrics)
-        result[name] = parts.EnvironmentSpec(
-            name=name,
-            kind=entry['kind'],
-            role=entry['role'],
-            cost=float(entry.get('cost', 1.0)),
-            identity=dict(entry.get('identity', {})),
-            options={k: v for k, v in entry.items() if k not in _OWN_OF_ENVIRONMENT},
-        )
-    return result
-
-
-def _check_stack(
-    key: str,
-    entry: Mapping[str, Any],
-    data: Mapping[str, Any],
-    space: Space,
-    metrics: Mapping[str, parts.Metric],
-) -> None:
-    if 'mission' not in data:
-        raise InputError(f'is required but missing ({key} is a stack)', key='mission')
-    for metric in metrics.values():
-        if metric.reduction == 'given':
-            where = f'metrics.{metric.name}.reduction'
-            raise InputError(f'is required but missing ({key} is a stack)', key=where)
-    namespace = entry.get('namespace', '')
-    tuned = {}
-    for parameter in space.parameters:
-        if not parameter.targets:
-            where = f'parameters.{parameter.name}.targets'
-            raise InputError(f'is required but missing ({key} is a stack)', key=where)
-        for target in parameter.targets:
-            tuned[resolved(target.node, namespace), target.name] = parameter.name
-    for part in ('name', 'nodes'):
-        seen: set[str] = set()
-        for number, process in enumerate(entry.get('bringup', ())):
-            values = process['nodes'] if part == 'nodes' else [process['name']]
-            for name in values:
-                value = resolved(name, namespace) if part == 'nodes' else name
-                if value in seen:
-                    where = f'{key}.bringup[{number}].{part}'
-                    raise InputError('must not come twice', key=where, value=value)
-                seen.add(value)
-    simulator = entry.get('simulator', {})
-    if ('pause' in simulator) != ('unpause' in simulator):
-        raise InputError(
-            'pause and unpause need each other', key=f'{key}.simulator', value=dict(simulator)
-        )
-    named = sorted({'pause', 'unpause', 'reset'} & set(simulator))
-    interface = simulator.get('interface', 'services')
-    if interface != 'services' and named:
-        rule = f'finds its services itself, so {", ".join(named)} must not be named'
-        raise InputError(rule, key=f'{key}.simulator.interface', value=interface)
-    if interface == 'services' and 'entity' in simulator:
-        rule = 'needs interface: auto, gazebo or simulation_interfaces'
-        raise InputError(rule, key=f'{key}.simulator.entity', value=simulator['entity'])
-    if 'lifecycle_manager' in entry and 'lifecycle_nodes' not in entry:
-        where = f'{key}.lifecycle_nodes'
-        raise InputError('is required but missing (there is a lifecycle_manager)', key=where)
-    for node, values in entry.get('node_parameters', {}).items():
-        for name, value in values.items():
-            where = f'{key}.node_parameters.{node}.{name}'
-            owner = tuned.get((resolved(node, namespace), name))
-            if owner is not None:
-                rule = f'is tuned as parameters.{owner}'
-                raise InputError(rule, key=where, value=value)
-            elements = value if isinstance(value, list) else [value]
-            kinds = {type(element) for element in elements}
-            if len(kinds) > 1 or kinds & {dict, list}:
-                rule = 'must be a ROS parameter: one value, or a list of one type'
-                raise InputError(rule, key=where, value=value)
 
 
 def build_adaptation(

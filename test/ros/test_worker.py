@@ -261,7 +261,7 @@ def test_close_while_the_worker_is_being_started(study, monkeypatch):
         def close(self, *, gently):
             self.closed = True
 
-    monkeypatch.setattr('tl_adapt.environments.stack._WorkerProcess', Late)
+    monkeypatch.setattr('tl_adapt.environments.stack.WorkerProcess', Late)
     measurement = environment.measure(study.space.default(), 1)
     assert (measurement.valid, measurement.reason) == (False, 'the environment was closed')
     assert [worker.closed for worker in made] == [True]

@@ -67,6 +67,15 @@ def _kind(types: BagTypes, given: Any) -> cdr.Kind:
     return cdr.Array(_kind(types, what[0]), int(what[1]) if node == _NAMES[2] else None)
 
 
+def _check(kind: Any) -> None:
+    """Raise LookupError if a part of a type is not known."""
+    if isinstance(kind, cdr.Array):
+        _check(kind.of)
+    elif isinstance(kind, cdr.Struct):
+        for _, part in kind.fields():
+            _check(part)
+
+
 class ColumnReader:
     """Read the wanted fields of messages of one type."""
 
@@ -82,6 +91,7 @@ class ColumnReader:
         kind = describe(types, name)
         try:
             parts = kind.fields()
+            _check(kind)
             first = parts[0] if parts else ('', None)
             self.has_header = first[0] == 'header' and getattr(first[1], 'name', '') == _HEADER
             try:

@@ -19,8 +19,13 @@ _KINDS = {
     'table': ('tl_adapt.environments.table', 'TableEnvironment'),
     'command': ('tl_adapt.environments.command', 'CommandEnvironment'),
     'stack': ('tl_adapt.environments.stack', 'StackEnvironment'),
+    'replay': ('tl_adapt.environments.replay', 'ReplayEnvironment'),
 }
+_TRACING = ('stack', 'replay')
 
+
+#: Purpose of measurements that were recorded in bags.
+BAG = 'bag'
 
 #: Set in the provenance of a measurement whose cost is what the run said, be it 0.
 COST_REPORTED = 'cost_reported'
@@ -93,7 +98,7 @@ def make_environment(
     """
     spec = study.environment(name)
     module, cls = _KINDS[spec.kind]
-    options: dict[str, Any] = {'traces': traces} if spec.kind == 'stack' else {}
+    options: dict[str, Any] = {'traces': traces} if spec.kind in _TRACING else {}
     environment: Environment = getattr(importlib.import_module(module), cls)(
         study, name, worker=worker, **options
     )

@@ -30,6 +30,7 @@ _FIRST_PORT = 11400  # of Gazebo's masters; 11345 is everybody's
 
 # The name until Jazzy and the one since; newer ones warn of the old name.
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+_PROFILE_FILE = 'fastdds.xml'
 _PROFILE = (
     '<?xml version="1.0" encoding="UTF-8" ?>\n'
     '<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">\n'
@@ -46,7 +47,16 @@ _PROFILE = (
     '      </builtin>\n'
     '    </rtps>\n'
     '  </participant>\n'
+    '%s'
     '</profiles>\n'
+)
+# With the default of 3 s a writer learns as late that all it sent has arrived.
+_PROMPT = (
+    '  <data_writer profile_name="tl_adapt_prompt" is_default_profile="true">\n'
+    '    <times>\n'
+    '      <heartbeat_period><sec>0</sec><nanosec>20000000</nanosec></heartbeat_period>\n'
+    '    </times>\n'
+    '  </data_writer>\n'
 )
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -120,14 +130,36 @@ def domain_environment(number: int) -> dict[str, str]:
         'IGN_PARTITION': f'tl_adapt_{os.getuid()}_{number}',
     }
     if not any(name in os.environ for name in _PROFILE_VARIABLES):
-        path = runtime_folder() / 'fastdds.xml'
-        if not path.exists() or path.read_text() != _PROFILE:
-            part = path.with_suffix(f'.{os.getpid()}-{threading.get_ident()}')
-            part.write_text(_PROFILE)
-            part.replace(path)
+        path = runtime_folder() / _PROFILE_FILE
+        _write_profile(path, _PROFILE % '')
         old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
         variables[_PROFILE_VARIABLES[0 if old else 1]] = str(path)
     return variables
+
+
+def acknowledge_promptly() -> dict[str, str]:
+    """
+    Let Fast DDS's writers of this process hear early that what they sent has arrived.
+
+    To be called before the process joins a graph. Returns the variables with which its children
+    do as before; empty where the user has a profile, which is left as it is.
+    """
+    before = {n: os.environ[n] for n in _PROFILE_VARIABLES if n in os.environ}
+    folder = runtime_folder()
+    if set(before.values()) != {str(folder / _PROFILE_FILE)}:
+        return {}
+    path = folder / 'fastdds-prompt.xml'
+    _write_profile(path, _PROFILE % _PROMPT)
+    os.environ.update(dict.fromkeys(before, str(path)))
+    return before
+
+
+def _write_profile(path: Path, content: str) -> None:
+    """Write a file, whole or not at all, unless it is there already."""
+    if not path.exists() or path.read_text() != content:
+        part = path.with_suffix(f'.{os.getpid()}-{threading.get_ident()}')
+        part.write_text(content)
+        part.replace(path)
 
 
 def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:

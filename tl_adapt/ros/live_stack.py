@@ -104,7 +104,7 @@ class LiveStack:
             except MeasurementError as error:
                 raise BrokenStackError(error.reason) from error
             return
-        graph = self._graph = StackGraph(self)
+        graph = self._graph = self._join()
         try:
             if self.bringup.processes:
                 graph.refuse_strangers()
@@ -112,6 +112,10 @@ class LiveStack:
             self._settle_in(graph)
         except MeasurementError as error:
             raise BrokenStackError(f'the stack did not come up: {error}') from error
+
+    def _join(self) -> StackGraph:
+        """Join the stack's graph."""
+        return StackGraph(self)
 
     def measure(
         self, configuration: Mapping[str, Any] | None, seed: int, trace_path: str | None = None
@@ -355,18 +359,28 @@ class LiveStack:
         graph, mission = self._graph, self.study.mission
         if graph is None or mission is None:
             return
-        wanted = [Assignment(node, name, seed & _SEEDS) for node, name in mission.seed_targets]
+        wanted = self._seeded(seed)
         simulator = self.spec.options.get('simulator', {}).get('node')
         if simulator and mission.start is not None:
             full = graph.parameters.full_name(simulator)
             if _START_POSE in self._names.get(full, ()):
                 wanted.append(Assignment(simulator, _START_POSE, list(mission.start)))
         if configuration is not None:
-            distribution = self.spec.options.get('distribution')
-            values = assignments(self.study.space, configuration, distribution=distribution)
+            values = self._assigned(configuration)
             self._restart_for(values)
             wanted += values
         graph.parameters.apply(wanted)
+
+    def _seeded(self, seed: int) -> list[Assignment]:
+        """Return the parameters that take a run's seed."""
+        mission = self.study.mission
+        targets = mission.seed_targets if mission else ()
+        return [Assignment(node, name, seed & _SEEDS) for node, name in targets]
+
+    def _assigned(self, configuration: Mapping[str, Any]) -> list[Assignment]:
+        """Return the parameters that a configuration sets."""
+        distribution = self.spec.options.get('distribution')
+        return assignments(self.study.space, configuration, distribution=distribution)
 
     def _restart_for(self, assigned: list[Assignment]) -> None:
         """Restart the nodes that take some of the values only when they start or configure."""
@@ -405,7 +419,7 @@ class LiveStack:
             if time.monotonic() > end:
                 # Its end was too rough to be announced; who joins now doesn't know of it.
                 graph.close()
-                graph = self._graph = StackGraph(self)
+                graph = self._graph = self._join()
                 break
             time.sleep(0.01)
         self.bringup.start_again(list(processes.values()), values)

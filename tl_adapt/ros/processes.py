@@ -81,6 +81,16 @@ class Process:
         """Return the process id, None before `start`."""
         return None if self._popen is None else self._popen.pid
 
+    def members(self) -> list[int]:
+        """Return the ids of the process and of all that it started, as long as they are there."""
+        if self._popen is None:
+            return []
+        try:
+            process = psutil.Process(self._popen.pid)
+            return [process.pid, *(child.pid for child in process.children(recursive=True))]
+        except psutil.Error:
+            return []
+
     def start(self, parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """
         Start the process; `parameters` (full node name -> name -> value) hold from the start.

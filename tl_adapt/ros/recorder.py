@@ -249,6 +249,10 @@ class Recorder:
         """Return how many messages of the topic came since `start`."""
         return sum(len(channel.messages) for channel in self._channels if channel.topic == topic)
 
+    def newest(self, topic: str) -> int:
+        """Return the stamp of the topic's message that came last since `start`, 0 without one."""
+        return next((c.newest() for c in self._channels if c.topic == topic), 0)
+
     def drain(self, end_ns: int, *, quiet: float = 0.04, deadline: float = 0.5) -> None:
         """Wait until nothing older than `end_ns` can still be on its way, or all is quiet."""
         end = time.monotonic() + deadline

@@ -34,6 +34,11 @@ from tl_adapt.ros.isolation import adopt_orphans, die_with_parent
 from tl_adapt.ros.processes import kill_session
 from tl_adapt.study import load_study
 
+_STACKS = {
+    'stack': ('tl_adapt.ros.live_stack', 'LiveStack'),
+    'replay': ('tl_adapt.ros.replay_stack', 'ReplayStack'),
+}
+
 
 class Worker:
     """Serve requests until the input ends."""
@@ -100,8 +105,9 @@ class Worker:
             if request.get('digest') not in (None, study.digest):
                 raise TlAdaptError(f'{study.path} was changed while it was in use')
             # Not before: without ROS there has to be an answer, too.
-            live = import_ros('tl_adapt.ros.live_stack', f'environment {request["environment"]}')
-            self._stack = live.LiveStack(
+            module, cls = _STACKS[study.environment(request['environment']).kind]
+            live = import_ros(module, f'environment {request["environment"]}')
+            self._stack = getattr(live, cls)(
                 study, request['environment'], Path(request['folder'])
             )
             self._stack.bringup.on_change = self._tell_sessions

@@ -91,13 +91,18 @@ def run(args: argparse.Namespace) -> int:
         result = run_campaign(
             study, spec.name, runs, store, workers=args.workers, make=make
         )
-        measurements = _measured(study, spec.name, runs, store)
+        measurements = measured_runs(study, spec.name, runs, store)
         left_out = store.left_out()
         name = store.name
-    _show(f'{study.name}/{spec.name}', result, measurements, time.monotonic() - begin)
+    show_campaign(f'{study.name}/{spec.name}', result, measurements, time.monotonic() - begin)
     if left_out:
         print(f'{left_out} measurements of other studies or definitions there are not used')
     print(f'store: {name}')
+    return exit_code(result)
+
+
+def exit_code(result: CampaignResult) -> int:
+    """Say what is missing, if something is, and return the verb's exit code."""
     if result.interrupted:
         print('interrupted: what was measured is kept; the same command goes on')
         return INTERRUPTED
@@ -110,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(
+def measured_runs(
     study: Study, environment: str, runs: list[Run], store: Store
 ) -> list[Measurement]:
     """Return what the store has of these runs, now and from before."""
@@ -119,9 +124,10 @@ def _measured(
     return [m for m in store.get(environment=environment) if m.key in keys]
 
 
-def _show(
+def show_campaign(
     label: str, result: CampaignResult, measurements: list[Measurement], seconds: float
 ) -> None:
+    """Print what a campaign did, and why runs are invalid."""
     invalid = [m for m in measurements if not m.valid]
     print(
         f'{label}: {result.done} measured in {duration(seconds)}, {result.skipped} were there '

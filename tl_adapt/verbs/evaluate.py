@@ -159,7 +159,8 @@ def _evaluate(
 
     with Bag(path) as bag:
         namespace = spec.options.get('namespace', '')
-        namespace = namespace if args.namespace is None else args.namespace
+        if args.namespace is not None:
+            namespace = '/' + args.namespace.strip('/')
         given = _given(args, study, bag, namespace)
         evaluator = BagEvaluator(
             study, bag, spec, whole=args.whole, given=given, namespace=namespace

@@ -31,7 +31,7 @@ from tl_adapt.bags.processes import ProcessLog
 from tl_adapt.bags.reading import Bag
 from tl_adapt.bags.storage import Loss, Losses, Message
 from tl_adapt.digests import digest
-from tl_adapt.environments.base import COST_REPORTED, Measurement
+from tl_adapt.environments.base import BAG, COST_REPORTED, Measurement
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.judging import breaches
 from tl_adapt.metrics import evaluate
@@ -40,9 +40,6 @@ from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
-
-#: Purpose of measurements that come from bags.
-PURPOSE = 'bag'
 
 _STATUS_TYPE = 'action_msgs/msg/GoalStatusArray'
 _RESULT_TYPE = 'std_msgs/msg/Header'
@@ -390,7 +387,7 @@ class BagEvaluator:
             int(digest([drive.goal, drive.begun, drive.start_ns])[:12], 16) % _SEEDS + 1,
             metrics=evaluate(metrics, trace, strict=False),
             sim_time=trace.duration, wall_time=(drive.ended - drive.begun) * 1e-9,
-            started=_date(drive.begun), purpose=PURPOSE,
+            started=_date(drive.begun), purpose=BAG,
             provenance={
                 'bag': self.bag.path.name, 'mission': drive.number, 'goal': drive.goal,
                 'begun_ns': drive.begun, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from tl_adapt.bags.configuration import GivenConfigurations, configuration_file
 from tl_adapt.bags.evaluation import BagEvaluator
 from tl_adapt.bags.missions import Drive
 from tl_adapt.bags.reading import Bag
+from tl_adapt.bags.storage import Loss
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
 from tl_adapt.metrics import needed_fields
@@ -33,6 +34,7 @@ CLOCK = '/clock'
 _LATCHED = (1, '1', 'transient_local')  # durability, in what rosbag2 says of QoS
 _MARGIN = 60.0  # s
 _SLOWEST = 20.0  # times as long as a drive took, a replay of it may take
+_KEPT = 4  # bags of which is kept what was read
 _AHEAD = 1_000_000_000  # ns that a stamp may be ahead of the recorded clock
 
 #: A message to send: topic, time in ns, and the message in CDR.
@@ -59,12 +61,18 @@ class Recorded:
         return (self.drive.end_ns - self.drive.start_ns) * 1e-9
 
 
+_READ: dict[Any, tuple[list[Recorded], dict[int, str], list[Loss]]] = {}
+
+
 class ReplayedBag:
     """Hold the bag of an environment that replays it, and what the study says of that."""
 
-    def __init__(self, study: Study, spec: EnvironmentSpec) -> None:
+    def __init__(
+        self, study: Study, spec: EnvironmentSpec,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         """
-        Open the bag and check that it fits.
+        Open the bag and check that it fits; `progress` is told how far it was read, in ns.
 
         Raises InputError for a bag that is missing or broken, an input or a metric's topic that it
         lacks, software in a closed loop, and a mission that was not recorded whole.
@@ -72,6 +80,8 @@ class ReplayedBag:
         self._study = study
         self._spec = spec
         self._key = f'environments.{spec.name}'
+        self._progress = progress
+        self._starts: dict[tuple[str, int], Any] = {}
         self.namespace: str = spec.options.get('namespace', '')
         self.path = study.folder(f'{self._key}.bag') / Path(str(spec.options['bag'])).expanduser()
         try:
@@ -112,7 +122,7 @@ class ReplayedBag:
             'path': str(self.path),
             'files': {file.name: file.stat().st_size for file in files if file.is_file()},
             'start_ns': self.bag.start_ns, 'end_ns': self.bag.end_ns,
-            'damage': [loss.text for loss in self.bag.losses],
+            'damage': self.losses,
         }
 
     def named(self, option: str) -> list[str]:
@@ -135,6 +145,9 @@ class ReplayedBag:
 
     def before(self, mission: Recorded) -> list[Message]:
         """Return the latched messages that were sent before a mission began."""
+        return self._once('latched', mission, self._before)
+
+    def _before(self, mission: Recorded) -> list[Message]:
         drive = mission.drive
         latched = {full for full, _, latched in self.inputs if latched}
         found = []
@@ -146,6 +159,12 @@ class ReplayedBag:
 
     def initial_pose(self, topic: str, mission: Recorded) -> bytes | None:
         """Return the last message of a topic that told where the mission starts, or None."""
+        def last_message(mission: Recorded) -> bytes | None:
+            return self._last(topic, mission)
+
+        return self._once(f'last {topic}', mission, last_message)
+
+    def _last(self, topic: str, mission: Recorded) -> bytes | None:
         last = None
         if topic in self.bag.topics:
             for _, _, raw in self.bag.messages(
@@ -156,6 +175,12 @@ class ReplayedBag:
 
     def pose_of(self, topic: str, mission: Recorded) -> tuple[float, float, float] | None:
         """Return x [m], y [m], yaw [rad] of a topic's first message in a mission, or None."""
+        def first_pose(mission: Recorded) -> tuple[float, float, float] | None:
+            return self._first_pose(topic, mission)
+
+        return self._once(f'first {topic}', mission, first_pose)
+
+    def _first_pose(self, topic: str, mission: Recorded) -> tuple[float, float, float] | None:
         drive = mission.drive
         if topic in self.bag.topics:
             for _, _, at, stamp, raw in self._timed({topic}, drive.since, drive.until):
@@ -163,6 +188,13 @@ class ReplayedBag:
                     kind = self.bag.topics[topic]
                     return _pose(self.bag.typestore.deserialize_cdr(raw, kind))
         return None
+
+    def _once(self, what: str, mission: Recorded, read: Callable[[Recorded], Any]) -> Any:
+        """Read what a mission starts with, but not again for each measurement."""
+        key = what, mission.drive.number
+        if key not in self._starts:
+            self._starts[key] = read(mission)
+        return self._starts[key]
 
     def close(self) -> None:
         """Close the bag."""
@@ -254,7 +286,7 @@ class ReplayedBag:
 
     def _chosen(self) -> list[Recorded]:
         """Return the missions that the study wants."""
-        found, refused = self._read()
+        found, refused = self._remembered()
         wanted = self._spec.options.get('missions')
         if wanted is None:
             if not found:
@@ -270,6 +302,24 @@ class ReplayedBag:
                 raise self._wrong(f'missions[{index}]', rule, value=number)
         return [known[number] for number in wanted]
 
+    def _remembered(self) -> tuple[list[Recorded], dict[int, str]]:
+        """Return what `_read` does; the last bags are read once in a process."""
+        files = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
+        beside = configuration_file(self.path)
+        stats = [(str(f), f.stat()) for f in (*files, *([beside] if beside else ()))]
+        key = (
+            self._study.digest, self._spec.name,
+            tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats),
+        )
+        if key not in _READ:
+            while len(_READ) >= _KEPT:
+                _READ.pop(next(iter(_READ)))
+            found, refused = self._read()
+            _READ[key] = found, refused, list(self.bag.losses)
+        found, refused, losses = _READ[key]
+        self.losses = list(dict.fromkeys(loss.text for loss in (*self.bag.losses, *losses)))
+        return found, refused
+
     def _read(self) -> tuple[list[Recorded], dict[int, str]]:
         """Return the missions of the bag, and of those that are not whole why, by number."""
         known = _Known(self._study, self.path, self.namespace)
@@ -284,7 +334,8 @@ class ReplayedBag:
         found: list[Recorded] = []
         refused: dict[int, str] = {}
         fresh = 0
-        for item in evaluator.run():
+        length = self.bag.end_ns - self.bag.start_ns
+        for item in evaluator.run(lambda log: self._progress(log - self.bag.start_ns, length)):
             if item.trace is None:
                 refused[item.drive.number] = item.refused
             else:

@@ -4,28 +4,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tl_adapt.bags import recorded
-from tl_adapt.bags.configuration import GivenConfigurations, configuration_file
-from tl_adapt.bags.evaluation import BagEvaluator
-from tl_adapt.bags.missions import Drive
 from tl_adapt.bags.reading import Bag
-from tl_adapt.bags.storage import Loss
+from tl_adapt.bags.replayed_missions import Recorded, read_missions
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
-from tl_adapt.metrics import needed_fields
-from tl_adapt.study_parts import Metric
 from tl_adapt.study_replay import replayed_parameters
 from tl_adapt.study_rules import resolved
-from tl_adapt.trace import POSITION, Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
@@ -34,34 +26,10 @@ CLOCK = '/clock'
 _LATCHED = (1, '1', 'transient_local')  # durability, in what rosbag2 says of QoS
 _MARGIN = 60.0  # s
 _SLOWEST = 20.0  # times as long as a drive took, a replay of it may take
-_KEPT = 4  # bags of which is kept what was read
 _AHEAD = 1_000_000_000  # ns that a stamp may be ahead of the recorded clock
 
 #: A message to send: topic, time in ns, and the message in CDR.
 Message = tuple[str, int, bytes]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """
-    Hold a mission of the bag, and what was recorded of it.
-
-    `trace` has what the study's metrics read of recorded topics, `configuration` what is known of
-    the parameters then. What came before `fresh` (log time, ns) belongs to a mission before it.
-    """
-
-    drive: Drive
-    trace: Trace
-    configuration: Mapping[str, Any]
-    fresh: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """Return how long the mission took in s."""
-        return (self.drive.end_ns - self.drive.start_ns) * 1e-9
-
-
-_READ: dict[Any, tuple[list[Recorded], dict[int, str], list[Loss]]] = {}
 
 
 class ReplayedBag:
@@ -286,7 +254,8 @@ class ReplayedBag:
 
     def _chosen(self) -> list[Recorded]:
         """Return the missions that the study wants."""
-        found, refused = self._remembered()
+        read = read_missions(self._study, self._spec, self.bag, self.path, self._progress)
+        found, refused, self.losses = read.missions, read.refused, read.losses
         wanted = self._spec.options.get('missions')
         if wanted is None:
             if not found:
@@ -301,69 +270,6 @@ class ReplayedBag:
                 )
                 raise self._wrong(f'missions[{index}]', rule, value=number)
         return [known[number] for number in wanted]
-
-    def _remembered(self) -> tuple[list[Recorded], dict[int, str]]:
-        """Return what `_read` does; the last bags are read once in a process."""
-        files = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
-        beside = configuration_file(self.path)
-        stats = [(str(f), f.stat()) for f in (*files, *([beside] if beside else ()))]
-        key = (
-            self._study.digest, self._spec.name,
-            tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats),
-        )
-        if key not in _READ:
-            while len(_READ) >= _KEPT:
-                _READ.pop(next(iter(_READ)))
-            found, refused = self._read()
-            _READ[key] = found, refused, list(self.bag.losses)
-        found, refused, losses = _READ[key]
-        self.losses = list(dict.fromkeys(loss.text for loss in (*self.bag.losses, *losses)))
-        return found, refused
-
-    def _read(self) -> tuple[list[Recorded], dict[int, str]]:
-        """Return the missions of the bag, and of those that are not whole why, by number."""
-        known = _Known(self._study, self.path, self.namespace)
-        mission = self._study.mission
-        whole = mission is None or (
-            resolved(mission.outcome_topic, self.namespace) not in self.bag.topics
-        )
-        evaluator = BagEvaluator(
-            self._recorded_study(), self.bag, self._recorded_environment(), whole=whole,
-            given=cast('GivenConfigurations', known), namespace=self.namespace,
-        )
-        found: list[Recorded] = []
-        refused: dict[int, str] = {}
-        fresh = 0
-        length = self.bag.end_ns - self.bag.start_ns
-        for item in evaluator.run(lambda log: self._progress(log - self.bag.start_ns, length)):
-            if item.trace is None:
-                refused[item.drive.number] = item.refused
-            else:
-                found.append(Recorded(
-                    item.drive, item.trace, known.recorded[item.drive.number], fresh
-                ))
-            fresh = item.drive.ended
-        return found, refused
-
-    def _recorded_study(self) -> Study:
-        """Return the study with metrics that read what is recorded of its own ones' topics."""
-        outputs = set(self.named('outputs'))
-        metrics: dict[str, Metric] = {}
-        for topic, fields in needed_fields(self._study.metrics.values()).items():
-            if resolved(topic, self.namespace) not in outputs:
-                name = f'recorded_{len(metrics)}'
-                reduction = 'path_length' if POSITION in fields else 'count'
-                metrics[name] = Metric(name, reduction, topic)
-        return dataclasses.replace(self._study, metrics=metrics)
-
-    def _recorded_environment(self) -> EnvironmentSpec:
-        """Return the environment that was recorded, if study or bag tell and the study has it."""
-        name = str(self._spec.options.get('recorded_in', ''))
-        if not name and recorded.RECORDING in self.bag.topics:
-            for _, _, raw in self.bag.messages([recorded.RECORDING]):
-                name = str(recorded.decode_recording(raw).get('environment', ''))
-        spec = self._study.environments.get(name)
-        return spec if spec is not None and spec.kind == 'stack' else self._spec
 
     def _held(self) -> dict[str, Any]:
         """
@@ -398,26 +304,6 @@ class ReplayedBag:
                     )
                     raise self._wrong('bag', rule)
         return held
-
-
-class _Known:
-    """Take note of what is known of configurations; what is not known does not matter here."""
-
-    def __init__(self, study: Study, path: Path, namespace: str) -> None:
-        self._default = study.space.default()
-        beside = configuration_file(path)
-        self._given = (
-            None if beside is None else GivenConfigurations(beside, study, namespace)
-        )
-        self.recorded: dict[int, dict[str, Any]] = {}
-
-    def of(self, number: int, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return a whole configuration, as who evaluates a bag wants one."""
-        told = dict(known or {})
-        if self._given is not None:
-            told = self._given.of(number, {**self._default, **told})
-        self.recorded[number] = told
-        return self._default
 
 
 def _time(raw: bytes) -> int:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tl_adapt.bags.replayed import Recorded, ReplayedBag
+from tl_adapt.bags.replayed import ReplayedBag
+from tl_adapt.bags.replayed_missions import Recorded
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate
 from tl_adapt.ros.idleness import Idleness

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.store or str(args.output / f'{study.name}.sqlite')
     runs = _runs(args, study, environment, path)
     for text in environment.damage:
-        print(f'warning: only what is left of the bag is replayed: {text}')
+        print(f'warning: the bag is not whole: {text}')
     if environment.held:
         held = ', '.join(f'{key} {value}' for key, value in sorted(environment.held.items()))
         print(f'not replayed, so as they were when the bag was recorded: {held}')

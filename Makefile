@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 OUTPUT ?= output
 SIMULATOR ?= mujoco
-PYTEST_ARGS ?=
+# Two processes: the tests of real processes in one, all others in the other.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 # A sourced ROS must not mix its libraries with those of the virtual environment.
 CLEAN := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u CMAKE_PREFIX_PATH \

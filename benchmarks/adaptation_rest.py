@@ -81,7 +81,8 @@ def run(folder: Path, seconds: float) -> dict[str, Any]:
         )
         try:
             with watching(variables) as watch, running_adapter(study, folder, variables) as own:
-                watch.wait('ready', lambda: int(watch.status.get('judged', 0)) >= 1, 60.0)
+                # After the first window a plan is computed ahead, once: that is no rest yet.
+                watch.wait('ready', lambda: int(watch.status.get('judged', 0)) >= 2, 60.0)
                 process = psutil.Process(own.pid)
                 begin, used = time.monotonic(), sum(process.cpu_times()[:2])
                 with Progress('at rest [s]', round(seconds)) as progress:

@@ -13,7 +13,12 @@ from tl_adapt.simulators.gazebo.locate import find_gazebo
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the tests of ROS and of Gazebo where that is missing, and say so."""
+    """
+    Skip the tests of ROS and of Gazebo where that is missing, and say so.
+
+    Where tests run in several processes, those that bring processes up themselves stay in one:
+    they wait for each other's time otherwise.
+    """
     missing = []
     if importlib.util.find_spec('rclpy') is None:
         missing.append(('ros', 'rclpy is not installed'))
@@ -24,6 +29,8 @@ def pytest_collection_modifyitems(items):
         except TlAdaptError as error:
             missing.append(('gazebo', str(error)))
     for item in items:
+        if {'ros', 'gazebo'} & set(item.keywords) or item.path.parent.name == 'ros':
+            item.add_marker(pytest.mark.xdist_group('processes'))
         for marker, reason in missing:
             if marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

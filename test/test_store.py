@@ -363,6 +363,9 @@ def test_refusals_are_facts_about_an_environment(path):
         assert store.refused('field') == [], 'it is another robot'
     with Store(path, write=False) as store, pytest.raises(StoreError, match='without a study'):
         store.refused('field')
+    with Store(path, study=study) as store:
+        assert (store.allow('lab'), store.allow('field'), store.allow('field')) == (0, 2, 0)
+        assert store.refused('field') == []
 
 
 def test_a_store_made_before_refusals_were_kept_is_read_and_written(path):

@@ -38,6 +38,9 @@ VERBS = {
     'evaluate': (
         'tl_adapt.verbs.evaluate', "compute a study's metrics from recorded bags"
     ),
+    'estimate': (
+        'tl_adapt.verbs.estimate', 'say what a configuration would give that was not driven'
+    ),
     'security': ('tl_adapt.verbs.security', 'write the SROS 2 policy that a study needs'),
     'report': ('tl_adapt.verbs.report', 'write the page of a result'),
     'doctor': ('tl_adapt.verbs.doctor', 'say what is found here, and what brings what is not'),

@@ -63,9 +63,11 @@ def file_size(path: pathlib.Path) -> int:
         raise StoreError(f'{path}: {error.strerror}') from error
 
 
-def take_lock(path: pathlib.Path) -> IO[str]:
+def take_lock(
+    path: pathlib.Path, *, held: str = 'another process writes to this store'
+) -> IO[str]:
     """
-    Take the writer's lock beside the file.
+    Take the writer's lock beside the file; raises StoreError, with `held` if somebody has it.
 
     `flock` belongs to the open file, not to the process as `lockf` does: a second writer in this
     process is refused too, and the kernel frees it when the holder is killed.
@@ -84,7 +86,7 @@ def take_lock(path: pathlib.Path) -> IO[str]:
         file.close()
         if isinstance(error, BlockingIOError):
             raise StoreError(
-                f'{path}: another process writes to this store (pid {holder})'
+                f'{path}: {held} (pid {holder})'
             ) from error
         raise StoreError(f'{path}: the store can not be locked: {error.strerror}') from error
     file.seek(0)

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
-from tl_adapt.adaptation.effect import Effect, EffectWatch
+from tl_adapt.adaptation.effect import Effect, EffectWatch, Kind
 from tl_adapt.adaptation.events import (
     Action,
     AdviceTaken,
@@ -42,6 +42,7 @@ from tl_adapt.adaptation.events import (
 )
 from tl_adapt.adaptation.judge import Judge, Relevance
 from tl_adapt.adaptation.planner import Planner
+from tl_adapt.adaptation.planning import REVIEWS
 from tl_adapt.adaptation.records import ADAPTER, NODE, OPERATOR, STRANGER
 from tl_adapt.adaptation.verifying import Verifying
 
@@ -259,10 +260,13 @@ class Policy(Verifying):
             return []
         why = f'limit broken: {", ".join(broken)}'
         self._end_effect(why)
-        self._ban(self.current, why)
+        self._ban(self.current, why, doubted=True)
+        context.note(window)
         if self.state is not State.EXPLORING:
             self._say(Level.WARN, why)
+            context.reviews = REVIEWS
             return self._roll_back(why, 'watch')
+        context.evidence = [*context.evidence, window]
         context.explored += 0 if context.recovering else 1
         last = context.explored >= self.rules.explore
         return self._roll_back(f'explored in vain: {why}', 'conclude' if last else 'recover')
@@ -285,7 +289,12 @@ class Policy(Verifying):
         if verdict.broken or verdict.failed:
             self._say(Level.WARN, verdict.text)
             self._end_effect(verdict.text)
-            self._ban(self.current, verdict.text)
+            self._ban(self.current, verdict.text, doubted=True)
+            context.reviews = REVIEWS
+            if verdict.outside:
+                # A limit broken out of the blue is rather a change than bad luck: what was seen
+                # before must not speak for what is there now.
+                context.learn_since(max(verdict.since, 1))
             if verdict.changed:
                 self._note('change detected', verdict.text, configuration=self.current)
             return self._roll_back(verdict.text, 'explore' if verdict.changed else 'watch')
@@ -295,14 +304,15 @@ class Policy(Verifying):
         if verdict.suspicious:
             self._say(Level.WARN, verdict.text)
             if not verdict.changed:
-                return []
+                # What a broken limit left is not kept for a doubt: the planner has its own.
+                return self._review() if self.state is State.WATCHING and not self._due else []
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         self.memory.remember(self.current)
         if bands:
             self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:
-            return self._take_up() if self._due else self._resume_exploring()
+            return self._take_up() if self._due else self._resume_exploring() or self._review()
         return []
 
     def _explored_window(self, window: Window) -> list[Action]:
@@ -320,7 +330,7 @@ class Policy(Verifying):
             self.memory.remember(self.current)
             return self._explore()
         self._end_effect(verdict.text)
-        self._ban(self.current, verdict.text)
+        self._ban(self.current, verdict.text, doubted=True)
         last = context.explored >= self.rules.explore
         return self._roll_back(
             f'explored in vain: {verdict.text}', 'conclude' if last else 'recover'
@@ -332,6 +342,8 @@ class Policy(Verifying):
         self._say(Level.WARN, why)
         self._ban(self.current, why)
         self.context.end()
+        if effect.kind is Kind.WORSE:
+            self.context.reviews = REVIEWS
         if self.context.best == self.current:
             self.context.best = dict(watch.before)
         return self._roll_back(why, 'watch', first=watch.before)

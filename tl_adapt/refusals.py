@@ -3,7 +3,8 @@
 """
 Module for what operators refused, as a table beside a store's measurements.
 
-What was refused is a fact about an environment, whatever was looked for when it was asked.
+What was refused is a fact about an environment, whatever was looked for when it was asked, until
+an operator takes it back.
 """
 
 from __future__ import annotations
@@ -59,3 +60,11 @@ def get_refusals(
     texts = connection.execute(query.where(_TABLE.c.environment_digest == environment)).scalars()
     found = [json.loads(text) for text in texts]
     return [space.validate(one) for one in found if space.contains(one)]
+
+
+def take_back(connection: sa.engine.Connection, environment: str) -> int:
+    """Drop what was refused in the environment of a digest; return how much that was."""
+    if not sa.inspect(connection).has_table(_TABLE.name):
+        return 0
+    gone = connection.execute(_TABLE.delete().where(_TABLE.c.environment_digest == environment))
+    return int(gone.rowcount)

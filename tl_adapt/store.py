@@ -29,7 +29,7 @@ from tl_adapt.digests import (
 )
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
-from tl_adapt.refusals import add_refusal, get_refusals
+from tl_adapt.refusals import add_refusal, get_refusals, take_back
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -341,6 +341,14 @@ class Store:
         mark = self._environment_digest(environment)
         with self._transaction() as connection:
             return get_refusals(connection, mark, self.study.space)
+
+    def allow(self, environment: str) -> int:
+        """Take back all that was refused in an environment; return how much that was."""
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        mark = self._environment_digest(environment)
+        with self._transaction() as connection:
+            return take_back(connection, mark)
 
     def left_out(self) -> int:
         """Return how many rows belong to other studies, metrics or environments than ours."""

@@ -32,7 +32,7 @@ class Sensors(Node):
         self.still = False
         self.battery = True  # whether the battery is heard of
         self.voltage = 10.0
-        self.payload = 0.0
+        self.payload = 0.0  # None: not said
         self.floor = 'dry'
         self.x = 0.0
         self.free = None  # whether there is nothing in the way, None: not said
@@ -58,6 +58,9 @@ class Sensors(Node):
         for key, value in values.items():
             if key == 'jump':
                 self.time += value
+            elif key == 'drop':  # a publisher, as if its node had died
+                self.destroy_publisher(getattr(self, f'{value}_out'))
+                setattr(self, f'{value}_out', None)
             elif key == 'goal':
                 self.goals.update({int(number): code for number, code in value.items()})
                 self.publish_goals()
@@ -91,7 +94,8 @@ class Sensors(Node):
         pose.header.stamp = clock.clock
         pose.pose.position.x = self.x
         self.pose_out.publish(pose)
-        self.payload_out.publish(Float64(data=self.payload))
+        if self.payload is not None and self.payload_out is not None:
+            self.payload_out.publish(Float64(data=self.payload))
         if self.free is not None:
             self.free_out.publish(Bool(data=self.free))
         if self.bump:

@@ -242,6 +242,23 @@ def test_the_operator_does_not_wait_for_a_plan(rig):
     assert rig.applier.sent.empty()
 
 
+def test_an_event_that_fails_is_answered_and_halts_nothing(rig, monkeypatch):
+    rig.start()
+    handle = rig.policy.handle
+
+    def fail_once(event):
+        if isinstance(event, Paused):
+            raise RuntimeError('a bug')
+        return handle(event)
+
+    monkeypatch.setattr(rig.policy, 'handle', fail_once)
+    report = rig.command(Paused())
+    assert report.status.state is not State.PAUSED and 'a bug' in report.message
+    monkeypatch.undo()
+    rig.monitor.windows.put(99.0)
+    assert rig.sent() == FALLBACK, 'it goes on'
+
+
 @pytest.mark.parametrize('event', [ForeignChange('/a v: 0.5 -> 0.75'), NodeRestarted('/a')])
 def test_what_others_do_does_not_wait_for_a_plan(rig, event):
     rig.start()

@@ -53,6 +53,16 @@ def test_cpu_time_is_that_of_the_window_and_ends_with_the_process(busy):
     watch.stop()
 
 
+def test_samples_that_miss_most_of_a_window_say_nothing(busy):
+    now = [9 * SECOND]
+    watch = ProcessWatch(lambda: {'process/busy': [busy.pid]}, lambda: now[0])
+    watch.start()  # late: the window began at 0
+    now[0] += SECOND
+    assert used(watch, 0, now[0]) is None
+    assert used(watch, 9 * SECOND, now[0]) is not None
+    watch.stop()
+
+
 def test_a_node_that_restarts_is_followed(busy):
     found = {}
     ticks = itertools.count()
@@ -61,15 +71,15 @@ def test_a_node_that_restarts_is_followed(busy):
     assert watch.topics(0, 9 * SECOND) == {}
     found['process/busy'] = [busy.pid]
     watch.refresh()
-    assert watch.topics(0, 9 * SECOND) == {}, 'looking for processes has its cost: not so soon'
+    assert watch.topics(0, SECOND) == {}, 'looking for processes has its cost: not so soon'
     watch._looked -= 60.0
     watch.refresh()
-    assert set(watch.topics(0, 9 * SECOND)) == {'process/busy'}
+    assert set(watch.topics(0, SECOND)) == {'process/busy'}
     with subprocess.Popen([sys.executable, '-c', 'while True: pass']) as other:
         found['process/busy'] = [other.pid]
         busy.kill()
         busy.wait()
         watch.refresh()
-        assert set(watch.topics(0, 9 * SECOND)) == {'process/busy'}
+        assert set(watch.topics(2 * SECOND, 3 * SECOND)) == {'process/busy'}
         watch.stop()
         other.kill()

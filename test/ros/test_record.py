@@ -27,10 +27,13 @@ from rosbags.interfaces import QosDurability, QosReliability  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from tl_adapt.bags import recorded  # noqa: E402
+from tl_adapt.bags.evaluation import BagEvaluator  # noqa: E402
+from tl_adapt.bags.reading import Bag  # noqa: E402
 from tl_adapt.cli import INTERRUPTED, main  # noqa: E402
 from tl_adapt.environments.stack import StackEnvironment  # noqa: E402
+from tl_adapt.metrics import evaluate  # noqa: E402
 from tl_adapt.ros.isolation import child_environment  # noqa: E402
-from tl_adapt.trace import PROCESS_PREFIX, Trace  # noqa: E402
+from tl_adapt.trace import Trace  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -49,6 +52,9 @@ NEEDED = {
     '/clock': 2, '/pose': 1, '/ground_truth': 1, '/battery_state': 1, '/collision': 2,
     '/driver/result': 2, '/navigate_to_pose/_action/status': 2, '/parameter_events': 1,
 }
+
+#: Recorded topics of metrics whose messages have a header.
+HEADED = ('pose', 'ground_truth', 'battery_state')
 
 
 class Graph:
@@ -100,7 +106,7 @@ def started(study, folder, variables):
 def session(small_study, tmp_path_factory):
     """Drive two missions while four recorders record; return all that came of it."""
     folder = tmp_path_factory.mktemp('recorded')
-    study = small_study()
+    study = small_study(more_metrics)
     environment = StackEnvironment(study, 'simulation')
     graph, recorders, found = None, {}, {'folder': folder, 'study': study}
     try:
@@ -115,7 +121,7 @@ def session(small_study, tmp_path_factory):
         default = {parameter.name: parameter.default for parameter in study.space.parameters}
         for speed in (0.8, 0.6):
             measured = environment.measure(
-                {**default, 'speed': speed}, 5, trace=folder / f'{speed}.npz')
+                {**default, 'speed': speed, 'bias': 2.0}, 5, trace=folder / f'{speed}.npz')
             assert measured.valid, measured.reason
         late = graph.node.create_publisher(String, 'late', SENSOR)
         until(lambda: late.get_subscription_count() == 2)
@@ -139,6 +145,21 @@ def session(small_study, tmp_path_factory):
             graph.close()
         environment.close()
     return found
+
+
+def more_metrics(content):
+    """Add metrics that a message too many or too few, or a time that is off, would change."""
+    content['metrics'] |= {
+        'poses': {'reduction': 'count', 'topic': 'pose', 'direction': 'minimize'},
+        'rate': {
+            'reduction': 'rate', 'topic': 'collision', 'time': 'recorder',
+            'direction': 'minimize',
+        },
+        'power': {
+            'reduction': 'mean', 'topic': 'battery_state', 'field': 'voltage * current',
+            'direction': 'minimize',
+        },
+    }
 
 
 def scanned(path):
@@ -188,7 +209,7 @@ def in_mission(bag, number, trace):
             for at, m in bag[f'/{name}']
             if since <= at < until and begin <= nanoseconds(m.header.stamp) <= end
         )
-        for name in trace.topics if not name.startswith(PROCESS_PREFIX)
+        for name in HEADED if name in trace.topics
     }
 
 
@@ -221,6 +242,27 @@ def test_a_bag_on_sim_time_has_the_times_of_the_live_trace(session):
     assert description['time'] == recorded.SIM_TIME
     assert description['outcomes'] == ['succeeded']
     assert description['complete'] is True
+
+
+@pytest.mark.parametrize(('name', 'missions'), [
+    ('interrupted', 2), ('terminated', 2), ('killed', 2), ('sim_time', 1),
+])
+def test_evaluation_gives_the_live_metrics(session, name, missions):
+    study = session['study']
+    with Bag(session['folder'] / name) as bag:
+        evaluator = BagEvaluator(study, bag, study.environment('simulation'))
+        found = list(evaluator.run())[:missions]
+        assert bag.complete == (name != 'killed')
+    assert [one.refused for one in found] == [''] * missions
+    for one, speed in zip(found, (0.8, 0.6)):
+        trace = Trace.load(session['folder'] / f'{speed}.npz')
+        live = evaluate(study, trace)
+        live.pop('cpu')  # processes are sampled at other moments
+        assert live['error'] > 0.01
+        got = {name: one.measurement.metrics[name] for name in live}
+        assert got == pytest.approx(live, rel=0.0, abs=1e-9)
+        assert one.measurement.configuration['speed'] == speed
+        assert one.measurement.configuration['bias'] == 2.0
 
 
 @pytest.mark.parametrize(('name', 'code'), [('interrupted', 0), ('terminated', INTERRUPTED)])

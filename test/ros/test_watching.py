@@ -323,6 +323,25 @@ def test_contexts_are_followed(bench):
     assert {e.context for e in robot.events[2:-1]} <= {'payload=0,floor=wet,region=dock'}
 
 
+def test_a_context_that_nobody_tells_any_more_is_unknown(bench):
+    payload = {'name': 'payload', 'topic': 'payload', 'field': 'data', 'edges': [0.5],
+               'hold': 0.0, 'age': 2.0}
+    floor = {'name': 'floor', 'topic': 'floor', 'field': 'data', 'hold': 0.0}
+    robot = bench(stride=0.5, contexts=[payload, floor])
+    known = ContextChanged('payload=0,floor=dry')
+    robot.until(lambda: robot.events == [known])
+    robot.tell(payload=None)  # silent for 2 s of sim time
+    robot.until(lambda: len(robot.events) == 2)
+    assert robot.events[-1] == ContextChanged('')
+    robot.tell(payload=0.0)
+    robot.until(lambda: len(robot.events) == 3)
+    assert robot.events[-1] == known, 'a latched topic may be silent for ever'
+    robot.tell(drop='floor')
+    robot.until(lambda: len(robot.events) == 4)
+    assert robot.events[-1] == ContextChanged('')
+    assert 'floor' in robot.silent, 'and it is said'
+
+
 def test_a_mission_in_which_the_context_changes_is_not_judged(bench):
     robot = bench(window='mission', contexts=CONTEXTS)
     robot.until(lambda: robot.events)

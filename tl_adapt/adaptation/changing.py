@@ -68,6 +68,7 @@ class Changing:
         self._pending: Apply | None = None
         self._then = 'watch'
         self._keep = True
+        self._claims = True
         self._attempts = 0
         self._next_change = 1
         self._dwell = 0
@@ -142,10 +143,15 @@ class Changing:
         then: str,
         *,
         keep: bool = True,
+        claims: bool = True,
         kind: type[Apply] = Apply,
         who: str = ADAPTER,
     ) -> list[Action]:
-        """Ask for a change; `keep` says whether it is what the robot is meant to end with."""
+        """
+        Ask for a change; `keep` says whether it is what the robot is meant to end with.
+
+        `claims` says whether it was made for what is predicted of it, so that it must do that.
+        """
         last_resort = self.current is None and configuration == self.memory.fallback
         if not (self.memory.allowed(configuration) or last_resort):
             self._say(Level.ERROR, f'a configuration that is not allowed is not sent: {why}')
@@ -156,6 +162,7 @@ class Changing:
         action = kind(self._next_change, dict(configuration), why)
         self._next_change += 1
         self._pending, self._then, self._keep = action, then, keep
+        self._claims = claims and keep and kind is not Rollback
         self.state = State.APPLYING
         what = 'rollback' if kind is Rollback else 'change'
         self._note(what, why, who=who, change=action.change, configuration=dict(configuration))
@@ -188,11 +195,14 @@ class Changing:
             return []
         return self._after_change(then, stayed=True)
 
-    def _ban(self, configuration: Configuration | None, reason: str, **more: Any) -> None:
-        """Never send this configuration again in this context."""
+    def _ban(
+        self, configuration: Configuration | None, reason: str, *, doubted: bool = False,
+        **more: Any,
+    ) -> None:
+        """Never send this configuration again in this context; see `Memory.ban`."""
         if configuration is None:
             return
-        self.memory.ban(configuration, reason)
+        self.memory.ban(configuration, reason, doubted=doubted)
         self._note('quarantine', reason, configuration=dict(configuration), **more)
 
     # --- how it ended ----------------------------------------------------------------------------

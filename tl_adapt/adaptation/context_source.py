@@ -36,7 +36,7 @@ class ContextSource:
     With `edges` a number becomes the index of its bin, left only by `hysteresis` beyond an edge;
     with `polygons` (name -> corners in m) a position becomes the name of the first one that it
     is in, or 'elsewhere'; otherwise a text, a bool or an integer is the label itself. A label
-    has to last `hold` s of sim time.
+    has to last `hold` s of sim time, and is unknown once the last message is `age` s old.
     """
 
     name: str
@@ -46,6 +46,7 @@ class ContextSource:
     hysteresis: float = 0.0
     polygons: Mapping[str, tuple[Point, ...]] = dataclasses.field(default_factory=dict)
     hold: float = _DEFAULT_HOLD
+    age: float = math.inf
 
     def label(self, value: Any, present: str | None = None) -> str | None:
         """
@@ -96,6 +97,10 @@ class Lasting:
     def steady(self) -> bool:
         """Tell whether a label is known and no other one is about to take its place."""
         return self.label is not None and self._next is None
+
+    def forget(self) -> None:
+        """Hold no label any more."""
+        self.label = self._next = None
 
     def update(self, label: str | None, now: int) -> bool:
         """Take the label that holds now [ns], None if unknown; return whether ours changed."""
@@ -173,5 +178,5 @@ def _source(entry: Mapping[str, Any]) -> ContextSource:
         polygons[name] = tuple((float(x), float(y)) for x, y in corners)
     return ContextSource(
         entry['name'], entry['topic'], field, edges, hysteresis, polygons,
-        float(entry.get('hold', _DEFAULT_HOLD)),
+        float(entry.get('hold', _DEFAULT_HOLD)), float(entry.get('age', math.inf)),
     )

@@ -23,9 +23,12 @@ class Context:
 
     `best` is what its plan settled on. `history` are the last judged windows since the
     environment changed in it. From a change until its end `anchor` is the configuration before,
-    `evidence` the windows since then, `explored` how many configurations were tried,
+    `evidence` the windows since then, `learnt` those of the history that the model has learnt
+    from, `explored` how many configurations were tried,
     `recovering` whether the next window is the anchor's. `suspended` tells that exploring ended
-    only because it was not allowed any more.
+    only because it was not allowed any more, `reviews` how often what the robot has is
+    still to be compared with what else is known: after a limit that made it go back to what was
+    at hand, and after a choice that windows may prove wrong.
     """
 
     name: str
@@ -35,14 +38,23 @@ class Context:
     best: Configuration
     history: list[Window] = dataclasses.field(default_factory=list)
     evidence: list[Window] = dataclasses.field(default_factory=list)
+    learnt: list[Window] = dataclasses.field(default_factory=list)
     anchor: Configuration | None = None
     explored: int = 0
     recovering: bool = False
     suspended: bool = False
+    reviews: int = 0
+
+    @property
+    def news(self) -> list[Window]:
+        """Return the windows since the environment changed that the model has not learnt from."""
+        known = {id(window) for window in self.learnt}
+        return [window for window in self.history if id(window) not in known]
 
     def note(self, window: Window) -> None:
         """Keep a judged window."""
         self.history = [*self.history, window][-_KEPT_WINDOWS:]
+        self.learnt = [one for one in self.learnt if any(one is kept for kept in self.history)]
 
     def learn_since(self, windows: int) -> None:
         """Let the last windows, since the environment changed, be the evidence."""
@@ -54,6 +66,7 @@ class Context:
         self.anchor = dict(anchor)
         self.explored = 0
         self.recovering = self.suspended = False
+        self.reviews = 0
         self.judge.forget()
 
     def end(self) -> None:

@@ -118,12 +118,14 @@ class Choice:
     """
     Hold a configuration that a planner proposes.
 
-    `gain` is the share of the objective that it is predicted to save against the present one.
+    `gain` is the share of the objective that it is predicted to save against the present one,
+    limits that may be broken included; `kept` is the probability that one run of it keeps all.
     """
 
     configuration: Configuration
     gain: float = 0.0
     why: str = ''
+    kept: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +164,9 @@ class Window:
 
     A window that is `overlapping` shares what it saw with other windows, or is the part of a
     mission that was driven so far. It holds only metrics that limits are about and is to be
-    compared with the limits alone: it is no further evidence of a change, no measurement, and
-    does not count for `confirm` and `dwell`. That no limit is broken in it says nothing.
+    compared with the limits alone: it is no further evidence of a change, and does not count for
+    `confirm` and `dwell`. That no limit is broken in it says nothing; one that breaks a limit is
+    a measurement of that.
     """
 
     metrics: Mapping[str, float]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from tl_adapt.adaptation.events import Configuration
 
 _KEPT_GOOD = 16
+# Windows that what a model says of keeping the limits is worth against what windows showed.
+_MODEL_WORTH = 10.0
 
 
 def configuration_key(configuration: Configuration) -> str:
@@ -22,7 +24,8 @@ class Memory:
     Remember which configurations may be sent.
 
     `fallback` is known to be safe and the last resort; `contains` tells whether a configuration
-    is in the space and keeps the constraints.
+    is in the space and keeps the constraints. What broke a limit is `doubted`: banned until it is
+    likely enough that this was bad luck.
     """
 
     def __init__(
@@ -32,7 +35,13 @@ class Memory:
         self.fallback = dict(fallback)
         self.contains = contains
         self.quarantine: dict[str, tuple[Configuration, str]] = {}
+        self._doubted: set[str] = set()
         self._good: list[Configuration] = []
+
+    @property
+    def doubted(self) -> list[Configuration]:
+        """Return the banned configurations that may be lifted."""
+        return [self.quarantine[key][0] for key in self.quarantine if key in self._doubted]
 
     @property
     def avoided(self) -> list[Configuration]:
@@ -51,13 +60,28 @@ class Memory:
             self._good = [good for good in self._good if good != configuration]
             self._good = [*self._good, dict(configuration)][-_KEPT_GOOD:]
 
-    def ban(self, configuration: Configuration | None, reason: str) -> None:
-        """Never send this configuration again."""
+    def ban(
+        self, configuration: Configuration | None, reason: str, *, doubted: bool = False
+    ) -> None:
+        """Never send this configuration again, or not until it is lifted if only `doubted`."""
         if configuration is None:
             return
         key = configuration_key(configuration)
+        if doubted and key not in self.quarantine:
+            self._doubted.add(key)
+        elif not doubted:
+            self._doubted.discard(key)
         self.quarantine.setdefault(key, (dict(configuration), reason))
         self._good = [good for good in self._good if configuration_key(good) != key]
+
+    def lift(self, configuration: Configuration) -> bool:
+        """Allow a doubted configuration again; return whether it was one."""
+        key = configuration_key(configuration)
+        if key not in self._doubted:
+            return False
+        self._doubted.discard(key)
+        del self.quarantine[key]
+        return True
 
     def last_good(
         self, *, other_than: Configuration | None, first: Configuration | None = None
@@ -72,3 +96,12 @@ class Memory:
             if configuration != other_than and self.allowed(configuration):
                 return dict(configuration)
         return None
+
+
+def posterior(kept: float, windows: int, broken: int) -> float:
+    """
+    Return the probability that a run keeps all limits, after `broken` of `windows` did not.
+
+    `kept` is what the model says without them (the mean of a beta distribution).
+    """
+    return (_MODEL_WORTH * kept + windows - broken) / (_MODEL_WORTH + windows)

@@ -4,7 +4,8 @@
 Module for planning with models.
 
 After a change of the environment the present model becomes the source, and the windows since then
-are the target's measurements: transfer, once more.
+are the target's measurements: transfer, once more. An environment that was met before comes with
+its own model again, if that explains the windows better.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Window
+from tl_adapt.adaptation.carrying import carried
+from tl_adapt.adaptation.events import Band, Choice, Configuration, Outlook, Rules, Window
 from tl_adapt.adaptation.memory import configuration_key
+from tl_adapt.adaptation.recurring import bands_of, explains, last_change
+from tl_adapt.adaptation.worth import Seen, Settled, Trial
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
-from tl_adapt.models.kernel import Array
-from tl_adapt.models.model_set import Assessment, ModelSet
-from tl_adapt.models.transfer import TransferModel
+from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
+from tl_adapt.tuning.climb import Rank
+from tl_adapt.tuning.known import best_runs
+from tl_adapt.tuning.search import ANCHORS
 
 CHOICE = 'choice.json'
-# Points that carry the present model over a change: more cost time and tell little more.
-_CARRIED = 200
 _UNLIMITED = 10**6
-# Configurations to choose from where the tuner's own choice is not safe.
-_CANDIDATES = 512
+_MOST_PAST = 5  # models of environments before the present one
 
 
 @contextlib.contextmanager
@@ -54,11 +55,12 @@ class ModelPlanner:
         self._study = study
         self._model = model
         self._seed = study.seeds.tuning if seed is None else seed
+        self._past: list[ModelSet] = []
+        self._base = model  # what the evidence is learnt upon
         self._tuner: Tuner | None = None
         self._told = 0
         self._bands: dict[str, dict[str, Band]] = {}
         self._outlooks: dict[str, Outlook] = {}
-        self._design: list[Configuration] | None = None
 
     @property
     def model(self) -> ModelSet:
@@ -67,7 +69,9 @@ class ModelPlanner:
 
     def branch(self) -> ModelPlanner:
         """Return a planner of its own, which begins with the present model of this one."""
-        return ModelPlanner(self._study, self._model, seed=self._seed)
+        other = ModelPlanner(self._study, self._model, seed=self._seed)
+        other._past = list(self._past)
+        return other
 
     def prepare(self) -> None:
         """
@@ -87,7 +91,7 @@ class ModelPlanner:
         key = configuration_key(configuration)
         if key not in self._bands:
             with _said('the model can not predict'):
-                self._bands[key] = self._predict(self._model, configuration)
+                self._bands[key] = bands_of(self._study, self._model, configuration)
         return self._bands[key]
 
     def outlook(self, configuration: Configuration) -> Outlook:
@@ -101,35 +105,32 @@ class ModelPlanner:
             )
         return self._outlooks[key]
 
-    def _predict(self, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
-        X = self._study.space.encode([configuration])
-        found = {}
-        for name, model in models.models.items():
-            mean, var = model.latent(X, noise=False)
-            found[name] = Band(
-                float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
-                bool(model.log_scale),
-            )
-        return found
-
     def propose(
         self, evidence: Sequence[Window], avoid: Sequence[Configuration]
     ) -> Choice | None:
-        """Return the configuration with the largest constrained expected improvement."""
+        """
+        Return the configuration that is most worth trying out, None if none is worth its risk.
+
+        One run of it keeps the limits with probability 1 - `tuning.risk`, or as surely as any.
+        """
         with _said('the model can not propose'):
             tuner = self._learnt(evidence)
-            try:
-                # What was asked for counts as pending, so that each turn gives another one.
-                for _ in range(len(avoid) + 1):
-                    for asked in tuner.ask():
-                        if asked.configuration not in avoid:
-                            return Choice(
-                                asked.configuration, why='the largest expected improvement'
-                            )
-            finally:
-                for proposal in list(tuner.pending):
-                    tuner.withdraw(proposal)
-        return None
+            model = tuner.model
+            known = self._known(evidence)
+            told = model.assess(self._study.space.encode(known))
+            rules = Rules.of(self._study.adaptation)
+            trial = Trial(told, self._study.tuning.risk, rules.minimum_gain)
+            found = self._look(tuner, trial.worth, known)
+            worth = np.where(found.free([*avoid, *known]), trial.worth(found.said), -np.inf)
+            index = int(np.argmax(worth))
+            if not worth[index] > 0.0:
+                return None
+            gain = float(trial.gain(found.said.at(np.array([index])))[0])
+        return Choice(
+            dict(found.configurations[index]),
+            why=f'expected to save {gain / max(abs(trial.best), 1e-12):.1%}, keeps the limits '
+                f'with probability {found.said.feasible[index]:.2f}',
+        )
 
     def best(
         self,
@@ -140,33 +141,46 @@ class ModelPlanner:
         """
         Return the best safe configuration by posterior mean and its gain over `anchor`.
 
-        One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or at
-        least as surely as one of the anchor.
+        One run of it is valid and keeps all limits with probability 1 - `tuning.risk`, or, where
+        no configuration does, as surely as any. To break a limit for sure counts as much as the
+        objective of the anchor.
         """
         with _said('the model can not choose'):
             tuner = self._learnt(evidence)
-            found = tuner.best()
-            if not np.isfinite(found.mean):
-                return None
-            wanted = dict(found.configuration)
-            seen = [window.configuration for window in evidence if window.configuration]
-            known = [anchor, wanted, *seen]
+            model = tuner.model
             space = self._study.space
-            if self._design is None:
-                self._design = space.sample(_CANDIDATES, seed=self._seed, method='sobol')
-            candidates = [*known, *self._design]
-            said = tuner.model.assess(space.encode(candidates))
-        enough = min(1.0 - self._study.tuning.risk, float(said.feasible[0]))
-        safe = np.array([one not in avoid for one in candidates]) & (said.feasible >= enough)
-        index, why = 1, found.why
-        if not safe[1]:
+            known = [dict(anchor), *self._known(evidence), space.default()]
+            tried = space.encode(known)
+            told = model.assess(tried)
+            settled = Settled(self._study.tuning.risk, float(told.mean[0]), tried)
+            found = self._look(tuner, settled.worth, known)
+            said = found.said
+            safe = found.free(avoid) & settled.safe(said)
             if not safe.any():
                 return None
-            index = _most_promising(said, safe, len(known))
-            why = f'the best that keeps limits with probability {said.feasible[index]:.2f}'
-        present = float(said.mean[0])
-        gain = (present - float(said.mean[index])) / max(abs(present), 1e-12)
-        return Choice(dict(candidates[index]), gain, why)
+            index = int(np.argmin(np.where(safe, settled.careful(said), np.inf)))
+        present, loss = float(told.mean[0]), settled.loss
+        gain = float(loss(told)[0] - loss(said)[index]) / max(abs(present), 1e-12)
+        kept = float(said.feasible[index])
+        return Choice(
+            dict(found.configurations[index]), gain,
+            f'objective {said.mean[index]:.4g} +- {said.std[index]:.2g} instead of '
+            f'{present:.4g}, keeps the limits with probability {kept:.2f} instead of '
+            f'{told.feasible[0]:.2f}',
+            kept=kept,
+        )
+
+    def _known(self, evidence: Sequence[Window]) -> list[Configuration]:
+        """Return what was tried since the change; the default if nothing was."""
+        tried = {configuration_key(w.configuration): w.configuration
+                 for w in evidence if w.configuration}
+        return [dict(one) for one in tried.values()] or [self._study.space.default()]
+
+    def _look(self, tuner: Tuner, rank: Rank, known: Sequence[Configuration]) -> Seen:
+        """Look at the whole space, and closely around what ranks highest."""
+        source = best_runs(self._study, tuner.source, ANCHORS)
+        some = [*known, *(self._study.space.validate(run.configuration) for run in source)]
+        return Seen(*tuner.search.look(tuner.model, rank, some, tuner.book.numbers))
 
     def accept(self, evidence: Sequence[Window]) -> None:
         """
@@ -177,13 +191,19 @@ class ModelPlanner:
         with _said('what was learnt can not be taken over'):
             model = self._learnt(evidence).model
             # Models learn when they are first asked: all must have before they are relied on.
-            self._predict(model, self._study.space.default())
-        self._model = model
+            bands_of(self._study, model, self._study.space.default())
+        past = [one for one in self._past if one is not self._base]
+        self._past = [*past, self._model][-_MOST_PAST:]
+        self._model = self._base = model
         self._tuner, self._told = None, 0
         self._bands, self._outlooks = {}, {}
 
     def _learnt(self, evidence: Sequence[Window]) -> Tuner:
         """Return the tuner that was told all the evidence."""
+        evidence = evidence[last_change(self._study, self._model, evidence):]
+        base = explains(self._study, [self._model, *self._past], evidence)
+        if base is not self._base:
+            self._base, self._tuner, self._told = base, None, 0
         self.prepare()
         tuner = self._tuner
         if tuner is None:
@@ -217,67 +237,9 @@ class ModelPlanner:
             tuning=dataclasses.replace(self._study.tuning, simulate=False),
         )
         return Tuner(
-            study, source=carried(self._study, self._model, seed=self._seed),
+            study, source=carried(self._study, self._base, seed=self._seed),
             seed=self._seed, budget=_UNLIMITED,
         )
-
-
-def _most_promising(said: Assessment, safe: NDArray[np.bool_], measured: int) -> int:
-    """
-    Return the safe candidate with the lowest mean.
-
-    The first ones were `measured`; another is taken if it is surely better, or none of them safe.
-    """
-    mean = np.where(safe, said.mean, np.inf)
-    best, new = int(np.argmin(mean[:measured])), int(np.argmin(mean))
-    sure = said.mean[new] + 2.0 * said.std[new] < mean[best] - said.std[best]
-    return new if sure or not safe[best] else best
-
-
-def carried(study: Study, model: ModelSet, *, seed: int = 0) -> list[Measurement]:
-    """
-    Return what the present model says, as measurements that a new model can start from.
-
-    Each measurement of the source is moved to what the present model predicts there and keeps
-    its own scatter, so that the new model learns the noise, too; those of the target stay as
-    they are. Configurations that failed teach validity.
-    """
-    rows: dict[bytes, tuple[Array, dict[str, float]]] = {}
-    for name, one in model.models.items():
-        X, y = _moved(one)
-        values = np.exp(y) if one.log_scale else y
-        for point, value in zip(X, values):
-            rows.setdefault(point.tobytes(), (point, {}))[1][name] = float(value)
-    process = model.validity.process
-    failed = [] if process is None else list(process.X[process.y < 0.0])
-    failed += list(model.validity.X[model.validity.seen < 0.5]) if len(model.validity.seen) else []
-    entries: list[tuple[Array, dict[str, float], bool]] = [
-        *((point, metrics, True) for point, metrics in rows.values()),
-        *((point, {}, False) for point in failed),
-    ]
-    if len(entries) > _CARRIED:
-        keep = np.random.default_rng(seed).choice(len(entries), _CARRIED, replace=False)
-        entries = [entries[i] for i in sorted(keep)]
-    if not entries:
-        raise InputError('the model holds no measurement')
-    configurations = study.space.decode(np.array([point for point, _, _ in entries]))
-    return [
-        Measurement(
-            environment='', configuration=configuration, seed=0, metrics=metrics, valid=valid,
-            reason='' if valid else 'failed before', purpose='model',
-        )
-        for configuration, (_, metrics, valid) in zip(configurations, entries)
-    ]
-
-
-def _moved(model: TransferModel) -> tuple[Array, Array]:
-    """Return points (n, d) and values (n,) on the model's scale."""
-    source = model.source
-    if source is None:
-        return model.X, model.y
-    scatter = source.y - source.latent(source.X, noise=False)[0]
-    moved = model.latent(source.X, noise=False)[0] + scatter
-    return np.vstack([source.X, model.X]), np.concatenate([moved, model.y])
 
 
 def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tl_adapt.adaptation.changing import Changing
@@ -17,8 +17,13 @@ from tl_adapt.adaptation.events import (
     Level,
     Outlook,
     State,
+    Window,
 )
+from tl_adapt.adaptation.memory import posterior
 from tl_adapt.errors import TlAdaptError
+
+# How often a choice is looked at again, after 1, 2, 4, ... windows.
+REVIEWS = 3
 
 
 class Planning(Changing):
@@ -88,13 +93,22 @@ class Planning(Changing):
                 return self._roll_back('nothing allowed is predicted to be better', 'watch')
             choice = Choice(anchor, why='back, for nothing better was found')
         context.best = dict(choice.configuration)
+        context.reviews = REVIEWS
         if choice.configuration == self.current:
             self.desired = dict(choice.configuration)
             self._say(Level.OK, f'keeps what was explored: {choice.why}')
             self._note('plan', self._reason, configuration=dict(choice.configuration))
             return self._settle()
+        return self._adapt(choice, claims=choice.configuration != anchor)
+
+    def _adapt(self, choice: Choice, *, claims: bool = True) -> list[Action]:
+        """Send what a plan chose, and lift its ban if it has one."""
+        if self.memory.lift(choice.configuration):
+            self._note('lifted', f'what it did was bad luck: {choice.why}',
+                       configuration=dict(choice.configuration))
         gain = f' (predicted gain {choice.gain:.1%})' if choice.gain else ''
-        return self._send(choice.configuration, f'adapted: {choice.why}{gain}', 'watch')
+        why = f'adapted: {choice.why}{gain}'
+        return self._send(choice.configuration, why, 'watch', claims=claims)
 
     def _best(self, anchor: Configuration) -> tuple[Choice | None, bool]:
         """
@@ -105,20 +119,78 @@ class Planning(Changing):
         context = self.context
         if not context.evidence:
             return None, True
-        learnt = False
         try:
-            choice = context.planner.best(context.evidence, anchor, self.memory.avoided)
+            choice = self._chosen(context.evidence, anchor)
             context.planner.accept(context.evidence)
-            learnt = True
+            context.learnt = [*context.learnt, *context.evidence]
         except TlAdaptError as error:
             self._say(Level.WARN, f'no plan: {error}')
             self._note('no plan', str(error))
-            return None, learnt
-        if choice is None or not self.memory.allowed(choice.configuration):
-            return None, learnt
-        if self.memory.allowed(anchor) and choice.gain < self.rules.minimum_gain:
-            return None, learnt
-        return choice, learnt
+            return None, False
+        return choice, True
+
+    def _chosen(self, evidence: Sequence[Window], present: Configuration) -> Choice | None:
+        """
+        Return the best choice that is allowed, None if it does not pay to leave what is there.
+
+        What broke a limit may be chosen, once what the model has learnt, and the windows since
+        the environment changed, make it likely that this was bad luck. Raises TlAdaptError.
+        """
+        doubted = self.memory.doubted
+        avoid = [one for one in self.memory.avoided if one not in doubted]
+        for _ in range(len(doubted) + 1):
+            choice = self.context.planner.best(evidence, present, avoid)
+            if choice is None or choice.configuration not in doubted or self._trusted(choice):
+                break
+            avoid.append(choice.configuration)
+        else:
+            return None
+        if choice is None or not self.memory.contains(choice.configuration):
+            return None
+        if choice.configuration in avoid:
+            return None
+        enough = choice.gain >= self.rules.minimum_gain
+        return choice if enough or not self.memory.allowed(present) else None
+
+    def _trusted(self, choice: Choice) -> bool:
+        """Tell whether a choice that broke a limit keeps them with probability 1 - risk."""
+        context = self.context
+        windows = [w for w in context.history if w.configuration == choice.configuration]
+        bad = sum(bool(w.outcome or context.judge.broken(w)) for w in windows)
+        return posterior(choice.kept, len(windows), bad) >= 1.0 - self._risk
+
+    # --- after a broken limit, and after a choice ------------------------------------------------
+
+    def _review(self) -> list[Action]:
+        """
+        Look whether something better than what the robot has is known by now.
+
+        Nothing new is tried out: the windows since the environment changed, a broken one among
+        them, teach a model what to settle on.
+        """
+        context = self.context
+        if not context.reviews or context.anchor is not None:
+            return []
+        present = dict(self.current or self.desired)
+        since = [w.configuration == present for w in reversed(context.history)]
+        windows = since.index(False) if False in since else len(since)
+        if windows < 2 ** (REVIEWS - context.reviews):
+            return []
+        news = context.news
+        try:
+            choice = self._chosen(news, present)
+            if choice is not None and choice.configuration != present:
+                context.planner.accept(news)
+        except TlAdaptError as error:
+            self._say(Level.WARN, f'no plan: {error}')
+            return []
+        context.reviews -= 1
+        if choice is None or choice.configuration == present:
+            return []
+        context.learnt = [*context.learnt, *news]
+        context.judge.renew()
+        context.best = dict(choice.configuration)
+        return self._adapt(choice)
 
     @property
     def _trying_out(self) -> bool:

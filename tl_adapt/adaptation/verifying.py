@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tl_adapt.adaptation.effect import Effect, EffectWatch, Kind
-from tl_adapt.adaptation.events import Apply, Configuration, Rollback, Window
+from tl_adapt.adaptation.events import Apply, Configuration, Window
 from tl_adapt.adaptation.judge import Verdict
 from tl_adapt.adaptation.planning import Planning
 
@@ -39,7 +39,7 @@ class Verifying(Planning):
         watch = EffectWatch(
             change.change, before, base,
             (self._predicted(before)[0], self._predicted(change.configuration)[0]),
-            self._matters, acts=self._keep and not isinstance(change, Rollback),
+            self._matters, acts=self._claims,
         )
         self._effect = watch
         if not watch.visible:

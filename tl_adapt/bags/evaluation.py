@@ -31,7 +31,7 @@ from tl_adapt.bags.processes import ProcessLog
 from tl_adapt.bags.reading import Bag
 from tl_adapt.bags.storage import Loss, Losses, Message
 from tl_adapt.digests import digest
-from tl_adapt.environments.base import COST_REPORTED, Measurement
+from tl_adapt.environments.base import BAG, COST_REPORTED, Measurement
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.judging import breaches
 from tl_adapt.metrics import evaluate
@@ -40,9 +40,6 @@ from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
-
-#: Purpose of measurements that come from bags.
-PURPOSE = 'bag'
 
 _STATUS_TYPE = 'action_msgs/msg/GoalStatusArray'
 _RESULT_TYPE = 'std_msgs/msg/Header'
@@ -139,7 +136,8 @@ class BagEvaluator:
         found: dict[str, Callable[[int, int, bytes], None]] = {}
         topics = self.bag.topics
         for topic, handler in (
-            (EVENTS, self._on_parameters), (recorded.PARAMETERS, self._on_parameters),
+            (EVENTS, functools.partial(self._on_parameters, event=True)),
+            (recorded.PARAMETERS, self._on_parameters),
             (recorded.PROCESSES, self._on_processes), (recorded.RECORDING, self._on_recording),
         ):
             if topic in topics:
@@ -152,6 +150,9 @@ class BagEvaluator:
         goal = resolved(mission.goal_topic, self._namespace)
         if goal in topics:
             found[goal] = lambda log, time, raw: self._log.on_goal(log, time)
+        initial = resolved(mission.initialpose_topic or '', self._namespace)
+        if mission.initialpose_topic and initial in topics:
+            found[initial] = lambda log, time, raw: self._log.on_initial_pose(log, time)
         result = resolved(mission.result_topic or '', self._namespace)
         if mission.result_topic and result in topics:
             self._typed(result, _RESULT_TYPE)
@@ -268,9 +269,9 @@ class BagEvaluator:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _on_parameters(self, log: int, time: int, raw: bytes) -> None:
+    def _on_parameters(self, log: int, time: int, raw: bytes, *, event: bool = False) -> None:
         node, values = event_values(raw)
-        self._configurations.take(log, node, values)
+        self._configurations.take(log, node, values, event=event)
 
     def _on_processes(self, log: int, time: int, raw: bytes) -> None:
         self._processes.take(log, *recorded.decode_processes(raw))
@@ -319,6 +320,9 @@ class BagEvaluator:
         if refused:
             return Found(drive, None, refused=refused)
         configuration = self._configuration(drive)
+        if configuration is None:
+            why = 'the configuration that it had was not recorded'
+            return Found(drive, None, refused=why)
         try:
             configuration = dict(self.study.space.validate(configuration))
         except InputError as error:
@@ -334,14 +338,20 @@ class BagEvaluator:
         trace.meta['seed'] = measurement.seed
         return Found(drive, measurement, trace)
 
-    def _configuration(self, drive: Drive) -> dict[str, Any]:
-        """Return the configuration of a mission; raises InputError if it is not known."""
+    def _configuration(self, drive: Drive) -> dict[str, Any] | None:
+        """
+        Return the configuration of a mission, None if only that of later ones is known.
+
+        Raises InputError if none is.
+        """
         known = self._configurations.at(drive.begun)
+        if known is None:
+            known = self._configurations.soon(drive.begun, drive.ended)
         if known is None and self._whole:
             known = self._configurations.first()
         if self._given is not None:
             return self._given.of(drive.number, known)
-        if known is None:
+        if known is None and self._configurations.first() is None:
             missing = self._configurations.unknown()
             what = missing[0] if missing else 'what held when the mission began'
             raise InputError(
@@ -363,7 +373,7 @@ class BagEvaluator:
             int(digest([drive.goal, drive.begun, drive.start_ns])[:12], 16) % _SEEDS + 1,
             metrics=evaluate(metrics, trace, strict=False),
             sim_time=trace.duration, wall_time=(drive.ended - drive.begun) * 1e-9,
-            started=_date(drive.begun), purpose=PURPOSE,
+            started=_date(drive.begun), purpose=BAG,
             provenance={
                 'bag': self.bag.path.name, 'mission': drive.number, 'goal': drive.goal,
                 'begun_ns': drive.begun, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,

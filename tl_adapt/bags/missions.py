@@ -110,6 +110,17 @@ class MissionLog:
         self.advance(log, time)
         self._sent = (log, time)
 
+    def on_initial_pose(self, log: int, time: int) -> None:
+        """
+        Take note that the robot is told where it is.
+
+        After a mission's end that prepares the next one. Where the world was put back meanwhile,
+        the answer has a stamp of the mission that is over.
+        """
+        self.advance(log, time)
+        if self._open is not None and self._open.seen is not None:
+            self._close(log, '')
+
     def on_status(
         self, log: int, time: int, statuses: Mapping[str, int], accepted: Mapping[str, int]
     ) -> None:
@@ -291,6 +302,9 @@ class WholeLog(MissionLog):
 
     def on_goal(self, log: int, time: int) -> None:
         """Ignore goals."""
+
+    def on_initial_pose(self, log: int, time: int) -> None:
+        """Ignore where the robot is told to be."""
 
     def on_status(
         self, log: int, time: int, statuses: Mapping[str, int], accepted: Mapping[str, int]

@@ -78,6 +78,16 @@ def needed_topics(study: Study) -> list[str]:
     return list(dict.fromkeys(topics))
 
 
+def event_topics(study: Study) -> list[str]:
+    """Return those of the needed topics that tell what was ordered, not what was sensed."""
+    topics = ['/parameter_events']
+    if mission := study.mission:
+        topics += [mission.goal_topic, mission.outcome_topic]
+        if mission.initialpose_topic:
+            topics.append(mission.initialpose_topic)
+    return topics
+
+
 def type_description(topic: str) -> tuple[str, str, str]:
     """Return type, definition and RIHS01 hash of a topic that only a recording has."""
     kind = TYPES[topic]

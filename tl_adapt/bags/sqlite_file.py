@@ -12,8 +12,8 @@ import contextlib
 import functools
 import os
 import urllib.parse
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,30 @@ _BUNCH = 1000  # messages that are given at once, at most
 _BYTES = 1 << 20  # the same for their size
 _MAGIC = b'SQLite format 3\x00'
 _JUMPS = 200  # damaged places that are jumped over at most
+_SYSTEMS: dict[str, Any] = {}
 # What a damaged file may hold besides what SQLite itself finds wrong.
 _BAD = (apsw.Error, TypeError, ValueError, OverflowError)
+
+
+def _whole_pages(page: int) -> str:
+    """Return the name of a file system in which files end with a whole page of that many bytes."""
+    name = f'tl_adapt-{page}'
+
+    class File(apsw.VFSFile):
+        def xFileSize(self) -> int:
+            return int(super().xFileSize() // page * page)
+
+    class System(apsw.VFS):
+        def __init__(self) -> None:
+            super().__init__(name, '')
+
+        def xOpen(self, path: Any, flags: list[int]) -> Any:
+            return File('', path, flags)
+
+    if name not in _SYSTEMS:
+        # SQLite knows it only as long as it is kept.
+        _SYSTEMS[name] = System()
+    return name
 
 
 class SqliteFile:
@@ -43,6 +65,9 @@ class SqliteFile:
         self.topics: dict[str, TopicInfo] = {}
         self._label = label
         self._ids: dict[int, str] = {}
+        self._cut = ''  # how much of the file is missing
+        self._damaged = False
+        self._rows: list[tuple[int, int, int]] = []  # row, time, topic; if it is damaged
         with path.open('rb') as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise InputError('is not an SQLite file', file=label)
@@ -55,10 +80,14 @@ class SqliteFile:
             self._connection = apsw.Connection(
                 f'file:{urllib.parse.quote(str(path.absolute()))}?{options}',
                 flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+                vfs=_whole_pages(self._page) if self._cut else None,
             )
         except apsw.Error as error:
             raise InputError(f'can not be opened ({error})', file=label) from None
         try:
+            if self._cut:
+                # Else SQLite reads nothing of a file that is shorter than its head says.
+                self._connection.execute('PRAGMA writable_schema = ON')
             self._read_topics()
         except _BAD as error:
             self.close()
@@ -73,14 +102,14 @@ class SqliteFile:
         counts: dict[str, int] = {}
         query = 'SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id'
         try:
-            for number, count in self._connection.execute(query):
-                topic = self._ids.get(number)
-                if topic is not None:
-                    counts[topic] = counts.get(topic, 0) + int(count)
-        except _BAD:
-            counts = {}
-            for _, _, number in self._index(set(self._ids), 0, FOREVER):
-                counts[self._ids[number]] = counts.get(self._ids[number], 0) + 1
+            found = [] if self._damaged else list(self._connection.execute(query))
+        except _BAD as error:
+            self._survey(f'is damaged ({error})')
+        if self._damaged:
+            found = list(Counter(number for _, _, number in self._rows).items())
+        for number, count in found:
+            if topic := self._ids.get(number):
+                counts[topic] = counts.get(topic, 0) + int(count)
         return counts
 
     def close(self) -> None:
@@ -93,6 +122,9 @@ class SqliteFile:
         """Return messages in the order of their times, some at once."""
         ids = {number: topic for number, topic in self._ids.items() if topic in topics}
         if not ids:
+            return
+        if self._damaged:
+            yield from self._rest(ids, start_ns, end_ns, 0)
             return
         # Each condition that holds for all messages would cost a third of the time.
         conditions: list[str] = []
@@ -112,7 +144,7 @@ class SqliteFile:
                 yield bunch
                 given += len(bunch)
         except _BAD as error:
-            self._lose(f'is damaged ({error})')
+            self._survey(f'is damaged ({error})')
             yield from self._rest(ids, start_ns, end_ns, given)
 
     def _bunches(self, rows: Iterable[Any], ids: dict[int, str]) -> Iterator[list[Message]]:
@@ -141,38 +173,55 @@ class SqliteFile:
         self, ids: dict[int, str], start_ns: int, end_ns: int, given: int
     ) -> Iterator[list[Message]]:
         """Return what can be found without the index of times, but for the first `given`."""
-        rows = self._index(set(ids), start_ns, end_ns)
-        rows.sort(key=itemgetter(1, 0))
+        rows = sorted(
+            (time, row, number) for row, time, number in self._rows
+            if number in ids and start_ns <= time < end_ns
+        )
         yield from self._bunches(self._fetched(rows[given:]), ids)
 
     def _fetched(self, rows: list[tuple[int, int, int]]) -> Iterator[Any]:
         """Return topic, time and message of rows, as far as they can be read."""
         query = 'SELECT data FROM messages WHERE id = ?'
-        for row, time, number in rows:
-            with contextlib.suppress(*_BAD):
+        for time, row, number in rows:
+            try:
                 for (data,) in self._connection.execute(query, (row,)):
                     yield number, time, data
+            except _BAD:
+                self._lose('has messages that are cut off', time - 1, time + 1)
 
-    def _index(
-        self, ids: Collection[int], start_ns: int, end_ns: int
-    ) -> list[tuple[int, int, int]]:
-        """Return (row, time, topic) of the messages that can be found, row by row."""
+    def _survey(self, problem: str) -> None:
+        """Find the messages of a damaged file, row by row, and between which some are lost."""
+        self._damaged = True
+        rows, to_the_end = self._index()
+        ids = set(self._ids)
+        self._rows = [row for row in rows if row[2] in ids]
+        before: tuple[int, int] = (0, 0)
+        for row, time, _ in rows:
+            # They are numbered one by one.
+            if row > before[0] + 1:
+                self._lose(problem, before[1], time)
+            before = (row, time)
+        if not to_the_end:
+            self._lose(problem, before[1], FOREVER)
+
+    def _index(self) -> tuple[list[tuple[int, int, int]], bool]:
+        """Return (row, time, topic) of all messages that can be found, and whether to the end."""
         found: list[tuple[int, int, int]] = []
         query = 'SELECT id, timestamp, topic_id FROM messages WHERE id > ? ORDER BY id'
-        last, jump = -1, 1
+        last, jump = 0, 1
         for _ in range(_JUMPS):
             try:
                 for row, time, number in self._connection.execute(query, (last,)):
                     last, jump = row, 1
-                    if number in ids and type(time) is int and start_ns <= time < end_ns:
+                    if type(time) is int and 0 <= time < FOREVER:
                         found.append((row, time, number))
-                break
+                return found, not self._cut
             except _BAD:
                 last += jump
                 jump *= 2
                 if last >= FOREVER:
                     break
-        return found
+        return found, False
 
     def _check_size(self, path: Path) -> None:
         """Note a loss if the file is shorter than its head says."""
@@ -181,14 +230,14 @@ class SqliteFile:
         if len(head) < 100:
             raise InputError('is cut off before its first table', file=self._label)
         page = int.from_bytes(head[16:18], 'big')
-        wanted = (65536 if page == 1 else page) * int.from_bytes(head[28:32], 'big')
+        self._page = 65536 if page == 1 else page
+        wanted = self._page * int.from_bytes(head[28:32], 'big')
         # The size in the head counts only if whoever wrote it last knew of it.
         if head[24:28] == head[92:96] and (size := path.stat().st_size) < wanted:
-            self._lose(f'is cut off: it has {size} of {wanted} bytes')
+            self._cut = f'is cut off: it has {size} of {wanted} bytes'
 
-    def _lose(self, problem: str) -> None:
-        # Pages are in no order of time: what is lost may be anywhere.
-        self.losses.note(Loss(f'{self._label}: the file {problem}'))
+    def _lose(self, problem: str, start_ns: int = 0, end_ns: int = FOREVER) -> None:
+        self.losses.note(Loss(f'{self._label}: the file {problem}', start_ns, end_ns))
 
     def _read_topics(self) -> None:
         execute = self._connection.execute
@@ -215,17 +264,14 @@ class SqliteFile:
 
     def _limits(self) -> tuple[int, int]:
         """Return the times of the first and the last message, 0 and 0 without any."""
+        if self._cut:
+            self._survey(self._cut)
         try:
-            first, last = (
-                self._connection.execute(
-                    f'SELECT timestamp FROM messages ORDER BY timestamp {way} LIMIT 1'
-                ).fetchone()
-                for way in ('ASC', 'DESC')
-            )
-            if first is None or last is None:
-                return 0, 0
-            return int(first[0]), int(last[0])
+            if not self._damaged:
+                query = 'SELECT MIN(timestamp), MAX(timestamp) FROM messages'
+                ((first, last),) = self._connection.execute(query)
+                return (0, 0) if first is None else (int(first), int(last))
         except _BAD as error:
-            self._lose(f'is damaged ({error})')
-            times = [time for _, time, _ in self._index(set(self._ids), 0, FOREVER)]
-            return min(times, default=0), max(times, default=0)
+            self._survey(f'is damaged ({error})')
+        times = [time for _, time, _ in self._rows]
+        return min(times, default=0), max(times, default=0)

@@ -30,7 +30,6 @@ from tl_adapt.ros.watched_clock import Jump, WatchedClock
 _LOOK = 0.25  # s between looks for topics that came
 _WAIT = 0.5  # s of wall time that a message waits for the clock to pass the time of its sending
 _LATE = 1_000_000_000  # ns between sending and coming beyond which the former is not believed
-_BEFORE = 10.0  # s of wall time that messages are kept while the sim time has not begun
 
 
 @dataclasses.dataclass
@@ -74,28 +73,33 @@ class BagRecorder:
         topics: Iterable[str],
         *,
         optional: Collection[str] = (),
+        events: Iterable[str] = (),
         everything: bool = False,
         readers: Collection[str] = (),
         sim_time: bool = False,
         note: Callable[[str], None] = lambda text: None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Record `topics` (relative names are in the node's namespace) through `inbox`.
 
         Nobody misses the `optional` ones of them. With `everything` all topics of the graph, and
         what the nodes `readers` subscribe to in any case. With `sim_time` the bag's times are
-        those of `/clock`, nothing is written before that runs, and `jump` tells when it goes
-        back. `note` gets what the user should know.
+        those of `/clock`, and `jump` tells when that goes back; of what comes before it runs
+        only what is latched and `events` get its first time. `note` gets what the user should
+        know; `begin` is called before the first message is written.
         """
         self._node = node
         self._inbox = inbox
         self._clock = clock
         self._writer = writer
         self._optional = optional
+        self._events = set(map(node.resolve_topic_name, events))
         self._everything = everything
         self._readers = readers
         self._sim_time = sim_time
         self._note = note
+        self._begin: Callable[[], None] | None = begin
         self._channels = {
             name: _Channel(name) for name in dict.fromkeys(map(node.resolve_topic_name, topics))
         }
@@ -104,6 +108,7 @@ class BagRecorder:
         self._noted: set[str] = set()
         self._numbered: bool | None = None
         self._jumped = 0
+        self._time_began: int | None = None  # when the sim time's first message was sent
         self.jump: Jump | None = None
 
     @property
@@ -237,15 +242,25 @@ class BagRecorder:
         if not self._held:
             return
         self._held.sort(key=lambda message: message.at)
+        if self._begin is not None and (self._clock.running or not self._sim_time):
+            begin, self._begin = self._begin, None
+            begin()
         if not self._sim_time:
             ready, self._held = self._held, []
             for message in ready:
                 self._write(message, message.at)
             return
         now = time.time_ns()
-        if not self._clock.running:
-            self._held = [m for m in self._held if self._keep_before(m, now)]
-            return
+        if self._time_began is None:
+            first = self._clock.first_since(0)
+            since = now - round(_WAIT * 1e9) if first is None else first[0]
+            self._held = [m for m in self._held if m.at >= since or self._keep_before(m)]
+            if first is None:
+                return
+            self._time_began = since
+        self._held = [
+            m for m in self._held if m.at >= self._time_began or self._keep_before(m)
+        ]
         # A later clock message may still say more about those that were sent just now.
         frontier = now if everything else max(
             self._clock.newest_sent, now - round(_WAIT * 1e9))
@@ -263,10 +278,9 @@ class BagRecorder:
                 return jump
         return None
 
-    def _keep_before(self, message: _Message, now: int) -> bool:
+    def _keep_before(self, message: _Message) -> bool:
         """Tell whether a message is kept although the sim time has not begun."""
-        latched = self._channels[message.topic].latched
-        return latched or now - message.at < _BEFORE * 1e9
+        return self._channels[message.topic].latched or message.topic in self._events
 
     def _write(self, message: _Message, at: int) -> None:
         self._writer.write(

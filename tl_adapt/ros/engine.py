@@ -10,8 +10,6 @@ a whole or not at all; callbacks of the node only put events into its queue.
 from __future__ import annotations
 
 import collections
-import dataclasses
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,6 @@ from tl_adapt.adaptation.events import (
     ForeignChange,
     Level,
     NodeRestarted,
-    Paused,
     Resumed,
     RulesChanged,
     Start,
@@ -35,24 +32,19 @@ from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, reco
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
+from tl_adapt.ros.advising import ADVICE, Advising, as_advice
 from tl_adapt.ros.apply import Applier, Obstacle
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.parameters import ParameterError
 from tl_adapt.ros.report import Report
+from tl_adapt.ros.requests import Request, Requests
 from tl_adapt.ros.settings import Settings, SettingsChanged
 
-_TICK = 0.05  # s between looks at what changes without a message
+_TICK = 0.1  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
-ADVICE = 'advice'  # what a record is called that a dry run makes of a change
-
-
-@dataclasses.dataclass
-class _Request:
-    event: Event | SettingsChanged
-    answer: Callable[[Report], None] | None = None
 
 
 class Engine:
@@ -98,14 +90,12 @@ class Engine:
             applier, monitor, self._watch, self._journal, applied=applied, log=log,
             dry_run=self.settings.dry_run,
         )
+        self._advising = Advising(policy, applier, monitor, log)
         self._log = log
         self._prepare = prepare
         self._deadline = deadline
-        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests = Requests()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._halts = 0  # asked for and not handled yet
-        self._posted = 0  # what can not wait, and is not yet begun to be handled
         self._windows: collections.deque[Window] = collections.deque()
         self._noticed: list[Event] = []
         self._thread: threading.Thread | None = None
@@ -125,16 +115,11 @@ class Engine:
         self, event: Event | SettingsChanged, answer: Callable[[Report], None] | None = None
     ) -> None:
         """Hand over an event; `answer` is called, in the engine's thread, once it is handled."""
-        with self._lock:
-            # Nothing may begin from here on, also before the event's turn comes.
-            self._halts += _halts(event)
-            self._posted += _presses(event)
-        self._queue.put(_Request(event, answer))
+        self._requests.post(Request(event, answer))
 
     def wake(self) -> None:
         """Make the engine look at the monitor now."""
-        if self._queue.empty():
-            self._queue.put(None)
+        self._requests.wake()
 
     def start(self) -> None:
         """Start the thread."""
@@ -153,7 +138,7 @@ class Engine:
         To be called in the engine's thread, from within the policy: the policy gets what came
         here when it is done.
         """
-        if self._stop.is_set() or self._posted:
+        if self._stop.is_set() or self._requests.pressing:
             return True
         try:
             self._look()
@@ -173,7 +158,7 @@ class Engine:
     def stop(self, deadline: float = 15.0) -> bool:
         """End the thread after what it is doing; return False if it does not end in time."""
         self._stop.set()
-        self._queue.put(None)
+        self._requests.wake(always=True)
         if self._thread is None:
             return True
         self._thread.join(deadline)
@@ -201,33 +186,39 @@ class Engine:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            request = self._requests.take(0.0 if self._windows else _TICK)
             try:
-                self._turn()
+                if not self._stop.is_set():
+                    self._turn(request)
             except TlAdaptError as error:
                 self._fail(str(error))
             except Exception as error:  # the robot must not lose its adapter for one bad message
                 self._fail(f'{type(error).__name__}: {error}')
                 self._stop.wait(_TICK)
+            if request is not None:
+                self._answer(request)
         if self._started:
             self._journal.add(Record(
                 ADAPTER, 'stop', 'the adapter ends', configuration=self._policy.current
             ))
-        while not self._queue.empty():
-            request = self._queue.get()
-            if request is not None and request.answer is not None:
-                request.answer(self.report())
+        for left in self._requests.left():
+            self._answer(left)
 
-    def _turn(self) -> None:
-        try:
-            request = self._queue.get(timeout=0.0 if self._windows else _TICK)
-        except queue.Empty:
-            request = None
-        if self._stop.is_set():
+    def _answer(self, request: Request) -> None:
+        """Let whoever asked know how it ended, be it with an error."""
+        if request.answer is None:
             return
+        try:
+            request.answer(self.report())
+        except Exception as error:  # who asked may be gone
+            self._log.error(f'nobody took an answer: {type(error).__name__}: {error}')
+
+    def _turn(self, request: Request | None) -> None:
         if request is not None:
-            with self._lock:
-                self._posted -= _presses(request.event)
-            self._handle(request.event)
+            try:
+                self._handle(request.event)
+            finally:
+                self._requests.handled(request.event)
         if time.monotonic() >= self._next_prepare:
             self._connect()
         self._look()
@@ -236,8 +227,6 @@ class Engine:
         if self._windows:
             self._take(self._windows.popleft())
         self._advance()
-        if request is not None and request.answer is not None:
-            request.answer(self.report())
 
     def _look(self) -> None:
         """Collect what others did, and a window that has ended."""
@@ -271,11 +260,7 @@ class Engine:
 
     def _handle(self, event: Event | SettingsChanged, *, quiet: bool = False) -> None:
         self._error = ''
-        try:
-            self._react(event)
-        finally:
-            with self._lock:
-                self._halts -= _halts(event)
+        self._react(event)
         if not quiet:
             self._tell()
 
@@ -293,14 +278,14 @@ class Engine:
             self._monitor.changing()
         written = []
         if self.settings.dry_run and isinstance(event, ForeignChange):
-            self._follow()
+            self._advising.follow()
         else:
             if self.settings.dry_run and isinstance(event, Resumed) and self._started:
-                self._note_present()
+                self._advising.note_present()
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
             if self.settings.dry_run:
-                written = [record for each in written if (record := _as_advice(each))]
+                written = [record for each in written if (record := as_advice(each))]
         if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
             written.insert(0, own)
         for record in written:
@@ -312,31 +297,12 @@ class Engine:
         self.settings = settings
         self._execution.dry_run = settings.dry_run
         if turned and settings.dry_run and self._started:
-            self._follow()
+            self._advising.follow()
         rules = RulesChanged(settings.rules_in_force)
         if not turned or settings.dry_run:
             return [rules]
         self._execution.advice = ''
         return [rules, AdviceTaken()]
-
-    def _follow(self) -> None:
-        """Advise from what is there now: who is only advised may set what he likes."""
-        paused = self._policy.state is State.PAUSED
-        self._policy.handle(Paused('only advises'))
-        self._note_present()
-        if not paused:
-            self._policy.handle(Resumed())
-
-    def _note_present(self) -> None:
-        """Let what the robot has be what it is meant to have."""
-        try:
-            found = self._applier.read()
-        except ParameterError as error:
-            self._log.error(str(error))
-            found = None
-        self._monitor.in_force(found)
-        if found is not None and self._policy.memory.contains(found):
-            self._policy.desired = dict(found)
 
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
@@ -348,9 +314,9 @@ class Engine:
             self._wait_for(Obstacle(str(error)))
 
     def _may_change(self) -> bool:
-        with self._lock:
-            halted = self._halts > 0
-        return not (halted or self._stop.is_set() or self._policy.state is State.PAUSED)
+        return not (
+            self._requests.halted or self._stop.is_set() or self._policy.state is State.PAUSED
+        )
 
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
@@ -422,7 +388,7 @@ class Engine:
     def _may_send(self) -> bool:
         """Tell, just before a change is sent, whether nothing came that may call it off."""
         self._noticed += self._watch.poll()
-        return self._may_change() and not self._noticed and not self._posted
+        return self._may_change() and not self._noticed and not self._requests.pressing
 
     def _settle(self) -> bool:
         """Go on with a change that could not be undone everywhere."""
@@ -461,26 +427,3 @@ class Engine:
             else:
                 self._log.info(text)
         self._report(report)
-
-
-def _as_advice(record: Record) -> Record | None:
-    """Return a record as it is to be written in a dry run, None for what did not happen."""
-    if record.what == 'change failed':
-        return None
-    if record.what not in ('change', 'rollback'):
-        return record
-    if record.configuration == record.before:
-        return None
-    return dataclasses.replace(record, what=ADVICE, change=None)
-
-
-def _presses(event: Event | SettingsChanged) -> bool:
-    """Tell whether an event ends a plan that is being made; a number to steer by does not."""
-    return not isinstance(event, SettingsChanged) or event.settings.dry_run
-
-
-def _halts(event: Event | SettingsChanged) -> bool:
-    """Tell whether nothing may begin once this event was posted."""
-    return isinstance(event, Paused) or (
-        isinstance(event, SettingsChanged) and event.settings.dry_run
-    )

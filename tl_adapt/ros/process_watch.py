@@ -14,6 +14,7 @@ from tl_adapt.trace import Topic, make_topic
 Pids = Callable[[], Mapping[str, Sequence[int]]]
 
 _LOOK = 10.0  # s of wall time between looks for processes that are not there
+_COVERED = 0.8  # share of a window that its samples must span: CPU time comes in steps of 10 ms
 _PERIOD = 1.0  # s of wall time between samples; each window takes one at its end, too
 
 
@@ -33,14 +34,14 @@ class _Samples(Sampler):
         }
 
     def between(self, start: int, end: int) -> dict[str, Topic]:
-        """Return the samples that frame two sim times [ns], by key."""
+        """Return the samples that frame two sim times [ns], by key; none where most is missed."""
         self.sample()
         found = {}
         for key, rows in self._rows.items():
             stamps = [row[0] for row in rows]
             first = max(bisect.bisect_right(stamps, start) - 1, 0)
             part = rows[first: bisect.bisect_left(stamps, end) + 1]
-            if part:
+            if part and part[-1][0] - part[0][0] >= _COVERED * (end - start):
                 stamps, cpu_time, rss, threads = (list(column) for column in zip(*part))
                 found[key] = make_topic(
                     stamps, stamps, {'cpu_time': cpu_time, 'rss': rss, 'threads': threads})

@@ -140,9 +140,10 @@ class _Recording:
         self._recorder = BagRecorder(
             node, inbox, self._clock, writer,
             [*recorded.needed_topics(study), *options.topics],
-            optional=recorded.OPTIONAL_TOPICS, everything=options.everything,
+            optional=recorded.OPTIONAL_TOPICS, events=recorded.event_topics(study),
+            everything=options.everything,
             readers={resolved(n, namespace) for n in tuned} if options.inputs else (),
-            sim_time=options.sim_time, note=say,
+            sim_time=options.sim_time, note=say, begin=self._write_pending,
         )
         self._watch = None if study.mission is None else MissionWatch(
             node, study.mission, self._clock, inbox, wake=self._wake.set, begin=self._wake.set,
@@ -156,7 +157,9 @@ class _Recording:
             ParameterClient(node), study_nodes(study, spec, namespace)
         )
         self._next = {'sample': 0.0, 'flush': time.monotonic() + _FLUSH}
+        self._started: int | None = None  # sim time at which the mission under way began
         self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
+        self._writes = False
         self._planned = options.duration is not None or options.missions is not None
 
     def run(self) -> None:
@@ -173,6 +176,7 @@ class _Recording:
                     line.show()
                     self._wake.wait(_TAKE)
             self._recorder.finish()
+            self._write_pending()
             self._keep_parameters()
             self._sample()
             self._describe(complete=True)
@@ -245,6 +249,12 @@ class _Recording:
         self._watch.connect()
         while reason := self._watch.lost():
             self._say(f'a mission is not whole: {reason}')
+        started = self._watch.started()
+        if started != self._started:
+            # The mission's time begins to run: what was used before does not count.
+            self._started = started
+            if started is not None:
+                self._sample()
         ending = self._watch.poll()
         if ending is not None:
             self._watch.close()
@@ -283,10 +293,19 @@ class _Recording:
     def _write(self, topic: str, raw: bytes) -> None:
         """Write a message of ours; on sim time only once that runs."""
         self._pending.append((topic, raw))
-        if not self._options.sim_time or self._clock.running:
-            pending, self._pending = self._pending, []
-            for name, data in pending:
-                self._writer.write(name, data, self._recorder.now(), sent_ns=time.time_ns())
+        if self._writes or not self._options.sim_time:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Write our messages that wait: those from before all others have their first time."""
+        pending, self._pending = self._pending, []
+        for topic, raw in pending:
+            now = self._recorder.now()
+            if self._options.sim_time and not self._writes:
+                first = self._clock.first()
+                now = now if first is None else first
+            self._writer.write(topic, raw, now, sent_ns=time.time_ns())
+        self._writes = True
 
     def _fill_result(self) -> None:
         result, writer = self.result, self._writer

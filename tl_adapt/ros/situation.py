@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from tl_adapt.study import FailRule, Study
 from tl_adapt.trace import POSITION
 
 _AGE = 5.0  # s after which a message no longer allows anything
+_GONE = 5.0  # s of wall time after which a topic that nobody publishes tells nothing any more
 
 
 class _Latest:
@@ -40,10 +42,20 @@ class _Latest:
         self._raw = self._seen = b''
         self._reader: FieldReader | None = None
         self._values: dict[str, Any] | None = None
+        self._gone: float | None = None  # since when nobody publishes [s, wall]
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether nobody has published the topic for long."""
+        return self._gone is not None and time.monotonic() - self._gone > _GONE
 
     def connect(self, node: Node, inbox: Inbox) -> None:
         """Subscribe once somebody publishes; raises MeasurementError for an unknown type."""
         if self._reader is not None:
+            if node.count_publishers(self.topic):
+                self._gone = None
+            elif self._gone is None:
+                self._gone = time.monotonic()
             return
         infos = node.get_publishers_info_by_topic(self.topic)
         if infos:
@@ -79,7 +91,8 @@ class Situation:
     """
     Follow a study's `adaptation.contexts` and `adaptation.explore_when`.
 
-    `context` is the present one's id, empty where the study names none or a part is unknown yet.
+    `context` is the present one's id, empty where the study names none or a part is unknown: no
+    message has come yet, nobody publishes the topic any more, or the last message is too old.
     """
 
     def __init__(self, node: Node, study: Study, clock: WatchedClock, inbox: Inbox) -> None:
@@ -112,7 +125,7 @@ class Situation:
         return all(label.steady for label in self._labels.values())
 
     def connect(self) -> None:
-        """Subscribe to topics that have got a publisher since."""
+        """Subscribe to topics that have got a publisher since; see which have lost theirs."""
         for latest in self._latest.values():
             latest.connect(self._node, self._inbox)
 
@@ -124,10 +137,13 @@ class Situation:
                 self._latest[self._gate[0].topic].forget()
         now = self._clock.now()
         events: list[Event] = []
-        changed = [self._follow(source, now) for source in self._sources]
-        self.moved = any(changed) and None not in [v.label for v in self._labels.values()]
+        for source in self._sources:
+            self._follow(source, now)
+        labels = {name: v.label for name, v in self._labels.items()}
+        context = '' if None in labels.values() else context_id(labels)
+        self.moved = context != self.context
         if self.moved:
-            self.context = context_id({name: v.label for name, v in self._labels.items()})
+            self.context = context
             events.append(ContextChanged(self.context))
         if self._gate is not None:
             said = self._judge(*self._gate, now)
@@ -136,14 +152,20 @@ class Situation:
                 events.append(said)
         return events
 
-    def _follow(self, source: ContextSource, now: int) -> bool:
-        """Return whether the source's label has changed."""
-        lasting = self._labels[source.name]
-        values = self._latest[source.topic].read()
+    def _follow(self, source: ContextSource, now: int) -> None:
+        """Bring the source's label up to date."""
+        lasting, latest = self._labels[source.name], self._latest[source.topic]
+        values = latest.read()
         if values is None:
-            return False
-        label = source.label(_value(source, values), lasting.label)
-        return lasting.update(label, now)
+            return
+        heard = now if latest.heard is None else latest.heard
+        if latest.gone or (now - heard) * 1e-9 > source.age:
+            # What a dead node said last would be believed for ever.
+            lasting.forget()
+            if latest.gone:
+                latest.forget()
+            return
+        lasting.update(source.label(_value(source, values), lasting.label), now)
 
     def _judge(self, rule: FailRule, age: float, now: int) -> Exploration:
         latest = self._latest[rule.topic]

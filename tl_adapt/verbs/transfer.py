@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
-from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.environments.base import BAG, Measurement, make_environment
 from tl_adapt.environments.lazy import LazyEnvironments
 from tl_adapt.errors import ApparatusError, InputError, TlAdaptError, import_ros
 from tl_adapt.store import MissingStoreError, Store
@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='learn also from target measurements chosen for other objectives, limits or seeds',
     )
     parser.add_argument(
+        '--forget-refused', action='store_true',
+        help='take back what operators refused on this target: it may be proposed again',
+    )
+    parser.add_argument(
         '--confirm', nargs='?', choices=('terminal', 'service', 'none'), const='terminal',
         default='none', help='ask the operator before each measurement: in this terminal, or by '
         'the services of the node `transfer` (none)',
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     with _open(study, args) as store:
         source = _source(study, args, store)
         check_chosen(args.output)
+        if args.forget_refused:
+            print(f'{store.allow(study.target.name)} refusals were taken back')
         try:
             with _terminable():
                 result = _spend(study, store, source, args)
@@ -139,7 +145,10 @@ def _source(study: Study, args: argparse.Namespace, store: Store) -> list[Measur
     """Return the measurements to transfer from; warn of what is odd about them."""
     if args.method != 'transfer':
         return []
-    source = store.get(environment=study.source.name, purpose='campaign')
+    source = [
+        measurement for purpose in ('campaign', BAG)
+        for measurement in store.get(environment=study.source.name, purpose=purpose)
+    ]
     if not source and study.tuning.simulate:
         return []
     if not source:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -48,15 +46,14 @@ from tl_adapt.adaptation.events import (
     Rules,
     State,
 )
-from tl_adapt.adaptation.judge import relevance
+from tl_adapt.adaptation.making import broken_limits, make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
-from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.journal import StoreJournal
+from tl_adapt.journal_place import adapter_lock, journal_store
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
-from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.engine import Engine
@@ -84,7 +81,6 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'diagnostics': (True, 'publish the status on /diagnostics, too'),
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
-_NO_STORE = 'none'
 _NOTE = 1.0  # s that noting a change may take, before the change is put off
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
@@ -220,6 +216,8 @@ class Adapter(LifecycleNode):
             self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
         store = journal_store(values['store'], values['model'], study)
+        if lock := adapter_lock(store, environment):
+            self._undo.append(lock.close)
         self._journal = journal = self.make_journal(study, environment, store)
         self._undo.append(journal.close)
         self._diagnostics = Diagnostics(
@@ -357,47 +355,6 @@ def _wall() -> Clock:
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
-def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
-    """Return a function that names the limits which metrics break, of those that are there."""
-
-    def broken(metrics: Mapping[str, float]) -> list[str]:
-        return [
-            limit.text for limit in study.limits
-            if limit.metric in metrics and not limit.kept(metrics[limit.metric])
-        ]
-
-    return broken
-
-
-def journal_store(store: str, model: str, study: Study) -> str:
-    """Return the file or URL of the journal's store, empty for none."""
-    if store == _NO_STORE:
-        return ''
-    return store or str(Path(model).parent / f'{study.name}.sqlite')
-
-
-def make_policy(
-    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None
-) -> Policy:
-    """Return the policy for a study; its own rules count unless others are given."""
-    rules = rules or Rules.of(study.adaptation)
-    limits = {limit.metric: limit for limit in study.limits}
-    judged = [o.metric for o in study.objectives]
-    judged += [name for name in limits if name not in judged]
-
-    def objective(metrics: Mapping[str, float]) -> float:
-        known = all(o.metric in metrics for o in study.objectives)
-        return study.objective(metrics) if known else math.nan
-
-    policy = Policy(
-        planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
-        relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
-        risk=study.tuning.risk,
-    )
-    return policy
-
-
 def _refuse(error: object) -> int:
     """Say in one line what is wrong, and return the exit code."""
     print(f'tl_adapt: error: {" ".join(str(error).split())}', file=sys.stderr)
@@ -431,7 +388,7 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
                 return _refuse(node.error)
             node.trigger_activate()
         while not ended.is_set():
-            executor.spin_once(timeout_sec=0.2)
+            executor.spin_once(timeout_sec=0.5)
         # A change that is under way needs its answers: spin on until it has ended.
         finish = threading.Thread(target=node.stop)
         finish.start()

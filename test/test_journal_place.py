@@ -1,0 +1,26 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for who may keep a journal where."""
+
+import pytest
+
+from tl_adapt.errors import StoreError
+from tl_adapt.journal_place import adapter_lock
+
+
+def test_two_adapters_of_one_environment_do_not_share_a_journal(tmp_path):
+    store = str(tmp_path / 'small.sqlite')
+    lock = adapter_lock(store, 'field')
+    with pytest.raises(StoreError, match=r'another adapter of field .*\(pid \d+\)'):
+        adapter_lock(store, 'field')
+    other = adapter_lock(store, 'yard/2')
+    lock.close()
+    other.close()
+    adapter_lock(store, 'field').close()
+
+
+def test_a_store_that_can_not_be_written_holds_no_adapter_up(tmp_path):
+    (tmp_path / 'file').touch()
+    assert adapter_lock(str(tmp_path / 'file' / 'small.sqlite'), 'field') is None
+    assert adapter_lock('', 'field') is None
+    assert adapter_lock('postgresql://robot@host/db', 'field') is None

@@ -1,0 +1,58 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Module for a dry run: nothing is sent, and who is only advised may set what he likes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tl_adapt.adaptation.events import Paused, Resumed, State
+from tl_adapt.adaptation.records import Record
+from tl_adapt.policy import Policy
+from tl_adapt.ros.apply import Applier
+from tl_adapt.ros.execution import Logger
+from tl_adapt.ros.monitor import Monitor
+from tl_adapt.ros.parameters import ParameterError
+
+ADVICE = 'advice'  # what a record is called that a dry run makes of a change
+
+
+class Advising:
+    """Let the policy go on from what the robot has, whoever set it."""
+
+    def __init__(self, policy: Policy, applier: Applier, monitor: Monitor, log: Logger) -> None:
+        """Keep the parts; everything is called from the adapter's thread."""
+        self._policy = policy
+        self._applier = applier
+        self._monitor = monitor
+        self._log = log
+
+    def follow(self) -> None:
+        """Advise from what is there now, and drop what was wanted."""
+        paused = self._policy.state is State.PAUSED
+        self._policy.handle(Paused('only advises'))
+        self.note_present()
+        if not paused:
+            self._policy.handle(Resumed())
+
+    def note_present(self) -> None:
+        """Let what the robot has be what it is meant to have."""
+        try:
+            found = self._applier.read()
+        except ParameterError as error:
+            self._log.error(str(error))
+            found = None
+        self._monitor.in_force(found)
+        if found is not None and self._policy.memory.contains(found):
+            self._policy.desired = dict(found)
+
+
+def as_advice(record: Record) -> Record | None:
+    """Return a record as it is to be written in a dry run, None for what did not happen."""
+    if record.what == 'change failed':
+        return None
+    if record.what not in ('change', 'rollback'):
+        return record
+    if record.configuration == record.before:
+        return None
+    return dataclasses.replace(record, what=ADVICE, change=None)

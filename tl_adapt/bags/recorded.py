@@ -189,7 +189,8 @@ def encode_recording(description: Mapping[str, Any]) -> bytes:
     Return the message that describes a recording; `description` holds only what JSON can.
 
     The recorder fills in `study`, `digest`, `metric_digest` and `environment`; `time` (one of
-    SYSTEM_TIME and SIM_TIME); `host`; at the end `complete`, `missions`, and `lost` (topic ->
+    SYSTEM_TIME and SIM_TIME); `host`; `since` (topic -> time of the bag [ns] from which on all of
+    its messages are there); at the end `complete`, `missions`, and `lost` (topic ->
     number of messages).
     """
     text = json.dumps({'format': _FORMAT, **description}, ensure_ascii=False)

@@ -28,6 +28,7 @@ from tl_adapt.ros.recorder import matching_qos, message_type
 from tl_adapt.ros.watched_clock import Jump, WatchedClock
 
 _LOOK = 0.25  # s between looks for topics that came
+_SETTLE = 0.2  # s until a publisher certainly knows of a subscription
 _WAIT = 0.5  # s of wall time that a message waits for the clock to pass the time of its sending
 _LATE = 1_000_000_000  # ns between sending and coming beyond which the former is not believed
 
@@ -61,7 +62,8 @@ class BagRecorder:
     """
     Record topics into a bag, from when they are there.
 
-    `take` has to be called often, and all of the methods from one thread.
+    `take` has to be called often, and all of the methods from one thread. `since` tells from
+    when on [ns, of the bag] all messages of a topic are in it.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class BagRecorder:
         self._next_look = 0.0
         self._noted: set[str] = set()
         self._numbered: bool | None = None
+        self.since: dict[str, int] = {}
         self._jumped = 0
         self._time_began: int | None = None  # when the sim time's first message was sent
         self.jump: Jump | None = None
@@ -127,8 +130,10 @@ class BagRecorder:
         return {c.topic: c.lost for c in self._channels.values() if c.lost}
 
     def now(self) -> int:
-        """Return the present time of the bag in ns."""
-        return self._clock.now() if self._sim_time else time.time_ns()
+        """Return the present time of the bag in ns; 0 before the sim time runs."""
+        if not self._sim_time:
+            return time.time_ns()
+        return self._clock.now() if self._clock.running else 0
 
     def take(self) -> None:
         """Take what came and write what can be written; look for new topics now and then."""
@@ -206,6 +211,8 @@ class BagRecorder:
             self._inbox.unsubscribe(channel.subscription)
         channel.reliable, channel.latched = reliable, latched
         channel.subscription = self._subscribe(channel, qos)
+        # The publisher has to learn of it, too.
+        self.since[channel.topic] = self.now() + round(_SETTLE * 1e9)
 
     def _subscribe(self, channel: _Channel, qos: QoSProfile) -> Subscription:
         callback = functools.partial(self._on_message, channel)

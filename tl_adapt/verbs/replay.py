@@ -137,7 +137,8 @@ class _Reading:
         if self._progress is None:
             if time.monotonic() - self._begin < _PATIENCE:
                 return
-            self._progress = Progress(self._label, max(total // _SECOND, 1))
+            whole = max(total // _SECOND, 1)
+            self._progress = Progress(self._label, whole, start=min(done // _SECOND, whole))
         progress = self._progress
         steps = min(done // _SECOND, progress.total) - progress.done
         if steps > 0:

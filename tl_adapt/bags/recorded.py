@@ -67,7 +67,7 @@ class ProcessSample:
 
 
 def needed_topics(study: Study) -> list[str]:
-    """Return the topics, as the study names them, that its metrics and missions come from."""
+    """Return the topics, as the study names them, that metrics, missions, replays need."""
     topics = [*OPTIONAL_TOPICS, *needed_fields(study.metrics.values())]
     if mission := study.mission:
         named = (
@@ -75,6 +75,8 @@ def needed_topics(study: Study) -> list[str]:
             mission.initialpose_topic, *(rule.topic for rule in mission.fail_when),
         )
         topics += [topic for topic in named if topic]
+    for spec in study.environments.values():
+        topics += spec.options.get('inputs', ()) if spec.kind == 'replay' else ()
     return list(dict.fromkeys(topics))
 
 

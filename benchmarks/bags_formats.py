@@ -11,9 +11,11 @@ crashes damage files.
 
 from __future__ import annotations
 
+import atexit
 import collections
 import dataclasses
 import functools
+import math
 import random
 import shutil
 import signal
@@ -21,7 +23,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from bags_forms import FORMS, Item, read_items
@@ -45,7 +47,7 @@ _SAME = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """Hold a bag of the recorder, its messages, and the traces of the missions in it."""
+    """Hold a bag of the recorder, its messages, and all traces; it may lack the first mission."""
 
     study: Study
     bag: Path
@@ -57,8 +59,6 @@ class Session:
 def session() -> Session:
     """Drive and record some missions; what was recorded stays until this process ends."""
     folder = Path(tempfile.mkdtemp(prefix='tl_adapt-bags-'))
-    import atexit
-
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     study = load_study('demo')
     environment = StackEnvironment(study, _ENVIRONMENT)
@@ -86,7 +86,7 @@ def session() -> Session:
             recorder.kill()
             recorder.wait()
         environment.close()
-    traces = [Trace.load(folder / f'{number}.npz') for number in range(1, _MISSIONS + 1)]
+    traces = [Trace.load(folder / f'{number}.npz') for number in range(_MISSIONS + 1)]
     bag = folder / 'recorded'
     return Session(study, bag, read_items(bag / 'recorded_0.mcap'), traces)
 
@@ -110,7 +110,12 @@ def live(study: Study, trace: Trace) -> dict[str, float]:
 
 @dataclasses.dataclass
 class Compared:
-    """Hold how a bag compares with the traces: missions that it has, and the worst difference."""
+    """
+    Hold how a bag compares with the traces.
+
+    `missions` of those that the recorder certainly saw are in it; `worst` is the largest
+    difference of a metric of any mission to the trace that is most like it.
+    """
 
     missions: int = 0
     worst: float = 0.0
@@ -126,21 +131,25 @@ def compare(found: Session, path: Path, study: Study) -> Compared:
         missions = list(evaluator.run())
         compared.said = bool(bag.losses or evaluator.losses)
     compared.said = compared.said or any(one.refused for one in missions)
-    for trace in found.traces:
-        expected = live(study, trace)
-        for one in missions:
-            times = (one.drive.start_ns, one.drive.end_ns)
-            if one.measurement is None or times != (trace.meta['start_ns'], trace.meta['end_ns']):
-                continue
-            got = one.measurement.metrics
-            differences = [abs(got.get(name, float('inf')) - value)
-                           for name, value in expected.items()]
-            compared.missions += 1
-            compared.worst = max(compared.worst, *differences)
-            cpu = evaluate(study, trace)['cpu']
-            compared.cpu = max(compared.cpu, abs(got.get('cpu', float('inf')) - cpu) / cpu)
-            break
+    seen = set()
+    for one in missions:
+        if one.measurement is None:
+            continue
+        got = one.measurement.metrics
+        worst, number = min(
+            (_difference(live(study, trace), got), number)
+            for number, trace in enumerate(found.traces)
+        )
+        seen.add(number)
+        compared.worst = max(compared.worst, worst)
+        cpu = evaluate(study, found.traces[number])['cpu']
+        compared.cpu = max(compared.cpu, abs(got.get('cpu', math.inf) - cpu) / cpu)
+    compared.missions = len(seen - {0})
     return compared
+
+
+def _difference(expected: Mapping[str, float], got: Mapping[str, float]) -> float:
+    return max(abs(got.get(name, math.inf) - value) for name, value in expected.items())
 
 
 def formats() -> dict:

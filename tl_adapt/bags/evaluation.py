@@ -94,9 +94,12 @@ class BagEvaluator:
         self._readers = self._contents.readers
         self._configurations = ConfigurationLog(study, self._namespace)
         self._processes = ProcessLog()
+        self._recorded_since: dict[str, int] = {}
         self._log = self._mission_log()
         self._clock = clock_of(bag)
         self._handlers = self._event_handlers()
+        # Parameters and process samples may come later: what lacks them tells so itself.
+        self._needed = {CLOCK, *self._readers, *self._handlers} - {EVENTS, *recorded.TYPES}
 
     def _mission_log(self) -> MissionLog:
         mission = self.study.mission
@@ -277,7 +280,13 @@ class BagEvaluator:
         self._processes.take(log, *recorded.decode_processes(raw))
 
     def _on_recording(self, log: int, time: int, raw: bytes) -> None:
-        lost = recorded.decode_recording(raw).get('lost')
+        description = recorded.decode_recording(raw)
+        since = description.get('since')
+        if isinstance(since, dict):
+            self._recorded_since.update({
+                topic: at for topic, at in since.items() if isinstance(at, int)
+            })
+        lost = description.get('lost')
         if isinstance(lost, dict) and any(lost.values()):
             names = ', '.join(f'{count} of {topic}' for topic, count in lost.items() if count)
             note = f'the recorder lost messages: {names}'
@@ -314,6 +323,11 @@ class BagEvaluator:
         refused = drive.cut
         if not refused and lost:
             refused = f'messages of it may be lost ({lost[0].text})'
+        late = sorted(
+            topic for topic in self._needed if self._recorded_since.get(topic, 0) > drive.begun
+        )
+        if not refused and late:
+            refused = f'it had begun when the recording of {late[0]} did'
         changed = self._configurations.changed(drive.begun, drive.ended)
         if not refused and changed:
             refused = f'{", ".join(changed)} changed while it ran'

@@ -6,8 +6,9 @@ Module for the logic of runtime adaptation: events in, actions out; no ROS and n
 Each window of watching is judged against what the present context's model, and the windows
 before, let expect. When the environment counts as changed, the policy measures up to `explore`
 configurations that the planner proposes, and settles on the best safe one if it gains enough. A
-broken limit is answered at once by the last known-good configuration, and the broken one is never
-sent again; so is one that has no effect, or a worse one than predicted.
+broken limit is answered at once by the last known-good configuration; then what else is known to
+be better is looked for, and what broke the limit is in quarantine until that is likely to have
+been bad luck. What has no effect, or a worse one than predicted, is never sent again.
 """
 
 from __future__ import annotations

@@ -204,6 +204,7 @@ class Policy(Verifying):
             self._ban(left, 'rolled back by the operator', who=OPERATOR)
         actions = self._roll_back('asked for by the operator', 'watch', who=OPERATOR)
         self.context.end()
+        self.context.reviews = 0  # what the operator wants is not to be bettered
         return actions
 
     def _on_restarted(self, event: NodeRestarted) -> list[Action]:

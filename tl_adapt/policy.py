@@ -153,6 +153,8 @@ class Policy(Verifying):
             # Why a limit made the robot go back stays a warning until a window is good again.
             self._say(Level.WARN if isinstance(pending, Rollback) else Level.OK, pending.why)
             return self._after_change(self._then)
+        if event.advised:
+            return self._after_advice(pending)
         self._say(Level.ERROR, f'not applied: {event.reason}')
         return self._after_failure(pending, event)
 

@@ -78,6 +78,27 @@ def test_measurements_for_another_aim_are_not_taken_for_ours(study, source, tmp_
         assert store.count(purpose='transfer') == 3
 
 
+@pytest.mark.parametrize('method', ['transfer', 'random'])
+def test_what_was_recorded_in_bags_is_learnt_from_and_costs_nothing(
+    study, source, tmp_path, method
+):
+    target = AnalyticEnvironment(study, 'target')
+    with Store(tmp_path / 'store.sqlite', study=study) as store:
+        for seed, configuration in enumerate(study.space.sample(3, seed=3)):
+            recorded = target.measure(configuration, seed)
+            recorded.purpose = 'bag'
+            if seed == 2:
+                # A bag may lack what a metric needs.
+                recorded.metrics.pop(study.objectives[0].metric)
+            store.add(recorded)
+        result = run_transfer(
+            study, store, target, method=method, budget=2, seed=5, source=source
+        )
+    assert len(result.measurements) == 2
+    assert len(result.tuner.target) == 5
+    assert result.stopped == 'the budget of 2 target measurements is spent'
+
+
 def test_the_operator_can_end_it(study, source, tmp_path):
     target = AnalyticEnvironment(study, 'target')
     with Store(tmp_path / 'store.sqlite', study=study) as store:

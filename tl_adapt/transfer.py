@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tl_adapt.apparatus import measure_with_retry
 from tl_adapt.baselines import BASELINES
-from tl_adapt.environments.base import Environment, Measurement, make_environment
+from tl_adapt.environments.base import BAG, Environment, Measurement, make_environment
 from tl_adapt.environments.lazy import Environments, LazyEnvironments
 from tl_adapt.errors import ApparatusError, StoreError
 from tl_adapt.keeper import Keeper
@@ -139,7 +139,8 @@ def run_transfer(
     Measure on the target until the budget is spent or more is not worth it.
 
     Measurements that the store already holds for this method are told to the tuner first, so a
-    run that was interrupted goes on where it ended. `budget` counts measurements. `confirm`
+    run that was interrupted goes on where it ended; what was recorded in bags is learnt from, too,
+    and not charged to the budget. `budget` counts measurements. `confirm`
     is asked before each run. What is `refused`, or was by the store, is not proposed, and what
     `confirm` refuses is kept there. A run that fails after `stop` is set is not kept: what ended
     it may be the stop. `lock` guards the store if other threads write to it too.
@@ -156,6 +157,7 @@ def run_transfer(
     aim = aim_digest(study, seed)
     with lock:
         stored = store.get(environment=environment.name, purpose=method)
+        recorded = store.get(environment=environment.name, purpose=BAG)
         refused = [*refused, *store.refused(environment.name)]
     known = [m for m in stored if m.provenance.get('aim') == aim][:budget]
     others = [m for m in stored if m.provenance.get('aim') != aim]
@@ -173,7 +175,7 @@ def run_transfer(
         simulations = [m for m in taken if m.provenance.get('aim') == ours]
         source += [m for m in taken if m.provenance.get('aim') != ours]
     tuner = make_tuner(study, method, source, budget, seed, candidates_of(environment))
-    for measurement in others:
+    for measurement in [*others, *recorded]:
         tuner.tell(measurement, charged=False)
     for measurement in [*simulations, *known]:
         tuner.tell(measurement)

@@ -46,15 +46,20 @@ class ConfigurationLog:
             for target in parameter.targets[:1]:
                 self._nodes[resolved(target.node, namespace)].add(target.name)
         self._snapshot: Snapshot = {}
+        self._unsettled = 0  # when a parameter changed last before all of them were known
         self._logs: list[int] = []
         self._configurations: list[dict[str, Any]] = []
 
-    def take(self, log: int, node: str, values: Mapping[str, Any]) -> None:
-        """Take note of a node's parameters at a log time [ns]."""
+    def take(
+        self, log: int, node: str, values: Mapping[str, Any], *, event: bool = False
+    ) -> None:
+        """Take note of a node's parameters at a log time [ns]; an `event` says they changed."""
         wanted = self._nodes.get(resolved(node))
         found = {name: values[name] for name in wanted & set(values)} if wanted else {}
         if not found:
             return
+        if event and not self._configurations:
+            self._unsettled = log
         self._snapshot.setdefault(resolved(node), {}).update(found)
         try:
             configuration = present_configuration(self._space, self._snapshot, self._namespace)
@@ -68,6 +73,17 @@ class ConfigurationLog:
         """Return the configuration that held at a log time, None if it is not known."""
         index = bisect.bisect_right(self._logs, log) - 1
         return self._configurations[index] if index >= 0 else None
+
+    def soon(self, after: int, until: int) -> dict[str, Any] | None:
+        """
+        Return the configuration that was known first, if it held from one log time on.
+
+        It was read by another, before which nothing had changed it. A recorder that comes late
+        reads parameters while a mission runs.
+        """
+        if not self._logs or not after < self._logs[0] <= until or self._unsettled > after:
+            return None
+        return self._configurations[0]
 
     def first(self) -> dict[str, Any] | None:
         """Return the configuration that was known first."""

@@ -31,7 +31,7 @@ from tl_adapt.bags.processes import ProcessLog
 from tl_adapt.bags.reading import Bag
 from tl_adapt.bags.storage import Loss, Losses, Message
 from tl_adapt.digests import digest
-from tl_adapt.environments.base import COST_REPORTED, Measurement
+from tl_adapt.environments.base import BAG, COST_REPORTED, Measurement
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.judging import breaches
 from tl_adapt.metrics import evaluate
@@ -40,9 +40,6 @@ from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
-
-#: Purpose of measurements that come from bags.
-PURPOSE = 'bag'
 
 _STATUS_TYPE = 'action_msgs/msg/GoalStatusArray'
 _RESULT_TYPE = 'std_msgs/msg/Header'
@@ -97,9 +94,12 @@ class BagEvaluator:
         self._readers = self._contents.readers
         self._configurations = ConfigurationLog(study, self._namespace)
         self._processes = ProcessLog()
+        self._recorded_since: dict[str, int] = {}
         self._log = self._mission_log()
         self._clock = clock_of(bag)
         self._handlers = self._event_handlers()
+        # Parameters and process samples may come later: what lacks them tells so itself.
+        self._needed = {CLOCK, *self._readers, *self._handlers} - {EVENTS, *recorded.TYPES}
 
     def _mission_log(self) -> MissionLog:
         mission = self.study.mission
@@ -139,7 +139,8 @@ class BagEvaluator:
         found: dict[str, Callable[[int, int, bytes], None]] = {}
         topics = self.bag.topics
         for topic, handler in (
-            (EVENTS, self._on_parameters), (recorded.PARAMETERS, self._on_parameters),
+            (EVENTS, functools.partial(self._on_parameters, event=True)),
+            (recorded.PARAMETERS, self._on_parameters),
             (recorded.PROCESSES, self._on_processes), (recorded.RECORDING, self._on_recording),
         ):
             if topic in topics:
@@ -271,15 +272,21 @@ class BagEvaluator:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _on_parameters(self, log: int, time: int, raw: bytes) -> None:
+    def _on_parameters(self, log: int, time: int, raw: bytes, *, event: bool = False) -> None:
         node, values = event_values(raw)
-        self._configurations.take(log, node, values)
+        self._configurations.take(log, node, values, event=event)
 
     def _on_processes(self, log: int, time: int, raw: bytes) -> None:
         self._processes.take(log, *recorded.decode_processes(raw))
 
     def _on_recording(self, log: int, time: int, raw: bytes) -> None:
-        lost = recorded.decode_recording(raw).get('lost')
+        description = recorded.decode_recording(raw)
+        since = description.get('since')
+        if isinstance(since, dict):
+            self._recorded_since.update({
+                topic: at for topic, at in since.items() if isinstance(at, int)
+            })
+        lost = description.get('lost')
         if isinstance(lost, dict) and any(lost.values()):
             names = ', '.join(f'{count} of {topic}' for topic, count in lost.items() if count)
             note = f'the recorder lost messages: {names}'
@@ -316,12 +323,20 @@ class BagEvaluator:
         refused = drive.cut
         if not refused and lost:
             refused = f'messages of it may be lost ({lost[0].text})'
+        late = sorted(
+            topic for topic in self._needed if self._recorded_since.get(topic, 0) > drive.begun
+        )
+        if not refused and late:
+            refused = f'it had begun when the recording of {late[0]} did'
         changed = self._configurations.changed(drive.begun, drive.ended)
         if not refused and changed:
             refused = f'{", ".join(changed)} changed while it ran'
         if refused:
             return Found(drive, None, refused=refused)
         configuration = self._configuration(drive)
+        if configuration is None:
+            why = 'the configuration that it had was not recorded'
+            return Found(drive, None, refused=why)
         try:
             configuration = dict(self.study.space.validate(configuration))
         except InputError as error:
@@ -337,14 +352,20 @@ class BagEvaluator:
         trace.meta['seed'] = measurement.seed
         return Found(drive, measurement, trace)
 
-    def _configuration(self, drive: Drive) -> dict[str, Any]:
-        """Return the configuration of a mission; raises InputError if it is not known."""
+    def _configuration(self, drive: Drive) -> dict[str, Any] | None:
+        """
+        Return the configuration of a mission, None if only that of later ones is known.
+
+        Raises InputError if none is.
+        """
         known = self._configurations.at(drive.begun)
+        if known is None:
+            known = self._configurations.soon(drive.begun, drive.ended)
         if known is None and self._whole:
             known = self._configurations.first()
         if self._given is not None:
             return self._given.of(drive.number, known)
-        if known is None:
+        if known is None and self._configurations.first() is None:
             missing = self._configurations.unknown()
             what = missing[0] if missing else 'what held when the mission began'
             raise InputError(
@@ -366,7 +387,7 @@ class BagEvaluator:
             int(digest([drive.goal, drive.begun, drive.start_ns])[:12], 16) % _SEEDS + 1,
             metrics=evaluate(metrics, trace, strict=False),
             sim_time=trace.duration, wall_time=(drive.ended - drive.begun) * 1e-9,
-            started=_date(drive.begun), purpose=PURPOSE,
+            started=_date(drive.begun), purpose=BAG,
             provenance={
                 'bag': self.bag.path.name, 'mission': drive.number, 'goal': drive.goal,
                 'begun_ns': drive.begun, 'start_ns': drive.start_ns, 'end_ns': drive.end_ns,

@@ -67,7 +67,7 @@ class ProcessSample:
 
 
 def needed_topics(study: Study) -> list[str]:
-    """Return the topics, as the study names them, that its metrics and missions come from."""
+    """Return the topics, as the study names them, that metrics, missions, replays need."""
     topics = [*OPTIONAL_TOPICS, *needed_fields(study.metrics.values())]
     if mission := study.mission:
         named = (
@@ -75,6 +75,8 @@ def needed_topics(study: Study) -> list[str]:
             mission.initialpose_topic, *(rule.topic for rule in mission.fail_when),
         )
         topics += [topic for topic in named if topic]
+    for spec in study.environments.values():
+        topics += spec.options.get('inputs', ()) if spec.kind == 'replay' else ()
     return list(dict.fromkeys(topics))
 
 
@@ -189,7 +191,8 @@ def encode_recording(description: Mapping[str, Any]) -> bytes:
     Return the message that describes a recording; `description` holds only what JSON can.
 
     The recorder fills in `study`, `digest`, `metric_digest` and `environment`; `time` (one of
-    SYSTEM_TIME and SIM_TIME); `host`; at the end `complete`, `missions`, and `lost` (topic ->
+    SYSTEM_TIME and SIM_TIME); `host`; `since` (topic -> time of the bag [ns] from which on all of
+    its messages are there); at the end `complete`, `missions`, and `lost` (topic ->
     number of messages).
     """
     text = json.dumps({'format': _FORMAT, **description}, ensure_ascii=False)

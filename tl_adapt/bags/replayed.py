@@ -4,27 +4,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tl_adapt.bags import recorded
-from tl_adapt.bags.configuration import GivenConfigurations, configuration_file
-from tl_adapt.bags.evaluation import BagEvaluator
-from tl_adapt.bags.missions import Drive
 from tl_adapt.bags.reading import Bag
+from tl_adapt.bags.replayed_missions import Recorded, read_missions
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
-from tl_adapt.metrics import needed_fields
-from tl_adapt.study_parts import Metric
 from tl_adapt.study_replay import replayed_parameters
 from tl_adapt.study_rules import resolved
-from tl_adapt.trace import POSITION, Trace
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
@@ -39,32 +32,15 @@ _AHEAD = 1_000_000_000  # ns that a stamp may be ahead of the recorded clock
 Message = tuple[str, int, bytes]
 
 
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """
-    Hold a mission of the bag, and what was recorded of it.
-
-    `trace` has what the study's metrics read of recorded topics, `configuration` what is known of
-    the parameters then. What came before `fresh` (log time, ns) belongs to a mission before it.
-    """
-
-    drive: Drive
-    trace: Trace
-    configuration: Mapping[str, Any]
-    fresh: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """Return how long the mission took in s."""
-        return (self.drive.end_ns - self.drive.start_ns) * 1e-9
-
-
 class ReplayedBag:
     """Hold the bag of an environment that replays it, and what the study says of that."""
 
-    def __init__(self, study: Study, spec: EnvironmentSpec) -> None:
+    def __init__(
+        self, study: Study, spec: EnvironmentSpec,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         """
-        Open the bag and check that it fits.
+        Open the bag and check that it fits; `progress` is told how far it was read, in ns.
 
         Raises InputError for a bag that is missing or broken, an input or a metric's topic that it
         lacks, software in a closed loop, and a mission that was not recorded whole.
@@ -72,6 +48,8 @@ class ReplayedBag:
         self._study = study
         self._spec = spec
         self._key = f'environments.{spec.name}'
+        self._progress = progress
+        self._starts: dict[tuple[str, int], Any] = {}
         self.namespace: str = spec.options.get('namespace', '')
         self.path = study.folder(f'{self._key}.bag') / Path(str(spec.options['bag'])).expanduser()
         try:
@@ -112,7 +90,7 @@ class ReplayedBag:
             'path': str(self.path),
             'files': {file.name: file.stat().st_size for file in files if file.is_file()},
             'start_ns': self.bag.start_ns, 'end_ns': self.bag.end_ns,
-            'damage': [loss.text for loss in self.bag.losses],
+            'damage': self.losses,
         }
 
     def named(self, option: str) -> list[str]:
@@ -135,6 +113,9 @@ class ReplayedBag:
 
     def before(self, mission: Recorded) -> list[Message]:
         """Return the latched messages that were sent before a mission began."""
+        return self._once('latched', mission, self._before)
+
+    def _before(self, mission: Recorded) -> list[Message]:
         drive = mission.drive
         latched = {full for full, _, latched in self.inputs if latched}
         found = []
@@ -146,6 +127,12 @@ class ReplayedBag:
 
     def initial_pose(self, topic: str, mission: Recorded) -> bytes | None:
         """Return the last message of a topic that told where the mission starts, or None."""
+        def last_message(mission: Recorded) -> bytes | None:
+            return self._last(topic, mission)
+
+        return self._once(f'last {topic}', mission, last_message)
+
+    def _last(self, topic: str, mission: Recorded) -> bytes | None:
         last = None
         if topic in self.bag.topics:
             for _, _, raw in self.bag.messages(
@@ -156,6 +143,12 @@ class ReplayedBag:
 
     def pose_of(self, topic: str, mission: Recorded) -> tuple[float, float, float] | None:
         """Return x [m], y [m], yaw [rad] of a topic's first message in a mission, or None."""
+        def first_pose(mission: Recorded) -> tuple[float, float, float] | None:
+            return self._first_pose(topic, mission)
+
+        return self._once(f'first {topic}', mission, first_pose)
+
+    def _first_pose(self, topic: str, mission: Recorded) -> tuple[float, float, float] | None:
         drive = mission.drive
         if topic in self.bag.topics:
             for _, _, at, stamp, raw in self._timed({topic}, drive.since, drive.until):
@@ -163,6 +156,13 @@ class ReplayedBag:
                     kind = self.bag.topics[topic]
                     return _pose(self.bag.typestore.deserialize_cdr(raw, kind))
         return None
+
+    def _once(self, what: str, mission: Recorded, read: Callable[[Recorded], Any]) -> Any:
+        """Read what a mission starts with, but not again for each measurement."""
+        key = what, mission.drive.number
+        if key not in self._starts:
+            self._starts[key] = read(mission)
+        return self._starts[key]
 
     def close(self) -> None:
         """Close the bag."""
@@ -254,7 +254,8 @@ class ReplayedBag:
 
     def _chosen(self) -> list[Recorded]:
         """Return the missions that the study wants."""
-        found, refused = self._read()
+        read = read_missions(self._study, self._spec, self.bag, self.path, self._progress)
+        found, refused, self.losses = read.missions, read.refused, read.losses
         wanted = self._spec.options.get('missions')
         if wanted is None:
             if not found:
@@ -269,50 +270,6 @@ class ReplayedBag:
                 )
                 raise self._wrong(f'missions[{index}]', rule, value=number)
         return [known[number] for number in wanted]
-
-    def _read(self) -> tuple[list[Recorded], dict[int, str]]:
-        """Return the missions of the bag, and of those that are not whole why, by number."""
-        known = _Known(self._study, self.path, self.namespace)
-        mission = self._study.mission
-        whole = mission is None or (
-            resolved(mission.outcome_topic, self.namespace) not in self.bag.topics
-        )
-        evaluator = BagEvaluator(
-            self._recorded_study(), self.bag, self._recorded_environment(), whole=whole,
-            given=cast('GivenConfigurations', known), namespace=self.namespace,
-        )
-        found: list[Recorded] = []
-        refused: dict[int, str] = {}
-        fresh = 0
-        for item in evaluator.run():
-            if item.trace is None:
-                refused[item.drive.number] = item.refused
-            else:
-                found.append(Recorded(
-                    item.drive, item.trace, known.recorded[item.drive.number], fresh
-                ))
-            fresh = item.drive.ended
-        return found, refused
-
-    def _recorded_study(self) -> Study:
-        """Return the study with metrics that read what is recorded of its own ones' topics."""
-        outputs = set(self.named('outputs'))
-        metrics: dict[str, Metric] = {}
-        for topic, fields in needed_fields(self._study.metrics.values()).items():
-            if resolved(topic, self.namespace) not in outputs:
-                name = f'recorded_{len(metrics)}'
-                reduction = 'path_length' if POSITION in fields else 'count'
-                metrics[name] = Metric(name, reduction, topic)
-        return dataclasses.replace(self._study, metrics=metrics)
-
-    def _recorded_environment(self) -> EnvironmentSpec:
-        """Return the environment that was recorded, if study or bag tell and the study has it."""
-        name = str(self._spec.options.get('recorded_in', ''))
-        if not name and recorded.RECORDING in self.bag.topics:
-            for _, _, raw in self.bag.messages([recorded.RECORDING]):
-                name = str(recorded.decode_recording(raw).get('environment', ''))
-        spec = self._study.environments.get(name)
-        return spec if spec is not None and spec.kind == 'stack' else self._spec
 
     def _held(self) -> dict[str, Any]:
         """
@@ -347,26 +304,6 @@ class ReplayedBag:
                     )
                     raise self._wrong('bag', rule)
         return held
-
-
-class _Known:
-    """Take note of what is known of configurations; what is not known does not matter here."""
-
-    def __init__(self, study: Study, path: Path, namespace: str) -> None:
-        self._default = study.space.default()
-        beside = configuration_file(path)
-        self._given = (
-            None if beside is None else GivenConfigurations(beside, study, namespace)
-        )
-        self.recorded: dict[int, dict[str, Any]] = {}
-
-    def of(self, number: int, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return a whole configuration, as who evaluates a bag wants one."""
-        told = dict(known or {})
-        if self._given is not None:
-            told = self._given.of(number, {**self._default, **told})
-        self.recorded[number] = told
-        return self._default
 
 
 def _time(raw: bytes) -> int:

@@ -24,6 +24,9 @@ _KINDS = {
 _TRACING = ('stack', 'replay')
 
 
+#: Purpose of measurements that were recorded in bags.
+BAG = 'bag'
+
 #: Set in the provenance of a measurement whose cost is what the run said, be it 0.
 COST_REPORTED = 'cost_reported'
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,12 @@ class ReplayEnvironment(StackEnvironment):
     needs_mission = False
 
     def __init__(
-        self, study: Study, name: str, *, worker: int = 0, traces: Path | str | None = None
+        self, study: Study, name: str, *, worker: int = 0, traces: Path | str | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Look into the bag only; raises InputError if it does not fit, see ReplayedBag."""
         super().__init__(study, name, worker=worker, traces=traces)
-        bag = ReplayedBag(study, self._spec)
+        bag = ReplayedBag(study, self._spec, progress)
         try:
             self.held = dict(bag.held)
             self.damage: list[str] = bag.source['damage']

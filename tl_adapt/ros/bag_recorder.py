@@ -28,6 +28,7 @@ from tl_adapt.ros.recorder import matching_qos, message_type
 from tl_adapt.ros.watched_clock import Jump, WatchedClock
 
 _LOOK = 0.25  # s between looks for topics that came
+_SETTLE = 0.2  # s until a publisher certainly knows of a subscription
 _WAIT = 0.5  # s of wall time that a message waits for the clock to pass the time of its sending
 _LATE = 1_000_000_000  # ns between sending and coming beyond which the former is not believed
 
@@ -61,7 +62,8 @@ class BagRecorder:
     """
     Record topics into a bag, from when they are there.
 
-    `take` has to be called often, and all of the methods from one thread.
+    `take` has to be called often, and all of the methods from one thread. `since` tells from
+    when on [ns, of the bag] all messages of a topic are in it.
     """
 
     def __init__(
@@ -107,6 +109,8 @@ class BagRecorder:
         self._next_look = 0.0
         self._noted: set[str] = set()
         self._numbered: bool | None = None
+        self.since: dict[str, int] = {}
+        self._settling: dict[str, int] = {}  # the same for what is new, in system time
         self._jumped = 0
         self._time_began: int | None = None  # when the sim time's first message was sent
         self.jump: Jump | None = None
@@ -138,6 +142,7 @@ class BagRecorder:
         self._inbox.take()
         if self._sim_time and self.jump is None:
             self.jump = self._step_back()
+        self._settle()
         self._write_ready()
 
     def finish(self) -> None:
@@ -206,6 +211,19 @@ class BagRecorder:
             self._inbox.unsubscribe(channel.subscription)
         channel.reliable, channel.latched = reliable, latched
         channel.subscription = self._subscribe(channel, qos)
+        # The publisher has to learn of it, too.
+        self._settling[channel.topic] = time.time_ns() + round(_SETTLE * 1e9)
+
+    def _settle(self) -> None:
+        """Note from when on topics are recorded, once that time has come."""
+        now = time.time_ns()
+        for topic, at in list(self._settling.items()):
+            if at <= now:
+                del self._settling[topic]
+                if self._sim_time:
+                    first = self._clock.first_since(0)
+                    at = 0 if first is None or at < first[0] else self._clock.at(at)
+                self.since[topic] = at
 
     def _subscribe(self, channel: _Channel, qos: QoSProfile) -> Subscription:
         callback = functools.partial(self._on_message, channel)

@@ -80,33 +80,37 @@ class ParameterSnapshots:
     def _run(self) -> None:
         while True:
             publishers = self._client.identities()
+            wanted = {}
             for node in self._nodes:
                 seen = publishers.get(node, frozenset())
                 new = node not in self._known or bool(seen - self._known[node])
-                if new and self._client.count(node) == 1 and self._read(node):
-                    self._known[node] = seen
-                if self._stop.is_set():
-                    return
+                if new and self._client.count(node) == 1:
+                    wanted[node] = seen
+            for node in self._read(list(wanted)):
+                self._known[node] = wanted[node]
             if self._stop.wait(_LOOK):
                 return
 
-    def _read(self, node: str) -> bool:
-        """Read the parameters of one node; return False if it does not answer."""
-        answers, _ = self._client.ask(
-            {node: (ListParameters, ListParameters.Request())}, deadline=_ANSWER
+    def _read(self, nodes: list[str]) -> list[str]:
+        """Read the parameters of nodes at the same time; return those that answered."""
+        if not nodes:
+            return []
+        listed, _ = self._client.ask(
+            {node: (ListParameters, ListParameters.Request()) for node in nodes},
+            deadline=_ANSWER,
         )
-        if node not in answers:
-            return False
-        names = list(answers[node].result.names)
+        names = {node: list(answer.result.names) for node, answer in listed.items()}
         answers, _ = self._client.ask(
-            {node: (GetParameters, GetParameters.Request(names=names))}, deadline=_ANSWER
+            {node: (GetParameters, GetParameters.Request(names=each))
+             for node, each in names.items()},
+            deadline=_ANSWER,
         )
-        # A node that does not declare its parameters may answer with fewer.
-        if node not in answers or len(answers[node].values) != len(names):
-            return False
-        values = [from_message(value) for value in answers[node].values]
-        self._found.put((node, dict(zip(names, values))))
-        return True
+        # A node that is busy starting may not know all of them yet.
+        found = [n for n, answer in answers.items() if len(answer.values) == len(names[n])]
+        for node in found:
+            values = [from_message(value) for value in answers[node].values]
+            self._found.put((node, dict(zip(names[node], values))))
+        return found
 
 
 class ProcessSamples:

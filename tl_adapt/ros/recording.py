@@ -160,6 +160,7 @@ class _Recording:
         self._started: int | None = None  # sim time at which the mission under way began
         self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
         self._writes = False
+        self._described: dict[str, int] = {}  # since when topics are recorded, as last told
         self._planned = options.duration is not None or options.missions is not None
 
     def run(self) -> None:
@@ -218,6 +219,8 @@ class _Recording:
         self._clock.check()
         self._recorder.take()
         self._clock.forget_before(time.time_ns() - round(_MEMORY * 1e9))
+        if self._recorder.since != self._described:
+            self._describe(complete=False)
         self._keep_parameters()
         if hurry or now >= self._next['sample']:
             self._next['sample'] = now + _SAMPLE
@@ -282,7 +285,9 @@ class _Recording:
             'environment': self._spec.name, 'namespace': self._options.namespace,
             'time': recorded.SIM_TIME if sim_time else recorded.SYSTEM_TIME,
             'host': socket.gethostname(), 'complete': complete,
+            'since': dict(self._recorder.since),
         }
+        self._described = dict(self._recorder.since)
         if complete:
             description.update(
                 lost=self._recorder.lost, missing=self._recorder.missing,
@@ -303,7 +308,7 @@ class _Recording:
             now = self._recorder.now()
             if self._options.sim_time and not self._writes:
                 first = self._clock.first()
-                now = now if first is None else first
+                now = time.time_ns() if first is None else first
             self._writer.write(topic, raw, now, sent_ns=time.time_ns())
         self._writes = True
 

@@ -102,12 +102,19 @@ class Feed:
         if self._pace.rate is not None or self._pace.input is None or self._pace.ratio < 1.0:
             self.rest()
 
-    def rest(self) -> None:
-        """Wait until the software has nothing left to do; raises MeasurementError if it has."""
-        if not self._software.wait(self._pace.timeout, self._alive):
+    def rest(self, *, at_most: float | None = None) -> None:
+        """
+        Wait until the software has nothing left to do.
+
+        With `at_most` [s] no longer than that; otherwise raises MeasurementError if it has still.
+        """
+        seconds = self._pace.timeout if at_most is None else at_most
+        if not self._software.wait(seconds, self._alive) and at_most is None:
             self._alive()
             raise MeasurementError(
-                f'the software does not come to rest within {self._pace.timeout:g} s'
+                f'the software does not come to rest within {seconds:g} s: what is never at rest '
+                'can be replayed where it answers each message (answer, any_order: true), or at '
+                'a rate'
             )
         self._under_way = 0
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tl_adapt.bags.replayed import Recorded, ReplayedBag
+from tl_adapt.bags.replayed import ReplayedBag
+from tl_adapt.bags.replayed_missions import Recorded
 from tl_adapt.errors import InputError, MeasurementError
 from tl_adapt.metrics import evaluate
 from tl_adapt.ros.idleness import Idleness
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 PREFIX = '/replayed'
 _ANSWER_TIMEOUT = 10.0  # s
-_QUIET = 0.1  # s that an answer to the last message may still take, where not all are answered
 
 
 class ReplayStack(LiveStack):
@@ -194,9 +194,9 @@ class ReplayStack(LiveStack):
         replay.player.tick(drive.start_ns)
         for topic, time_ns, raw in self.replayed.before(mission):
             replay.player.send(topic, min(time_ns, drive.start_ns), raw)
-        feed.rest()
+        feed.rest(at_most=_ANSWER_TIMEOUT)
         replay.announce_pose()
-        feed.rest()
+        feed.rest(at_most=_ANSWER_TIMEOUT)
         replay.recorder.prepare(alive=self.alive)
         replay.player.restart()
         sampler = Sampler(pids, replay.clock.now)

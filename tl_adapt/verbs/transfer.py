@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
-from tl_adapt.environments.base import Measurement, make_environment
+from tl_adapt.environments.base import BAG, Measurement, make_environment
 from tl_adapt.environments.lazy import LazyEnvironments
 from tl_adapt.errors import ApparatusError, InputError, TlAdaptError, import_ros
 from tl_adapt.store import MissingStoreError, Store
@@ -145,7 +145,10 @@ def _source(study: Study, args: argparse.Namespace, store: Store) -> list[Measur
     """Return the measurements to transfer from; warn of what is odd about them."""
     if args.method != 'transfer':
         return []
-    source = store.get(environment=study.source.name, purpose='campaign')
+    source = [
+        measurement for purpose in ('campaign', BAG)
+        for measurement in store.get(environment=study.source.name, purpose=purpose)
+    ]
     if not source and study.tuning.simulate:
         return []
     if not source:

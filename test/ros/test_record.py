@@ -325,6 +325,9 @@ def test_parameters_and_processes_are_in_the_bag(session):
     assert np.all([found['process/driver'].rss > 1e6 for _, found in samples])
     # speed is set between the missions: that is an event, not a snapshot
     bag = messages(session['folder'] / 'interrupted')
+    told = [recorded.decode_recording(raw) for t, _, raw in read if t == recorded.RECORDING]
+    assert told[-1]['since']['/pose'] < bag['/goal_pose'][0][0]
+    assert bag['/navigate_to_pose/_action/status'][-1][0] < told[-1]['since']['/late']
     changes = [p for _, one in bag['/parameter_events'] for p in one.changed_parameters]
     assert 0.6 in [p.value.double_value for p in changes if p.name == 'speed']
 

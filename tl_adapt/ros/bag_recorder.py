@@ -110,6 +110,7 @@ class BagRecorder:
         self._noted: set[str] = set()
         self._numbered: bool | None = None
         self.since: dict[str, int] = {}
+        self._settling: dict[str, int] = {}  # the same for what is new, in system time
         self._jumped = 0
         self._time_began: int | None = None  # when the sim time's first message was sent
         self.jump: Jump | None = None
@@ -130,10 +131,8 @@ class BagRecorder:
         return {c.topic: c.lost for c in self._channels.values() if c.lost}
 
     def now(self) -> int:
-        """Return the present time of the bag in ns; 0 before the sim time runs."""
-        if not self._sim_time:
-            return time.time_ns()
-        return self._clock.now() if self._clock.running else 0
+        """Return the present time of the bag in ns."""
+        return self._clock.now() if self._sim_time else time.time_ns()
 
     def take(self) -> None:
         """Take what came and write what can be written; look for new topics now and then."""
@@ -143,6 +142,7 @@ class BagRecorder:
         self._inbox.take()
         if self._sim_time and self.jump is None:
             self.jump = self._step_back()
+        self._settle()
         self._write_ready()
 
     def finish(self) -> None:
@@ -212,7 +212,18 @@ class BagRecorder:
         channel.reliable, channel.latched = reliable, latched
         channel.subscription = self._subscribe(channel, qos)
         # The publisher has to learn of it, too.
-        self.since[channel.topic] = self.now() + round(_SETTLE * 1e9)
+        self._settling[channel.topic] = time.time_ns() + round(_SETTLE * 1e9)
+
+    def _settle(self) -> None:
+        """Note from when on topics are recorded, once that time has come."""
+        now = time.time_ns()
+        for topic, at in list(self._settling.items()):
+            if at <= now:
+                del self._settling[topic]
+                if self._sim_time:
+                    first = self._clock.first_since(0)
+                    at = 0 if first is None or at < first[0] else self._clock.at(at)
+                self.since[topic] = at
 
     def _subscribe(self, channel: _Channel, qos: QoSProfile) -> Subscription:
         callback = functools.partial(self._on_message, channel)

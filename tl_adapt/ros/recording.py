@@ -160,7 +160,7 @@ class _Recording:
         self._started: int | None = None  # sim time at which the mission under way began
         self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
         self._writes = False
-        self._described = 0  # topics that were recorded when the recording was described last
+        self._described: dict[str, int] = {}  # since when topics are recorded, as last told
         self._planned = options.duration is not None or options.missions is not None
 
     def run(self) -> None:
@@ -219,7 +219,7 @@ class _Recording:
         self._clock.check()
         self._recorder.take()
         self._clock.forget_before(time.time_ns() - round(_MEMORY * 1e9))
-        if len(self._recorder.since) != self._described:
+        if self._recorder.since != self._described:
             self._describe(complete=False)
         self._keep_parameters()
         if hurry or now >= self._next['sample']:
@@ -287,7 +287,7 @@ class _Recording:
             'host': socket.gethostname(), 'complete': complete,
             'since': dict(self._recorder.since),
         }
-        self._described = len(self._recorder.since)
+        self._described = dict(self._recorder.since)
         if complete:
             description.update(
                 lost=self._recorder.lost, missing=self._recorder.missing,

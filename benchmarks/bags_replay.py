@@ -11,10 +11,10 @@ source of a model, the recorded missions themselves its only target measurements
 configuration by the model, and the default, then drive on N seeds that nothing has seen, and are
 held against the 90 % intervals that were predicted before.
 
-Replayed with the configuration and seed that it had, the localizer should say what it said then, to
-the last bit: the largest difference of a pose is printed. But in a replay it can not make the robot
-drive elsewhere, as another configuration does when it drives. How far that, and the machine, shift
-a metric is printed: the same configuration with other seeds, replayed and recorded.
+Replayed with the configuration and seed that it had, the localizer should say what it said then,
+to the last bit: the largest difference of a pose is printed. But in a replay it can not make the
+robot drive elsewhere, as another configuration does when it drives. How far that, and the machine,
+shift a metric is printed: the same configuration with other seeds, replayed and recorded.
 """
 
 from __future__ import annotations

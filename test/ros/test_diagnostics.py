@@ -81,7 +81,8 @@ LEVELS = {
     'new': {'parameters': 1}, 'paused': {'state': 1, 'parameters': 1},
     'waits': {'state': 2, 'parameters': 1}, 'silent': {'state': 1, 'topics': 1},
     'trouble': {'journal': 1}, 'broken': {'metrics': 1}, 'failed': {'metrics': 1},
-    'off': {'metrics': 1}, 'blind': {'metrics': 1}, 'ended': dict.fromkeys(CONCERNS, 3), 'fault': {'state': 2},
+    'off': {'metrics': 1}, 'blind': {'metrics': 1}, 'ended': dict.fromkeys(CONCERNS, 3),
+    'fault': {'state': 2},
 }
 
 

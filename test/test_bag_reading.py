@@ -26,6 +26,7 @@ from bag_files import (  # noqa: E402
 
 from tl_adapt.bags.mcap_file import McapFile  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
+from tl_adapt.bags.storage import FOREVER  # noqa: E402
 from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
 
 MESSAGES = items()
@@ -132,8 +133,18 @@ def test_a_missing_split_is_a_loss(tmp_path):
         assert not bag.complete
         assert 'bag_1.mcap' in bag.losses[0].text
         found = list(bag.messages())
+        loss, = bag.losses
     assert found == [m for m in WANTED if m in found]
     assert 0 < len(found) < len(WANTED)
+    for m in WANTED:
+        assert (m in found) != (loss.start_ns < m[1] < loss.end_ns), 'it says where it was'
+    os.truncate(folder / 'bag_2.mcap', 4)
+    with Bag(folder) as bag:
+        assert [(x.start_ns, x.end_ns) for x in bag.losses] == [(loss.start_ns, FOREVER)] * 2
+    for file in folder.glob('bag_*'):
+        file.unlink()
+    with pytest.raises(InputError, match='must be a bag'):
+        Bag(folder)
 
 
 @pytest.mark.parametrize('compression', ['', 'lz4', 'zstd'])

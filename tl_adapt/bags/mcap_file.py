@@ -148,6 +148,10 @@ class McapFile:
         if not len(_MAGIC) <= start < end:
             return False
         summary = self._at(start, end - start)
+        (crc,) = struct.unpack_from('<I', footer, 25)
+        # It covers the index and the footer up to itself; 0 says that there is none.
+        if crc and zlib.crc32(footer[:25], zlib.crc32(summary)) != crc:
+            return False
         statistics: Statistics | None = None
         indexes: list[ChunkIndex] = []
         try:

@@ -29,7 +29,8 @@ class ProcessLog:
 
     def forget_before(self, log: int) -> None:
         """Drop what was recorded before a log time."""
-        self._rows = [row for row in self._rows if row[0] >= log]
+        if self._rows and self._rows[0][0] < log:
+            self._rows = [row for row in self._rows if row[0] >= log]
 
     @staticmethod
     def wanted(metric: Metric) -> list[str]:
@@ -44,8 +45,10 @@ class ProcessLog:
         still, and work that was done then took no time.
         """
         rows: dict[str, list[tuple[int, ProcessSample]]] = {}
+        # Until the mission's time ran, a clock may have shown a time that the mission has, too.
+        since = max(drive.since, drive.ticked)
         for log, stamp, samples in self._rows:
-            if not (drive.since <= log < drive.until and drive.start_ns <= stamp <= drive.end_ns):
+            if not (since <= log < drive.until and drive.start_ns <= stamp <= drive.end_ns):
                 continue
             for name, sample in samples.items():
                 before = rows.setdefault(name, [])

@@ -212,11 +212,9 @@ class Bag:
         found = []
         for name in (path.name for path in listed.files):
             part = by_stem.get(_plain_name(Path(name)))
-            if part is None:
-                self._losses.note(Loss(f'{folder / name}: the file is missing'))
-            else:
-                found.append(part)
-        files = tuple(found) if found else tuple(present)
+            found.append(folder / name if part is None else part)
+        # Where all of them were renamed, what is there counts.
+        files = tuple(found if any(path in present for path in found) else present)
         if not files:
             raise InputError(
                 'must be a bag: a folder with .mcap or .db3 files, or such a file', file=folder
@@ -244,19 +242,36 @@ class Bag:
             return _Listed()
 
     def _open(self, files: Collection[Path]) -> None:
+        """Open the files; what those hold that can't be read is a loss between the others."""
         problem: InputError | None = None
+        opened: list[StorageFile | str] = []
         for path in files:
             try:
-                self._files.append(self._open_file(path))
+                file = self._open_file(path)
+                opened.append(file)
+                self._files.append(file)
+            except FileNotFoundError:
+                problem = problem or InputError('the file is missing', file=path)
+                opened.append(f'{path}: the file is missing')
             except InputError as error:
                 problem = problem or error
-                self._losses.note(Loss(str(error)))
+                opened.append(str(error))
             except OSError as error:
                 text = error.strerror or error
                 problem = problem or InputError(f'can not be read ({text})', file=path)
-                self._losses.note(Loss(f'{path}: can not be read ({text})'))
+                opened.append(f'{path}: can not be read ({text})')
         if problem is not None and not self._files:
             raise problem
+        for place, item in enumerate(opened):
+            if isinstance(item, str):
+                before = [file.end_ns for file in opened[:place] if not isinstance(file, str)]
+                after = [
+                    file.start_ns for file in opened[place:]
+                    if not isinstance(file, str) and file.end_ns
+                ]
+                self._losses.note(
+                    Loss(item, max(before, default=0), min(after, default=FOREVER))
+                )
 
     def _open_file(self, path: Path) -> StorageFile:
         """Open one file by what it holds; its name may be anything if it is not compressed."""

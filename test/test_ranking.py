@@ -214,4 +214,5 @@ def test_collapsed_mean_is_the_models():
     constant, kernels = collapsed.spelled(*parts)
     X = np.random.default_rng(3).random((50, 6))
     got = constant + sum(one.at(one.view.see(X)) for one in kernels)
+    got += sum(said.leaves.at(X) for said in collapsed.sources if said.leaves is not None)
     assert_allclose(np.clip(got, model.low, model.high), model.latent(X)[0], atol=1e-9)

@@ -42,7 +42,7 @@ setup(
         'SQLAlchemy>=1.4',
     ],
     extras_require={
-        'bags': ['mcap>=1.2', 'rosbags>=0.11'],
+        'bags': ['mcap>=1.5', 'rosbags>=0.11'],
         'mujoco': ['mujoco>=3.1'],
         'report': ['plotly'],
         'terminal': ['rich'],

@@ -12,7 +12,7 @@ import pytest
 
 from tl_adapt.bags import recorded, writing
 from tl_adapt.bags.writing import BagWriter, FullDiskError, qos_profile
-from tl_adapt.errors import InputError
+from tl_adapt.errors import InputError, TlAdaptError
 
 pytest.importorskip('rosbags', reason='bags need the library rosbags')
 pytest.importorskip('mcap', reason='bags need the library mcap')
@@ -96,6 +96,13 @@ def test_a_bag_is_never_overwritten_and_a_folder_that_can_not_be_is_named(tmp_pa
     with pytest.raises(InputError, match='compression: must be one of none, lz4, zstd'):
         BagWriter(tmp_path / 'other', compression='gzip')
     assert not (tmp_path / 'other').exists()
+
+
+def test_a_library_that_can_not_close_chunks_in_time_is_named(tmp_path, monkeypatch):
+    monkeypatch.delattr('mcap.writer.Writer.flush')
+    with pytest.raises(TlAdaptError, match='mcap 1.5 or newer'):
+        BagWriter(tmp_path / 'bag')
+    assert not (tmp_path / 'bag').exists()
 
 
 def test_what_was_flushed_survives_a_kill(tmp_path):

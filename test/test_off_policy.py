@@ -67,6 +67,18 @@ def test_support_tells_what_was_recorded_from_what_was_not():
     assert near.low < near.mean_low < near.mean < near.mean_high < near.high
 
 
+def test_where_no_model_helps_the_spread_of_the_recordings_is_said():
+    rng = np.random.default_rng(11)
+    X, y = rng.random((30, 6)), 5.0 + rng.standard_normal(30)
+    model = Estimator(Recorded(X[:20], y[:20], np.arange(20)))
+    found = model.predict(X[20:])
+    assert not model.modelled
+    assert {one.support for one in found} == {0.0}
+    assert len({(one.low, one.high) for one in found}) == 1
+    assert 'no model predicts the recordings better' in found[0].warnings[0]
+    assert found[0].high - found[0].low == pytest.approx(2 * 1.73 * y[:20].std(), rel=0.2)
+
+
 def test_one_recording_says_nothing_of_others():
     X, y, _ = recordings(3, 5, 2, 0.0, 0.01)
     model = Estimator(Recorded(X, y, np.zeros(10, dtype=int)))

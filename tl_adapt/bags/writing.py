@@ -56,9 +56,14 @@ class BagWriter:
         Make the folder `path`, which must not be there yet.
 
         Raises InputError if it is there or can't be made, or for an unknown compression;
-        TlAdaptError if the library mcap is not installed.
+        TlAdaptError if the library mcap is not installed, or too old.
         """
         library = try_import('mcap.writer', 'bags')
+        if not hasattr(library.Writer, 'flush'):
+            raise TlAdaptError(
+                "recording needs mcap 1.5 or newer; install it, for example with: "
+                "pip install 'mcap>=1.5'"
+            )
         if compression not in COMPRESSIONS:
             rule = f'must be one of {", ".join(COMPRESSIONS)}'
             raise InputError(rule, key='compression', value=compression)

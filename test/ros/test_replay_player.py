@@ -15,7 +15,12 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from tl_adapt.ros import optional_interfaces  # noqa: E402
 from tl_adapt.ros.replay_clock import ReplayClock  # noqa: E402
 from tl_adapt.ros.replay_player import DeafError, Input, Player  # noqa: E402
-from tl_adapt.ros.replay_stack import _is_launch, _numbered, _with_arguments  # noqa: E402
+from tl_adapt.ros.replay_stack import (  # noqa: E402
+    ReplayStack,
+    _is_launch,
+    _numbered,
+    _with_arguments,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -115,3 +120,22 @@ def test_outputs_are_renamed_where_the_command_takes_names():
 
 def test_each_mission_has_a_trace_of_its_own():
     assert _numbered('/a/b/drive-1.npz', 3) == '/a/b/drive-1-3.npz'
+
+
+@pytest.mark.parametrize('launched', [False, True])
+def test_all_processes_call_an_output_the_same(tmp_path, launched):
+    pytest.importorskip('rosbags')
+    from small_bag import small_replay
+
+    def change(content):
+        content['environments']['drive']['bringup'].append({
+            'name': 'more', 'nodes': ['more'],
+            'command': ['ros2', 'launch', 'a', 'b.launch.py'] if launched else ['more'],
+        })
+
+    stack = ReplayStack(small_replay(tmp_path, change), 'drive', tmp_path)
+    full = '/pose' if launched else '/replayed/pose'
+    assert stack.outputs == {'pose': full}
+    for process in stack.bringup.processes:
+        assert ('/pose:=/replayed/pose' in process._command) != launched
+    assert 'use_sim_time:=true' in stack.bringup.processes[1]._command

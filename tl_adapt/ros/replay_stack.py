@@ -49,15 +49,15 @@ class ReplayStack(LiveStack):
         options = self.spec.options
         self.replayed = ReplayedBag(study, self.spec)
         self._fresh = bool(options.get('fresh_start', True))
+        launched = any(_is_launch(entry) for entry in options['bringup'])
+        #: Full name of an output -> what it is called while it is replayed.
+        self.renamed = {} if launched else self._renamings()
         # The software is to run as it does elsewhere.
         usual = acknowledge_promptly()
         entries = [
             _with_arguments(entry, self._arguments(), usual) for entry in options['bringup']
         ]
         self.bringup = Bringup(entries, folder, self.namespace)
-        launched = any(_is_launch(entry) for entry in options['bringup'])
-        #: Full name of an output -> what it is called while it is replayed.
-        self.renamed = {} if launched else self._renamings()
         #: Name of an output as metrics have it -> its full name in the graph.
         self.outputs = {
             topic: self.renamed.get(full, full)
@@ -299,7 +299,7 @@ class ReplayStack(LiveStack):
         words = []
         if self.spec.options.get('use_sim_time', True):
             words += ['-p', 'use_sim_time:=true']
-        for full, other in self._renamings().items():
+        for full, other in self.renamed.items():
             words += ['-r', f'{full}:={other}']
         return words
 

@@ -4,6 +4,7 @@
 
 import os
 import sqlite3
+import struct
 
 import pytest
 
@@ -183,6 +184,17 @@ def test_a_damaged_chunk_is_lost_and_named(tmp_path, compression):
     missing = [m for m in WANTED if m not in found]
     assert missing and all(loss.start_ns < m[1] < loss.end_ns for m in missing)
     assert found == [m for m in WANTED if m not in missing]
+
+
+def test_an_index_with_a_wrong_bit_hides_nothing(tmp_path):
+    whole = write_mcap(tmp_path / 'whole.mcap', MESSAGES).read_bytes()
+    (summary,) = struct.unpack_from('<Q', whole, len(whole) - 28)
+    path = tmp_path / 'flipped.mcap'
+    for at in range(summary, len(whole) - 8):
+        flipped = bytearray(whole)
+        flipped[at] ^= 4
+        path.write_bytes(flipped)
+        assert read(path) == WANTED, at
 
 
 @pytest.mark.parametrize('share', [0.2, 0.5, 0.9])

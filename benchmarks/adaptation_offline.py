@@ -19,12 +19,12 @@ import numpy as np
 from adaptation_setup import PHASES, Setup, key_of
 
 from tl_adapt.adaptation.events import ApplyResult, Rules, Start, Window
+from tl_adapt.adaptation.making import make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner
 from tl_adapt.comparison import objective_values, worst_values
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
-from tl_adapt.ros.nodes.adapter import make_policy
 from tl_adapt.store import Store
 from tl_adapt.study import Study
 

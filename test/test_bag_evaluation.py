@@ -19,6 +19,7 @@ from recorded_missions import (  # noqa: E402
     live_trace,
     mission,
     parameters,
+    processes,
 )
 
 from tl_adapt import metrics as definitions  # noqa: E402
@@ -199,3 +200,17 @@ def test_a_robot_without_a_clock(tmp_path):
     assert m.metrics['mission_time'] == pytest.approx(m.sim_time)
     assert m.sim_time == pytest.approx(6.0 / 5, rel=0.02)
     assert np.isfinite(list(m.metrics.values())).all()
+
+
+def test_a_sample_from_before_the_clock_was_put_back_is_no_part_of_the_mission(tmp_path):
+    first, log = mission(1, seconds=6.1)
+    second, _ = mission(2, log=log + SECOND, seconds=6.1)
+    # Between the goal and the first time on the clock, which still shows that of the first.
+    stale = processes(log + SECOND + 1500, 6_050_000_000, 0.0)
+    both = sorted([*parameters(WALL - SECOND, DEFAULT), *first, stale, *second],
+                  key=lambda message: message.time)
+    found, _ = evaluated(write_bag(tmp_path / 'bag', both))
+    # Not 0: of the two missions the second used as much as the first.
+    assert found[1].measurement.metrics['cpu'] == pytest.approx(
+        found[0].measurement.metrics['cpu']
+    )

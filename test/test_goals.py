@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from tl_adapt import acquisition
-from tl_adapt.acquisition import Term
+from tl_adapt.acquisition import Mixture, Term
 from tl_adapt.baselines import RandomSearch
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError
@@ -147,14 +148,33 @@ def test_the_front_is_found_with_fewer_runs_than_by_chance():
 
 
 def test_information_prefers_the_unknown_to_what_is_surely_a_little_better():
-    mean, std = np.array([0.9, 1.0, 5.0]), np.array([0.01, 0.5, 0.1])
+    one = Mixture(np.ones(1), np.array([[0.9, 1.0, 5.0]]), np.array([[0.01, 0.5, 0.1]]) ** 2)
     information = acquisition.MinimumInformation(1.0)
-    told = information(mean, std)
+    told = information(one)
     assert int(np.argmax(told)) == 1
     assert told.min() >= 0.0
-    assert np.array_equal(told[1:], information(mean[1:], std[1:]))
-    far = information(np.array([1e3, -1e3]), np.array([1e-9, 1e-9]))
+    assert np.array_equal(told[1:], information(one.at(np.array([1, 2]))))
+    far = information(Mixture(np.ones(1), np.array([[1e3, -1e3]]), np.full((1, 2), 1e-18)))
     assert np.isfinite(far).all()
+
+
+def test_a_quarrel_about_how_bad_something_is_tells_nothing_of_the_best():
+    # Both are sure that the last is bad, but not how bad: a normal has a tail below the best.
+    quarrel = Mixture(
+        np.array([0.7, 0.3]), np.array([[1.4, 1.3, 9.0], [1.4, 1.3, 2.0]]),
+        np.full((2, 3), 0.15) ** 2,
+    )
+    mean = quarrel.weight @ quarrel.mean
+    variance = quarrel.weight @ (quarrel.variance + (quarrel.mean - mean) ** 2)
+    moments = Mixture(np.ones(1), mean[None], variance[None])
+    assert int(np.argmax(acquisition.MinimumInformation(1.0)(moments))) == 2
+    told = acquisition.MinimumInformation(1.0)(quarrel)
+    assert int(np.argmax(told)) == 1
+    assert told[2] < 0.01 * told[1]
+    # One hypothesis alone is what it was; twice the same is no more than once.
+    twice = Mixture(np.full(2, 0.5), np.vstack([mean, mean]), np.vstack([variance, variance]))
+    assert_allclose(acquisition.MinimumInformation(1.0)(twice),
+                    acquisition.MinimumInformation(1.0)(moments), rtol=0.3)
 
 
 def test_a_front_over_listed_configurations_does_not_end_by_regret():

@@ -63,6 +63,23 @@ def test_points_that_are_remembered_are_predicted_alike(monkeypatch, room):
     assert len(model.sources[0]._kept) == (2 if room else 0)
 
 
+@pytest.mark.parametrize('n', [0, 1, 6])
+def test_hypotheses_have_the_moments_of_the_latent_function(n):
+    model = TransferModel().fit(SOURCE, sample(shifted_truth, n, 1))
+    X = np.random.default_rng(0).random((1500, DIM))
+    mean, variance, said = model.hypotheses(X)
+    for mine, wanted in zip((mean, variance), model.latent(X, noise=False)):
+        assert_array_equal(mine, wanted)
+    assert said.mean.shape == said.variance.shape == (len(said.weight), 1500)
+    assert_allclose(said.weight.sum(), 1.0)
+    # The mean is that of all hypotheses, not of the heaviest alone.
+    assert_allclose(said.weight @ said.mean, mean, atol=0.3)
+    assert_allclose(said.weight @ (said.variance + (said.mean - mean) ** 2), variance, rtol=1e-9)
+    few = said.at(np.arange(1490, 1500))
+    assert_allclose(model.hypotheses(X[1490:])[2].mean, few.mean, rtol=1e-9)
+    assert len(model.hypotheses(X[:0])[0]) == 0
+
+
 def test_without_target_points_the_source_is_copied():
     model = TransferModel().fit(SOURCE)
     assert error(model, source_truth) < 0.2

@@ -27,23 +27,57 @@ FEASIBLE = 0.5  # probability from which on a measured configuration counts as f
 
 
 @dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Hold what H hypotheses of some `weight` (H,) say: `mean` and `variance` (H, n)."""
+
+    weight: Array
+    mean: Array
+    variance: Array
+
+    def at(self, rows: NDArray[np.int_]) -> Mixture:
+        """Return what they say of some of the n, by their indices (m,)."""
+        return Mixture(self.weight, self.mean[:, rows], self.variance[:, rows])
+
+    def joined(self, *others: Mixture) -> Mixture:
+        """Return what the same hypotheses say of all."""
+        parts = (self, *others)
+        mean, variance = (np.hstack([getattr(part, name) for part in parts])
+                          for name in ('mean', 'variance'))
+        return Mixture(self.weight, mean, variance)
+
+    def scaled(self, factor: float) -> Mixture:
+        """Return what they say of `factor` times as much."""
+        return Mixture(self.weight, factor * self.mean, factor**2 * self.variance)
+
+
+@dataclasses.dataclass(frozen=True)
 class Term:
     """
     Hold one addend of an objective: `factor` times a metric that is normal, or log-normal.
 
-    `mean` and `variance` (n,) are those of the metric, or of its logarithm if `log` is true.
+    `mean` and `variance` (n,) are those of the metric, or of its logarithm if `log` is true;
+    `mixture` is what they are the moments of.
     """
 
     factor: float
     log: bool
     mean: Array
     variance: Array
+    mixture: Mixture | None = None
+
+    def at(self, rows: NDArray[np.int_]) -> Term:
+        """Return the term for some of the configurations, by their indices (m,)."""
+        mixture = None if self.mixture is None else self.mixture.at(rows)
+        return Term(self.factor, self.log, self.mean[rows], self.variance[rows], mixture)
 
     def joined(self, other: Term) -> Term:
         """Return the term for the configurations of both."""
-        return dataclasses.replace(
-            self, mean=np.concatenate([self.mean, other.mean]),
-            variance=np.concatenate([self.variance, other.variance]),
+        mixture = None
+        if self.mixture is not None and other.mixture is not None:
+            mixture = self.mixture.joined(other.mixture)
+        return Term(
+            self.factor, self.log, np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.variance, other.variance]), mixture,
         )
 
 
@@ -99,28 +133,42 @@ class MinimumInformation:
     Say how much a run of each configuration tells of the least value there is, in nats.
 
     Wang & Jegelka 2017 (max-value entropy search), for exact runs. Unlike the expected improvement
-    it does not spend runs on what is sure to be a little better than the best so far. The first
-    call, with all that is considered, draws the least values; their order has no sampling noise.
+    it does not spend runs on what is sure to be a little better than the best so far. Hypotheses
+    are asked one by one: where they disagree about what all of them say is bad, a normal with the
+    moments of their mixture would take that for a chance. The first call, with all that is
+    considered, draws the least values; their order has no sampling noise.
     """
 
     def __init__(self, best: float) -> None:
         """Keep the least value (on the scale of the configurations' means) that was measured."""
         self.best = best
-        self._least: Array | None = None
+        self._least: list[Array] | None = None
 
-    def __call__(self, mean: Array, std: Array) -> Array:
-        """Return the information (n,) on the least of independent normal values."""
-        std = np.maximum(std, 1e-12)
+    def __call__(self, said: Mixture) -> Array:
+        """Return the information (n,) on the least of independent values, normal by hypothesis."""
+        deviation = np.sqrt(np.maximum(said.variance, 1e-24))
         if self._least is None:
-            low = np.argsort(mean - 3.0 * std, kind='stable')[:_LIKELY]
-            rng = np.random.default_rng(0)
-            drawn = mean[low, None] + std[low, None] * rng.standard_normal((len(low), _LEAST))
-            self._least = np.minimum(drawn.min(axis=0), self.best)
-        # What is found later may lie far below all draws: more than this tells nothing more.
-        z = np.clip((mean[:, None] - self._least) / std[:, None], -30.0, 30.0)
-        share = log_ndtr(z)
-        density = np.exp(-0.5 * z**2 - share) / np.sqrt(2.0 * np.pi)
-        return np.asarray((0.5 * z * density - share).mean(axis=1))
+            self._least = self._draw(said, deviation)
+        total = np.zeros(said.mean.shape[1])
+        for weight, mean, std, least in zip(said.weight, said.mean, deviation, self._least):
+            # What is found later may lie far below all draws: more than this tells nothing more.
+            z = np.clip((mean - least[:, None]) / std, -30.0, 30.0)
+            share = log_ndtr(z)
+            density = np.exp(-0.5 * z**2 - share) / np.sqrt(2.0 * np.pi)
+            total += weight * (0.5 * z * density - share).mean(axis=0)
+        return total
+
+    def _draw(self, said: Mixture, deviation: Array) -> list[Array]:
+        """Return draws of the least value under each hypothesis, more under those that count."""
+        rng = np.random.default_rng(0)
+        found = []
+        for weight, mean, std in zip(said.weight, said.mean, deviation):
+            reach = mean - 3.0 * std
+            low = np.argsort(reach, kind='stable')[:_LIKELY]
+            shape = len(low), int(np.ceil(weight * _LEAST))
+            drawn = mean[low, None] + std[low, None] * rng.standard_normal(shape)
+            found.append(np.minimum(drawn.min(axis=0), self.best))
+        return found
 
 
 def predicted_best(mean: Array, feasible: Array, *, sure: float = 0.8) -> int:

@@ -268,6 +268,8 @@ class JournalReader:
         study: str | None = None,
         environment: str | None = None,
         change: int | None = None,
+        who: str | None = None,
+        what: str | None = None,
         since: datetime.datetime | None = None,
         after: int = 0,
         last: int = 0,
@@ -279,7 +281,8 @@ class JournalReader:
         """
         query = sa.select(ROWS).where(ROWS.c.id > after).order_by(ROWS.c.id.desc())
         for column, value in (
-            (ROWS.c.study, study), (ROWS.c.environment, environment), (ROWS.c.change, change)
+            (ROWS.c.study, study), (ROWS.c.environment, environment), (ROWS.c.change, change),
+            (ROWS.c.who, who), (ROWS.c.what, what),
         ):
             if value is not None:
                 query = query.where(column == value)

@@ -56,7 +56,7 @@ class Policy(Verifying):
     only those that could be had). `matters` are the metrics that are judged, and `relevant` tells
     whether a deviation is worth an adaptation. `objective` gives what is minimised from metrics
     (nan where it can not), `risk` is the probability that a planned configuration may break a
-    limit or fail.
+    limit or fail. What was `refused` before, and why, is never sent.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Policy(Verifying):
         relevant: Relevance = lambda name, value, bands: True,
         objective: Callable[[Mapping[str, float]], float] = lambda metrics: math.nan,
         risk: float = 0.1,
+        refused: Sequence[tuple[Configuration, str]] = (),
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
         rules = rules or Rules()
@@ -83,6 +84,8 @@ class Policy(Verifying):
             planner=planner, chosen=chosen, fallback=fallback, contains=contains,
             make_judge=make_judge, rules=rules, risk=risk, matters=matters, objective=objective,
         )
+        for configuration, reason in refused:
+            self.contexts.refuse(configuration, reason)
 
     def prepare(self) -> None:
         """Compute ahead what the next plan will need; raises TlAdaptError if that fails."""
@@ -149,6 +152,8 @@ class Policy(Verifying):
             # Why a limit made the robot go back stays a warning until a window is good again.
             self._say(Level.WARN if isinstance(pending, Rollback) else Level.OK, pending.why)
             return self._after_change(self._then)
+        if event.advised:
+            return self._after_advice(pending)
         self._say(Level.ERROR, f'not applied: {event.reason}')
         return self._after_failure(pending, event)
 

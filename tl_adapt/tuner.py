@@ -32,7 +32,7 @@ from tl_adapt.tuning.proposal import Choice, Proposal
 from tl_adapt.tuning.safety import Caution, Unsafe
 from tl_adapt.tuning.search import ANCHORS, Search
 from tl_adapt.tuning.source_runs import SourceRuns
-from tl_adapt.tuning.trust import confirmed
+from tl_adapt.tuning.trust import confirmed, stuck
 from tl_adapt.tuning.view import View
 
 if TYPE_CHECKING:
@@ -259,6 +259,9 @@ class Tuner(Booked):
             chosen = acquisition.predicted_best(found.mean, found.feasible)
             return self._proposed(configurations[chosen], None, 'the predicted best')
         if self.simulations and index % 2 and not careful and not confirmed(self.model):
+            return self._test_source(index)
+        if not self.simulations and self.source and not careful and not self.pending \
+                and stuck(self.model, self.target):
             return self._test_source(index)
         reached, view = self._consider(model)
         configurations, worth = view.configurations, view.worth

@@ -13,7 +13,16 @@ rclpy = pytest.importorskip('rclpy')
 
 from test_engine import CHOSEN, FALLBACK, NEXT, Rig  # noqa: E402
 
-from tl_adapt.adaptation.events import ForeignChange, Paused, Resumed, Rules, State  # noqa: E402
+from tl_adapt.adaptation.events import (  # noqa: E402
+    ForeignChange,
+    Level,
+    Paused,
+    Resumed,
+    RollbackRequested,
+    Rules,
+    RulesChanged,
+    State,
+)
 from tl_adapt.errors import InputError  # noqa: E402
 from tl_adapt.ros.settings import Settings, SettingsChanged, declare_of_study  # noqa: E402
 
@@ -140,3 +149,30 @@ def test_a_robot_that_does_not_answer_does_not_stop_a_dry_run(rig):
     rig.applier.read = read
     report = change(rig, dry_run=True)
     assert report.settings.dry_run and report.status.state is not State.PAUSED
+
+
+def test_a_dry_run_goes_on_judging_after_a_limit_was_broken(rig):
+    rig.start()
+    change(rig, dry_run=True)
+    rig.journal.noted.clear()
+    for count, cost in enumerate((99.0, 10.0, 99.0), start=1):
+        rig.monitor.windows.put(cost)
+        while (status := rig.command(RulesChanged(rig.policy.rules)).status).windows < count:
+            pass
+        assert (status.judged, status.state) == (count, State.WATCHING)
+        assert status.level < Level.ERROR, status.reason
+    assert rig.applier.sent.empty()
+    assert ('adapter', 'advice') in rig.journal.noted
+    assert ('adapter', 'given up') not in rig.journal.noted
+
+
+def test_a_dry_run_is_silent_once_the_robot_has_what_was_advised(rig):
+    rig.start()
+    change(rig, dry_run=True)
+    rig.command(RollbackRequested())
+    assert rig.engine.report().advice == f'{FALLBACK}'
+    rig.applier.values = {'/a': dict(FALLBACK)}
+    rig.watch.events.put(ForeignChange('/a v: 0.5 -> 0.0'))
+    while rig.command(RulesChanged(rig.policy.rules)).status.configuration != FALLBACK:
+        pass
+    assert rig.engine.report().advice == ''

@@ -24,7 +24,7 @@ from tl_adapt.adaptation.events import (
 from tl_adapt.adaptation.judge import Judge
 from tl_adapt.adaptation.memory import Memory
 from tl_adapt.adaptation.planner import Planner
-from tl_adapt.adaptation.records import ADAPTER, Record
+from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
 from tl_adapt.errors import InputError
 
 # A robot that can't be set back this often is left to its operator.
@@ -203,7 +203,7 @@ class Changing:
         if configuration is None:
             return
         self.memory.ban(configuration, reason, doubted=doubted)
-        self._note('quarantine', reason, configuration=dict(configuration), **more)
+        self._note(QUARANTINE, reason, configuration=dict(configuration), **more)
 
     # --- how it ended ----------------------------------------------------------------------------
 
@@ -227,7 +227,8 @@ class Changing:
         self.current = None if event.configuration is None else dict(event.configuration)
         if event.refused:
             self.contexts.refuse(pending.configuration, event.reason)
-            self._note('quarantine', event.reason, configuration=dict(pending.configuration))
+            self._note(QUARANTINE, event.reason, who=NODE,
+                       configuration=dict(pending.configuration))
         return pending
 
     def _after_change(self, then: str, *, stayed: bool = False) -> list[Action]:

@@ -183,7 +183,8 @@ class ApplyResult:
     Say how a change ended.
 
     `change` is the action's number; `configuration` is what is in force now, None if that is not
-    known. `refused` tells a node's refusal from a fault (a node that is gone, no answer).
+    known. `refused` tells a node's refusal from a fault (a node that is gone, no answer),
+    `advised` that nothing was sent, as in a dry run.
     """
 
     change: int
@@ -191,6 +192,7 @@ class ApplyResult:
     reason: str = ''
     configuration: Configuration | None = None
     refused: bool = False
+    advised: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

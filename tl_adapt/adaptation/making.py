@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tl_adapt.adaptation.events import Rules
+from tl_adapt.adaptation.events import Configuration, Rules
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.planner import Planner
 from tl_adapt.policy import Policy
@@ -16,7 +16,8 @@ from tl_adapt.study import Study
 
 
 def make_policy(
-    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None
+    study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None,
+    refused: Sequence[tuple[Configuration, str]] = (),
 ) -> Policy:
     """Return the policy for a study; its own rules count unless others are given."""
     rules = rules or Rules.of(study.adaptation)
@@ -32,7 +33,7 @@ def make_policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
         contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
         relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
-        risk=study.tuning.risk,
+        risk=study.tuning.risk, refused=refused,
     )
     return policy
 

@@ -11,11 +11,13 @@ from typing import Any
 from tl_adapt.adaptation.changing import Changing
 from tl_adapt.adaptation.events import (
     Action,
+    Apply,
     Band,
     Choice,
     Configuration,
     Level,
     Outlook,
+    Rollback,
     State,
     Window,
 )
@@ -53,6 +55,18 @@ class Planning(Changing):
         except TlAdaptError as error:
             self._say(Level.WARN, f'no prediction: {error}')
             return {}, Outlook(math.nan)
+
+    def _after_advice(self, pending: Apply) -> list[Action]:
+        """Go on with what the robot has: who only advises has nothing to put right."""
+        self._say(Level.WARN, pending.why)
+        if self.current is None or not self.memory.contains(self.current):
+            self.state = State.IDLE
+            return []
+        self.desired = dict(self.current)
+        self.state = State.WATCHING
+        if isinstance(pending, Rollback) and self._then != 'watch':
+            return self._after_change(self._then, stayed=True)
+        return self._switch()
 
     # --- after a change of the environment ------------------------------------------------------
 

@@ -23,6 +23,7 @@ NodeValues = Mapping[str, Mapping[str, Any]]
 
 ADAPTER, OPERATOR, NODE, STRANGER = 'adapter', 'operator', 'node', 'someone else'
 ACTORS = (ADAPTER, OPERATOR, NODE, STRANGER)
+QUARANTINE = 'quarantine'  # what a record is called of a configuration that is banned
 
 
 @dataclasses.dataclass(frozen=True)

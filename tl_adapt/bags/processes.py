@@ -44,8 +44,10 @@ class ProcessLog:
         still, and work that was done then took no time.
         """
         rows: dict[str, list[tuple[int, ProcessSample]]] = {}
+        # Until the mission's time ran, a clock may have shown a time that the mission has, too.
+        since = max(drive.since, drive.ticked)
         for log, stamp, samples in self._rows:
-            if not (drive.since <= log < drive.until and drive.start_ns <= stamp <= drive.end_ns):
+            if not (since <= log < drive.until and drive.start_ns <= stamp <= drive.end_ns):
                 continue
             for name, sample in samples.items():
                 before = rows.setdefault(name, [])

@@ -26,6 +26,7 @@ CLOCK = '/clock'
 _LATCHED = (1, '1', 'transient_local')  # durability, in what rosbag2 says of QoS
 _MARGIN = 60.0  # s
 _SLOWEST = 20.0  # times as long as a drive took, a replay of it may take
+_EARLY = 500_000_000  # ns that what overtook the clock's first message may be ahead of it
 _AHEAD = 1_000_000_000  # ns that a stamp may be ahead of the recorded clock
 
 #: A message to send: topic, time in ns, and the message in CDR.
@@ -106,8 +107,10 @@ class ReplayedBag:
         """
         drive = mission.drive
         wanted = set(self.named('inputs'))
-        for topic, _, at, stamp, raw in self._timed(wanted, drive.since, drive.until):
+        for topic, log, at, stamp, raw in self._timed(wanted, drive.since, drive.until):
             moment = at if stamp is None else stamp
+            if log < drive.ticked and moment > drive.start_ns + _EARLY:
+                continue  # left from the time before this one
             if drive.start_ns <= moment <= drive.end_ns:
                 yield topic, max(at, drive.start_ns), raw
 

@@ -15,17 +15,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array
+from tl_adapt.models.trees import LEAF, Nodes, grow_trees
 
 TREES, LEAVES = 50, 64  # a word has 64 bits
 FEWEST = 40  # rows; fewer say nothing of which of the two is better
-_LEAF, _NOTHING = -1, -2  # instead of a node's column
 _LARGEST = 1e30  # of a place; trees compare places in single precision
 _ROWS = 512  # seen at once: their words stay in the processor's cache
 _NODES = ('feature', 'threshold', 'left', 'right', 'value')
@@ -57,11 +56,11 @@ class Forest:
         self.feature, self.threshold, self.value = feature, threshold, value
         self.left, self.right = left, right
         trees, nodes = feature.shape
-        leaf, inner = feature == _LEAF, feature >= 0
+        leaf, inner = feature == LEAF, feature >= 0
         place = np.arange(nodes)
         behind = (left > place) & (right > place) & (np.maximum(left, right) < nodes)
         if not behind[inner].all() or not 1 <= leaf.sum(axis=1).max(initial=0) <= LEAVES \
-                or not (feature[:, 0] >= _LEAF).all():
+                or not (feature[:, 0] >= LEAF).all():
             raise ValueError(f'trees need nodes in order and 1 to {LEAVES} leaves')
         number = np.cumsum(leaf, axis=1) - 1
         below = np.zeros((trees, nodes), np.uint64)
@@ -96,45 +95,37 @@ class Forest:
 
         These are what the trees say of each row that were grown without it.
         """
-        # Here, as it takes long, and who loads a model does not need it.
-        from sklearn.ensemble import RandomForestRegressor
-
-        grown = RandomForestRegressor(
-            TREES, max_leaf_nodes=LEAVES, max_features=1.0, oob_score=True, n_jobs=1,
-            random_state=seed % 2**32,
-        ).fit(X, z)
-        return cls.of([one.tree_ for one in grown.estimators_]), np.asarray(grown.oob_prediction_)
+        rng = np.random.default_rng(seed)
+        drawn = rng.integers(len(z), size=(TREES, len(z)))
+        forest = cls.of(grow_trees(_seen(X), z, drawn, LEAVES, rng))
+        left = np.ones((len(z), TREES), dtype=bool)  # what a tree was grown without
+        left[drawn, np.arange(TREES)[:, None]] = False
+        each = forest.each(X)
+        return forest, np.where(
+            left.any(axis=1), (each * left).sum(axis=1) / np.maximum(left.sum(axis=1), 1),
+            each.mean(axis=1),
+        )
 
     @classmethod
-    def of(cls, trees: list[Any]) -> Forest:
-        """Return the forest of scikit-learn's trees."""
-        shape = len(trees), max(tree.node_count for tree in trees)
-        feature = np.full(shape, _NOTHING)
-        left, right = np.zeros((2, *shape), int)
-        threshold, value = np.zeros((2, *shape))
-        for row, tree in enumerate(trees):
-            n = tree.node_count
-            inner = tree.children_left >= 0
-            feature[row, :n] = np.where(inner, tree.feature, _LEAF)
-            threshold[row, :n] = np.where(inner, tree.threshold, 0.0)
-            left[row, :n] = np.where(inner, tree.children_left, 0)
-            right[row, :n] = np.where(inner, tree.children_right, 0)
-            value[row, :n] = tree.value[:, 0, 0]
-        return cls(feature, threshold, left, right, value)
+    def of(cls, nodes: Nodes) -> Forest:
+        """Return the forest of these trees."""
+        return cls(nodes.feature, nodes.threshold, nodes.left, nodes.right, nodes.value)
 
     def __call__(self, X: Array) -> Array:
         """Return the mean (m,) of the trees at points X (m, d)."""
         found = np.empty(len(X))
         for part in chunks(len(X), _ROWS):
-            words = self.reached(X[part])
-            leaf = np.frexp(words.astype(np.float64))[1] - 1  # the one bit's number
-            found[part] = self.leaves.ravel()[self._first + leaf].sum(axis=1)
+            found[part] = self.each(X[part]).sum(axis=1)
         return found / len(self.whole)
+
+    def each(self, X: Array) -> Array:
+        """Return what each tree says (m, T) of points X (m, d)."""
+        leaf = np.frexp(self.reached(X).astype(np.float64))[1] - 1  # the one bit's number
+        return np.asarray(self.leaves.ravel()[self._first + leaf])
 
     def reached(self, X: Array, columns: Iterable[int] | None = None) -> Words:
         """Return as bits which leaves (m, T) some columns (None: all) of X (m, d) leave."""
-        with np.errstate(over='ignore'):  # a place beyond single precision is beyond every cut
-            points = X.T.astype(np.float32).astype(np.float64)
+        points = _seen(X).T
         words = np.tile(self.whole, (len(X), 1))
         left = np.empty_like(words)
         for column in self._cuts if columns is None else columns:
@@ -171,6 +162,12 @@ class Forest:
         whole = (array.astype(int) for array in (feature, left, right))
         column, low, high = whole
         return cls(column, threshold, low, high, value)
+
+
+def _seen(X: Array) -> Array:
+    """Return points (m, d) as trees compare them: in single precision."""
+    with np.errstate(over='ignore'):  # a place beyond single precision is beyond every cut
+        return np.asarray(X.astype(np.float32).astype(np.float64))
 
 
 @dataclasses.dataclass(frozen=True)

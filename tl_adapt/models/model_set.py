@@ -94,10 +94,7 @@ class Assessment:
     def at(self, rows: NDArray[np.int_]) -> Assessment:
         """Return the assessment of some of the configurations, by their indices (m,)."""
         arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
-        terms = tuple(
-            dataclasses.replace(term, mean=term.mean[rows], variance=term.variance[rows])
-            for term in self.terms
-        )
+        terms = tuple(term.at(rows) for term in self.terms)
         slacks = tuple(
             None if slack is None else
             dataclasses.replace(slack, mean=slack.mean[rows], variance=slack.variance[rows])
@@ -217,9 +214,10 @@ class ModelSet:
                 value=[o.metric for o in self.study.objectives if o.metric not in self.models],
             )
         X = as_points(X, self.study.space.dim)
-        latent = {
-            name: self.models[name].latent(X, noise=False, keep=keep) for name in self.needed
-        }
+        latent, said = {}, {}
+        for name in self.needed:
+            mean, variance, said[name] = self.models[name].hypotheses(X, keep=keep)
+            latent[name] = mean, variance
         mean, var, noise = np.zeros((3, len(X)))
         terms = []
         for objective in self.study.objectives:
@@ -227,7 +225,11 @@ class ModelSet:
             factor = objective.weight / objective.reference
             log = self.models[name].log_scale
             middle, std = scale.mean_and_std(*latent[name], log)
-            terms.append(Term(self.study.metrics[name].sign * factor, log, *latent[name]))
+            # A sum is not asked for what each hypothesis says of one addend.
+            mixture = said[name] if len(self.study.objectives) == 1 else None
+            terms.append(
+                Term(self.study.metrics[name].sign * factor, log, *latent[name], mixture)
+            )
             mean += self.study.metrics[name].sign * factor * middle
             var += (factor * std) ** 2
             noise += self.models[name].noise_variance * (factor * (middle if log else 1.0)) ** 2

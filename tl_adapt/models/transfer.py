@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from tl_adapt.acquisition import Mixture
 from tl_adapt.models import evidence, scale
 from tl_adapt.models.gaussian_process import GaussianProcess, chunks
 from tl_adapt.models.kernel import Array, Features, as_points
@@ -291,9 +292,20 @@ class TransferModel(scale.OnOriginalScale):
         points = self._points(X)
         mean, var = np.empty(len(points)), np.empty(len(points))
         for part in chunks(len(points)):
-            mean[part], var[part] = self._mixture(points[part], keep)
-        var = np.minimum(var, (self.high - self.low) ** 2)
+            mean[part], var[part], _ = self._mixture(points[part], keep)
         return mean, var + (self.noise_variance if noise else 0.0)
+
+    @single_thread
+    def hypotheses(self, X: ArrayLike, *, keep: bool = False) -> tuple[Array, Array, Mixture]:
+        """
+        Return mean and variance (n,) of the function as `latent`, and what hypotheses say of it.
+
+        These are the heaviest, with almost all of the weight.
+        """
+        points = self._points(X)
+        parts = list(chunks(len(points))) or [slice(0, 0)]
+        means, variances, said = zip(*(self._mixture(points[part], keep) for part in parts))
+        return np.concatenate(means), np.concatenate(variances), said[0].joined(*said[1:])
 
     def _points(self, X: Any) -> Array:
         """Return points (n, d) of the target; raises ValueError before the first fit."""
@@ -319,8 +331,8 @@ class TransferModel(scale.OnOriginalScale):
             for block, share in zip(self.blocks, self.shares)
         )
 
-    def _mixture(self, X: Array, keep: bool) -> tuple[Array, Array]:
-        """Return mean and variance of the weighted hypotheses at points X (n, d)."""
+    def _mixture(self, X: Array, keep: bool) -> tuple[Array, Array, Mixture]:
+        """Return mean and variance of the weighted hypotheses at points X (n, d), and these."""
         A = self.features(X)
         seen = {id(source): source.at(X, keep=keep) for source in self.sources}
         mean = np.zeros(len(X))
@@ -335,8 +347,10 @@ class TransferModel(scale.OnOriginalScale):
             weights.append(part)
         mean = np.clip(mean, self.low, self.high)
         each = np.clip(np.vstack(means), self.low, self.high)
-        spread = np.vstack(variances) + (each - mean) ** 2
-        return mean, np.maximum(np.concatenate(weights) @ spread, 1e-12)
+        weight, within = np.concatenate(weights), np.vstack(variances)
+        bound = (self.high - self.low) ** 2
+        variance = np.clip(weight @ (within + (each - mean) ** 2), 1e-12, bound)
+        return mean, variance, Mixture(weight, each, np.minimum(within, bound))
 
     def log_predictive_density(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the log density (n,) of measurements y (n,) on the original scale."""

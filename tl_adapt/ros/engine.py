@@ -381,7 +381,8 @@ class Engine:
             return False
         if not outcome.open:
             self._handle(ApplyResult(
-                change.change, outcome.ok, outcome.reason, outcome.configuration, outcome.refused
+                change.change, outcome.ok, outcome.reason, outcome.configuration, outcome.refused,
+                advised=self._execution.dry_run and not outcome.ok,
             ), quiet=self._busy)
         return True
 

@@ -224,6 +224,7 @@ class Execution:
         """Say what would be set; what is there already counts as set."""
         found = self._applier.read()
         if found == dict(configuration):
+            self.advice = ''
             return Outcome(True, configuration=found)
         self.advice = f'{dict(configuration)}'
         self._log.info(f'dry run, advises: {self.advice}')

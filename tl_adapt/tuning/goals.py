@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tl_adapt import acquisition
-from tl_adapt.acquisition import Term
+from tl_adapt.acquisition import Mixture, Term
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment
 from tl_adapt.tuning import pareto, repeats
@@ -88,10 +88,10 @@ class WeightedSum:
 
         def rank(found: Assessment) -> Array:
             nonlocal information
-            mean, std, least = _one_scale(found, best)
+            said, least = _one_scale(found, best)
             if information is None:
                 information = acquisition.MinimumInformation(least)
-            return found.feasible * information(mean, std)
+            return found.feasible * information(said)
 
         return rank
 
@@ -216,12 +216,20 @@ class _ExpectedGrowth:
         return np.asarray(found.feasible * gain / self._volume)
 
 
-def _one_scale(found: Assessment, best: float) -> tuple[Array, Array, float]:
-    """Return mean and deviation (n,) of the objective, and what is reached, on one scale."""
-    term = found.terms[0]
-    if len(found.terms) > 1 or not term.log or term.factor < 0 or best <= 0:
-        return found.mean, found.std, best
-    return term.mean, np.sqrt(np.maximum(term.variance, 0.0)), float(np.log(best / term.factor))
+def _one_scale(found: Assessment, best: float) -> tuple[Mixture, float]:
+    """Return what is said of the objective (n,), and what is reached, on one scale."""
+    term, *others = found.terms
+    told = term.mixture or _normal(term.mean, term.variance)
+    if not others and not term.log:
+        return told.scaled(term.factor), best
+    if not others and term.factor > 0 and best > 0:
+        return told, float(np.log(best / term.factor))
+    return _normal(found.mean, found.std**2), best
+
+
+def _normal(mean: Array, variance: Array) -> Mixture:
+    """Return what a single hypothesis says (n,)."""
+    return Mixture(np.ones(1), mean[None], variance[None])
 
 
 def make_goal(study: Study) -> Goal:

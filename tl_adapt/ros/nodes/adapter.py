@@ -38,6 +38,7 @@ from std_srvs.srv import Trigger
 
 from tl_adapt.adaptation.background import BackgroundPlanner, Worker
 from tl_adapt.adaptation.events import (
+    Configuration,
     Event,
     Level,
     Paused,
@@ -49,7 +50,8 @@ from tl_adapt.adaptation.events import (
 from tl_adapt.adaptation.making import broken_limits, make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
-from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.adaptation.refused import refused_before
+from tl_adapt.errors import InputError, StoreError, TlAdaptError
 from tl_adapt.journal import StoreJournal
 from tl_adapt.journal_place import adapter_lock, journal_store
 from tl_adapt.memory_journal import NullJournal
@@ -195,7 +197,11 @@ class Adapter(LifecycleNode):
         usual = Settings(Rules.of(study.adaptation))
         self._settings = settings = declare_of_study(self, usual.rules)
         self._changed_at_start = settings.differences(usual)
-        policy = make_policy(study, planner, chosen, settings.rules_in_force)
+        store = journal_store(values['store'], values['model'], study)
+        policy = make_policy(
+            study, planner, chosen, settings.rules_in_force,
+            self._refused(store, study, environment),
+        )
         self.get_logger().info(f'chosen for {environment}: {why}')
         self._study = study
         self._applied = self.create_publisher(
@@ -215,7 +221,6 @@ class Adapter(LifecycleNode):
         self._monitor = Monitor(
             self, study, wake=self._wake, pids=NodeProcesses(study, environment), post=self._post
         )
-        store = journal_store(values['store'], values['model'], study)
         if lock := adapter_lock(store, environment):
             self._undo.append(lock.close)
         self._journal = journal = self.make_journal(study, environment, store)
@@ -248,6 +253,16 @@ class Adapter(LifecycleNode):
                 Trigger, f'~/{name}', self._serve(event), callback_group=ReentrantCallbackGroup()
             )
             self._undo.append(functools.partial(self.destroy_service, service))
+
+    def _refused(
+        self, store: str, study: Study, environment: str
+    ) -> list[tuple[Configuration, str]]:
+        """Return what was refused before, as far as the store can be read."""
+        try:
+            return refused_before(store, study, environment) if store else []
+        except StoreError as error:
+            self.get_logger().warning(f'what was refused before is not known: {error}')
+            return []
 
     def make_journal(self, study: Study, environment: str, store: str) -> Journal:
         """Return where records are kept; raises StoreError if that is no store of ours."""

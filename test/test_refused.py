@@ -1,0 +1,50 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for tl_adapt.adaptation.refused."""
+
+import pytest
+
+from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
+from tl_adapt.adaptation.refused import refused_before
+from tl_adapt.errors import StoreError
+from tl_adapt.journal import StoreJournal
+from tl_adapt.store import Store
+from tl_adapt.study import study_from_dict
+
+
+@pytest.fixture
+def study():
+    return study_from_dict({
+        'version': 1, 'name': 'refusals',
+        'parameters': {'v': {'type': 'int', 'range': [0, 9], 'default': 5}},
+        'metrics': {'time': {'unit': 's', 'direction': 'minimize'}},
+        'objectives': [{'metric': 'time', 'weight': 1.0, 'reference': 10.0}],
+        'environments': {'robot': {'kind': 'command', 'role': 'target', 'command': ['true']}},
+    })
+
+
+def test_a_store_that_is_missing_knows_of_none(study, tmp_path):
+    assert refused_before(str(tmp_path / 'none.sqlite'), study, 'robot') == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_operators_and_nodes_refused_is_found(study, tmp_path):
+    path = tmp_path / 'store.sqlite'
+    with Store(path, study=study) as store:
+        store.refuse('robot', {'v': 3})
+    assert refused_before(str(path), study, 'robot') == [({'v': 3}, 'refused by an operator')]
+    for environment in ('robot', 'other'):
+        journal = StoreJournal(path, study=study.name, environment=environment)
+        for who, value in ((NODE, 4), (ADAPTER, 6), (NODE, 99)):
+            journal.add(Record(who, QUARANTINE, 'too fast', configuration={'v': value}))
+        journal.add(Record(NODE, 'restart', '/a restarted'))
+        journal.close()
+    assert refused_before(str(path), study, 'robot')[1:] == [({'v': 4}, 'too fast')], (
+        'what broke a limit may come again, and 99 is outside of the space')
+
+
+def test_what_is_no_store_is_an_error(study, tmp_path):
+    path = tmp_path / 'store.sqlite'
+    path.write_text('no database at all, but long enough to be one' * 20)
+    with pytest.raises(StoreError):
+        refused_before(str(path), study, 'robot')

@@ -315,7 +315,10 @@ class McapFile:
 
     def _lost(self, span: _Span, problem: str) -> None:
         what = f'{self._label}: the chunk at byte {span.offset} {problem}'
-        self.losses.note(Loss(what, span.start_ns - 1, span.end_ns + 1))
+        topics = None if span.channels is None else frozenset(
+            self._channels[number].topic for number in span.channels if number in self._channels
+        )
+        self.losses.note(Loss(what, span.start_ns - 1, span.end_ns + 1, topics))
 
     def _content(self, span: _Span) -> bytes:
         """Return the records of a span; those of a damaged chunk are lost."""

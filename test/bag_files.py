@@ -106,8 +106,15 @@ def latched():
                time, time, QosLiveliness.AUTOMATIC, time, False)
 
 
-def write_mcap(path, messages, *, compression='zstd', chunk_size=1000, finish=True, **options):
-    """Write messages with MCAP's own writer; without `finish` as after a crash of the machine."""
+def write_mcap(
+    path, messages, *, compression='zstd', chunk_size=1000, finish=True, definitions=None,
+    **options,
+):
+    """
+    Write messages with MCAP's own writer; without `finish` as after a crash of the machine.
+
+    `definitions` (text, language) replace those of the types of some topics.
+    """
     from mcap.writer import CompressionType, Writer
 
     kind = {'zstd': CompressionType.ZSTD, 'lz4': CompressionType.LZ4, '': CompressionType.NONE}
@@ -116,13 +123,13 @@ def write_mcap(path, messages, *, compression='zstd', chunk_size=1000, finish=Tr
         writer.start(profile='ros2', library='test')
         channels, schemas = {}, {}
         for number, item in enumerate(messages):
-            if item.type not in schemas:
-                text, _ = STORE.generate_msgdef(item.type)
-                schemas[item.type] = writer.register_schema(item.type, 'ros2msg', text.encode())
+            given = (definitions or {}).get(item.topic)
+            name = (item.type, given)
+            if name not in schemas:
+                text, language = given or (STORE.generate_msgdef(item.type)[0].encode(), 'ros2msg')
+                schemas[name] = writer.register_schema(item.type, language, text)
             if item.topic not in channels:
-                channels[item.topic] = writer.register_channel(
-                    item.topic, 'cdr', schemas[item.type]
-                )
+                channels[item.topic] = writer.register_channel(item.topic, 'cdr', schemas[name])
             writer.add_message(channels[item.topic], item.time, item.raw, item.time, number)
         if finish:
             writer.finish()

@@ -116,10 +116,11 @@ def processes(log, time, used):
 
 
 def mission(
-    number, *, log=WALL, seconds=6.0, outcome='succeeded', ends=True, beams=12, crash=None
+    number, *, log=WALL, seconds=6.0, outcome='succeeded', ends=True, beams=12, crash=None,
+    begin=0,
 ):
     """
-    Return the messages of one mission of the demo, which begins at sim time 0.
+    Return the messages of one mission of the demo, which begins at sim time `begin` [ns].
 
     `log` is the system time at which its goal is sent; a step of 50 ms takes 10 ms of it.
     """
@@ -128,7 +129,7 @@ def mission(
     ticks = round(seconds * SECOND / TICK)
     log += 2000
     for tick in range(1, ticks + 1):
-        time, log = tick * TICK, log + TICK // 5
+        time, log = begin + tick * TICK, log + TICK // 5
         x, y = math.sin(tick / 30), tick * 0.02
         found.append(clock(log, time))
         found.append(located('/ground_truth', log + 10, time, x, y))
@@ -144,7 +145,7 @@ def mission(
             found.append(collision(log + 50, int(crash is not None and tick * 0.05 >= crash)))
     if ends:
         state = {'succeeded': 4, 'aborted': 6, 'canceled': 5}[outcome]
-        found.append(result(log + 60, ticks * TICK, outcome))
+        found.append(result(log + 60, begin + ticks * TICK, outcome))
         found.append(status(log + 70, {number: (state, 0)}))
     return found, log + 100
 

@@ -16,6 +16,7 @@ from recorded_missions import (  # noqa: E402
     DEMO,
     SECOND,
     WALL,
+    Raw,
     battery,
     event,
     live_trace,
@@ -25,6 +26,7 @@ from recorded_missions import (  # noqa: E402
 )
 
 from tl_adapt import metrics as definitions  # noqa: E402
+from tl_adapt.bags import recorded  # noqa: E402
 from tl_adapt.bags.configuration import GivenConfigurations  # noqa: E402
 from tl_adapt.bags.evaluation import BagEvaluator  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
@@ -242,3 +244,49 @@ def test_a_sample_from_before_the_clock_was_put_back_is_no_part_of_the_mission(t
     assert found[1].measurement.metrics['cpu'] == pytest.approx(
         found[0].measurement.metrics['cpu']
     )
+
+
+def test_what_the_recorder_says_is_told(tmp_path):
+    raw = recorded.encode_recording({'environment': 'simulation', 'lost': {'/scan': 3, '/x': 0}})
+    kind = recorded.TYPES[recorded.RECORDING]
+    said = Raw(recorded.RECORDING, WALL - 5, kind, raw)
+    found, evaluator = evaluated(write_bag(tmp_path / 'bag', [said, *EVERY]))
+    check(found, EACH)
+    assert evaluator.notes == [
+        'the recorder lost messages: 3 of /scan',
+        'it was recorded in environment simulation, and counts as robot: --environment chooses',
+    ]
+
+
+def test_goals_one_after_the_other(tmp_path):
+    """Another goal takes the place of the first, which is no whole mission then."""
+    first, log = mission(1, log=WALL + SECOND, ends=False)
+    second, log = mission(2, log=log + SECOND, begin=6 * SECOND)
+    every = parameters(WALL, DEFAULT) + first + second
+    found, _ = evaluated(write_bag(tmp_path / 'bag', every))
+    assert [one.refused for one in found] == ['another goal took its place', '']
+    check(found[1:], [second], start=6 * SECOND + 50_000_000)
+
+
+def test_memory_of_what_is_over_is_given_back(tmp_path):
+    """Between missions, what came is kept for some seconds only."""
+    log = WALL + SECOND
+    every = parameters(WALL, DEFAULT)
+    for number in range(1, 4):
+        found, log = mission(number, log=log)
+        every += found
+        idle, _ = mission(9, log=log, seconds=100.0)
+        every += [m for m in idle if m.topic not in (
+            '/clock', '/goal_pose', '/navigator/result', '/navigate_to_pose/_action/status')]
+        log += 30 * SECOND
+    path = write_mcap(tmp_path / 'x.mcap', every, chunk_size=10000)
+    kept = []
+    with Bag(path) as bag:
+        evaluator = BagEvaluator(DEMO, bag, DEMO.target)
+        count = 0
+        for _ in evaluator.run(lambda log: kept.append(
+            sum(len(b.log) for bs in evaluator._window._batches.values() for b in bs)
+        )):
+            count += 1
+    assert count == 3
+    assert max(kept) < len(every) / 2

@@ -26,6 +26,7 @@ from tl_adapt.bags.configuration import (
     event_values,
 )
 from tl_adapt.bags.contents import Contents
+from tl_adapt.bags.goals import RESULT_TYPE, STATUS_TYPE, read_result, read_status
 from tl_adapt.bags.missions import GOAL_AGE, Drive, MissionLog, WholeLog
 from tl_adapt.bags.processes import ProcessLog
 from tl_adapt.bags.reading import Bag
@@ -41,8 +42,6 @@ from tl_adapt.trace import Trace
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
 
-_STATUS_TYPE = 'action_msgs/msg/GoalStatusArray'
-_RESULT_TYPE = 'std_msgs/msg/Header'
 _SEEDS = 2**30
 
 
@@ -148,7 +147,7 @@ class BagEvaluator:
         if mission is None or self._whole:
             return found
         status = resolved(mission.outcome_topic, self._namespace)
-        self._typed(status, _STATUS_TYPE)
+        self._typed(status, STATUS_TYPE)
         found[status] = self._on_status
         goal = resolved(mission.goal_topic, self._namespace)
         if goal in topics:
@@ -158,7 +157,7 @@ class BagEvaluator:
             found[initial] = lambda log, time, raw: self._log.on_initial_pose(log, time)
         result = resolved(mission.result_topic or '', self._namespace)
         if mission.result_topic and result in topics:
-            self._typed(result, _RESULT_TYPE)
+            self._typed(result, RESULT_TYPE)
             found[result] = self._on_result
         return found
 
@@ -182,10 +181,9 @@ class BagEvaluator:
             begin, last = bunch[0][1], bunch[-1][1]
             self._take(by_topic, begin, last)
             yield from self._found()
-            if self._log.needed_since is None:
-                self._window.forget_before(last - GOAL_AGE)
-            else:
-                self._window.forget_before(self._log.needed_since)
+            needed = self._log.needed_since
+            for kept in (self._window, self._processes):
+                kept.forget_before(last - GOAL_AGE if needed is None else needed)
             progress(last)
         self._log.finish(last)
         yield from self._found()
@@ -288,26 +286,24 @@ class BagEvaluator:
             self._recorded_since.update({
                 topic: at for topic, at in since.items() if isinstance(at, int)
             })
+        notes = []
         lost = description.get('lost')
         if isinstance(lost, dict) and any(lost.values()):
             names = ', '.join(f'{count} of {topic}' for topic, count in lost.items() if count)
-            note = f'the recorder lost messages: {names}'
-            if note not in self.notes:
-                self.notes.append(note)
+            notes.append(f'the recorder lost messages: {names}')
+        where = str(description.get('environment', ''))
+        if where != self.spec.name and where in self.study.environments:
+            notes.append(
+                f'it was recorded in environment {where}, and counts as {self.spec.name}: '
+                '--environment chooses'
+            )
+        self.notes += [note for note in notes if note not in self.notes]
 
     def _on_status(self, log: int, time: int, raw: bytes) -> None:
-        statuses, accepted = {}, {}
-        for item in _decoded(raw, _STATUS_TYPE).status_list:
-            goal = bytes(item.goal_info.goal_id.uuid).hex()
-            stamp = item.goal_info.stamp
-            statuses[goal] = int(item.status)
-            accepted[goal] = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        self._log.on_status(log, time, statuses, accepted)
+        self._log.on_status(log, time, *read_status(raw))
 
     def _on_result(self, log: int, time: int, raw: bytes) -> None:
-        message = _decoded(raw, _RESULT_TYPE)
-        stamp = int(message.stamp.sec) * 1_000_000_000 + int(message.stamp.nanosec)
-        self._log.on_result(log, time, stamp, str(message.frame_id))
+        self._log.on_result(log, time, *read_result(raw))
 
     # --- missions -------------------------------------------------------------------------------
 
@@ -420,14 +416,6 @@ class BagEvaluator:
             except MeasurementError as error:
                 found.valid, found.reason = False, error.reason
         return found
-
-
-def _decoded(raw: bytes, kind: str) -> Any:
-    """Return a message of a standard type; raises ValueError if it is broken."""
-    try:
-        return recorded.typestore().deserialize_cdr(raw, kind)
-    except Exception as error:  # the deserialiser raises whatever broken bytes lead it to
-        raise ValueError(str(error)) from error
 
 
 def _date(log: int) -> str:

@@ -29,7 +29,8 @@ class ProcessLog:
 
     def forget_before(self, log: int) -> None:
         """Drop what was recorded before a log time."""
-        self._rows = [row for row in self._rows if row[0] >= log]
+        if self._rows and self._rows[0][0] < log:
+            self._rows = [row for row in self._rows if row[0] >= log]
 
     @staticmethod
     def wanted(metric: Metric) -> list[str]:

@@ -183,7 +183,7 @@ def speed(seeds: int) -> dict:
             ('mcap, 1500 beams', False, 1500), ('sqlite3, 1500 beams', True, 1500),
         ):
             path = Path(name) / 'bag'
-            size = write(path, drive(20, 60, beams), sqlite=sqlite)
+            size = write(path, drive(12, 60, beams), sqlite=sqlite)
             pairs = []
             _, topics = ours(path, study)  # once, to have all in the page cache
             for _ in range(max(seeds, 3)):
@@ -209,7 +209,7 @@ def memory() -> dict:
     with tempfile.TemporaryDirectory(prefix='tl_adapt-memory-') as name:
         path = Path(name) / 'bag'
         print('writing a bag of 2 GB ...', file=sys.stderr)
-        size = write(path, drive(10_000, 300, 2000), sqlite=False, least=_LARGE)
+        size = write(path, drive(10_000, 55, 2000), sqlite=False, least=_LARGE)
         command = [sys.executable, '-m', 'tl_adapt', 'evaluate', 'demo', str(path), '--store',
                    str(Path(name) / 'store.sqlite')]
         begun = time.perf_counter()
@@ -226,5 +226,5 @@ def memory() -> dict:
           f'{peak:.0f} MiB')
     print(output.strip().splitlines()[-2])
     return {'size': size, 'seconds': seconds, 'peak_mib': peak, 'bars': [
-        bar('evaluation of a bag of 2 GB: peak memory', peak, 500.0, ' MiB'),
+        bar('evaluation of a bag of 2 GB: peak memory', peak, 500.0, ' MiB '),
     ]}

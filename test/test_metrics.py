@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tl_adapt.errors import MeasurementError
-from tl_adapt.metrics import compute, evaluate, needed_fields
+from tl_adapt.metrics import compute, evaluate, fold, folded_name, needed_fields
 from tl_adapt.study import Metric
-from tl_adapt.trace import POSITION, Trace, make_topic
+from tl_adapt.trace import POSITION, Topic, Trace, make_topic
 
 SECOND = 1_000_000_000
 
@@ -195,3 +195,25 @@ def test_latency_is_the_time_from_a_message_to_the_answer_with_its_stamp():
     trace.topics['pose'] = make_topic([5], [6], {})
     with pytest.raises(MeasurementError, match='never has the stamp of a message of scan'):
         latency()
+
+
+@pytest.mark.parametrize('array', ['min', 'max', 'mean'])
+@pytest.mark.parametrize('field', ['ranges', 'ranges * 2.0', '-ranges'])
+@pytest.mark.parametrize('hole', [None, np.inf, np.nan, -np.inf])
+def test_a_folded_array_gives_the_number_of_the_whole(array, field, hole):
+    ranges = np.random.default_rng(3).uniform(0.1, 9.0, (50, 40)).astype(np.float32)
+    if hole is not None:
+        ranges[::3, ::2] = hole
+        ranges[7] = hole
+    scanned = metric('mean', topic='scan', field=field, array=array)
+    stamps = np.arange(50)
+    whole = Trace({'scan': Topic(stamps, stamps, {'ranges': ranges})})
+    folded = fold(scanned, {'ranges': ranges})
+    assert folded.dtype == np.float64
+    short = Trace({'scan': Topic(stamps, stamps, {folded_name(scanned): folded})})
+    assert compute(scanned, short) == compute(scanned, whole)
+    factor = {'ranges': 1.0, 'ranges * 2.0': 2.0, '-ranges': -1.0}[field]
+    rows = ranges.astype(np.float64) * factor
+    rows = [row[np.isfinite(row)] for row in rows]
+    wanted = np.mean([getattr(np, array)(row) for row in rows if len(row)])
+    assert compute(scanned, whole) == pytest.approx(wanted, rel=1e-12)

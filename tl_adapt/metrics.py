@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float64]
 
 _DEFAULT_PERCENTILE = 50.0
-_ARRAYS: dict[str, Callable[[Samples], Samples]] = {
-    'min': lambda array: np.nanmin(array, axis=1),
-    'max': lambda array: np.nanmax(array, axis=1),
-    'mean': lambda array: np.nanmean(array, axis=1),
+# Reductions of arrays (n, k) by row, and what stands for an element that is not finite.
+_ARRAYS: dict[str, tuple[Callable[[NDArray[Any]], NDArray[Any]], float]] = {
+    'min': (lambda array: array.min(axis=1), np.inf),
+    'max': (lambda array: array.max(axis=1), -np.inf),
+    'mean': (lambda array: np.nanmean(array.astype(np.float64, copy=False), axis=1), np.nan),
 }
 
 
@@ -111,15 +112,20 @@ def fold(metric: Metric, fields: Mapping[str, NDArray[Any]]) -> Samples | None:
     None if nothing is an array, or if it can't be done: the metric itself will say why.
     """
     expression = _expression(metric)
+    plain = fields.get(expression.text)
     try:
+        # Of an array as it is the smallest and the largest element need no double precision.
         values = np.asarray(
-            expression.evaluate({n: _as_double(fields[n]) for n in expression.names})
+            plain if plain is not None and plain.dtype.kind == 'f'
+            else expression.evaluate({n: _as_double(fields[n]) for n in expression.names})
         )
     except InputError:
         return None
     if values.dtype.kind not in 'biuf' or values.ndim != 2 or metric.array not in _ARRAYS:
         return None
-    return _reduce_arrays(metric, values.astype(np.float64))[0]
+    if values.dtype.kind != 'f':
+        values = values.astype(np.float64)
+    return _reduce_arrays(metric, values)[0]
 
 
 def process_topic(node: str) -> str:
@@ -192,23 +198,30 @@ def _seen(
 
 def _as_double(values: NDArray[Any]) -> NDArray[Any]:
     """Return numbers in double precision, anything else as it is."""
-    return values.astype(np.float64) if values.dtype.kind in 'iuf' else values
+    return values.astype(np.float64, copy=False) if values.dtype.kind in 'iuf' else values
 
 
-def _reduce_arrays(metric: Metric, array: Samples) -> tuple[Samples, NDArray[np.bool_]]:
+def _reduce_arrays(
+    metric: Metric, array: NDArray[Any]
+) -> tuple[Samples, NDArray[np.bool_]]:
     """
-    Reduce (n, k) to (n,), and say which messages had anything to reduce.
+    Reduce floats (n, k) to (n,), and say which messages had anything to reduce.
 
     Elements that are not finite are skipped: a lidar reports a beam without hit in that way.
     """
-    reduction = _ARRAYS.get(metric.array or '')
-    if reduction is None:
+    if metric.array not in _ARRAYS:
         raise _failure(metric, 'is an array: its definition needs array: min, max or mean')
+    reduction, instead = _ARRAYS[metric.array]
+    if not array.shape[1]:
+        return np.full(len(array), np.nan), np.zeros(len(array), dtype=bool)
     finite = np.isfinite(array)
+    if finite.all():
+        return reduction(array).astype(np.float64), np.ones(len(array), dtype=bool)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # messages without a finite element
-        reduced = reduction(np.where(finite, array, np.nan))
-    return reduced, np.asarray(finite.any(axis=1))
+        reduced = reduction(np.where(finite, array, array.dtype.type(instead)))
+    seen = np.asarray(finite.any(axis=1))
+    return np.where(seen, reduced, np.nan).astype(np.float64), seen
 
 
 def _values(metric: Metric, trace: Trace) -> Samples:

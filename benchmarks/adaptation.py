@@ -8,8 +8,9 @@ Measure adaptation at runtime: false alarms, detection, changes of the robot, an
 `calm`: missions in lock-step with no change at all. `power`: missions until a change of each size
 is found. `changes`: a payload, a smoother floor and busy processes come one after the other, at
 real-time factor 1; the adapted robot drives beside one with the default configuration, one that
-was tuned once, and one with the oracle's. `latency`: how long a decision takes. `rest`: CPU share
-and memory of an adapter whose robot stands. Measurements are kept in --folder, so that the next
+was tuned once, and one with the oracle's. `offline`: the same changes against emulated robots,
+many times over. `latency`: how long a decision takes. `rest`: CPU share and memory of an adapter
+whose robot stands. Measurements are kept in --folder, so that the next
 start begins where this one ended.
 """
 
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import adaptation_calm  # noqa: E402
 import adaptation_missions  # noqa: E402
+import adaptation_offline  # noqa: E402
 import adaptation_rest  # noqa: E402
 import adapter_decision  # noqa: E402
 from adaptation_setup import PHASES, oracle, prepare  # noqa: E402
@@ -35,7 +37,7 @@ from bars import bar, end, show_bars, split_names, write_json  # noqa: E402
 from tl_adapt.errors import InputError  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
 
-PARTS = ('calm', 'power', 'changes', 'latency', 'rest')
+PARTS = ('calm', 'power', 'changes', 'offline', 'latency', 'rest')
 
 
 def calm(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,6 +80,22 @@ def changes(args: argparse.Namespace) -> dict[str, Any]:
     return {**found, 'bars': bars}
 
 
+def offline(args: argparse.Namespace) -> dict[str, Any]:
+    """Compare the policy with fixed configurations on emulated robots."""
+    setup = prepare(args.folder, 'lock_step')
+    for phase in PHASES:
+        oracle(setup, phase, max(args.oracle, 2))
+    found = adaptation_offline.run(setup, args.sequences, args.missions, args.calm)
+    adaptation_offline.show(found)
+    means = {name: row['all'] for name, row in found['arms'].items()}
+    ours = means[adaptation_missions.ADAPTED]
+    bars = [
+        bar(f"mean objective on emulated robots, adapted by {name}'s", ours / means[name], 1.0)
+        for name in ('default', 'tuned once')
+    ]
+    return {**found, 'bars': bars}
+
+
 def latency(args: argparse.Namespace) -> dict[str, Any]:
     """Measure how long decisions take."""
     rows = adapter_decision.run(load_study('demo'), 20_000, 30)
@@ -106,6 +124,7 @@ def main() -> int:
     parser.add_argument('--repeats', type=int, default=3, help='of each size (%(default)s)')
     parser.add_argument('--oracle', type=int, default=200,
                         help='configurations in each phase, 0: no oracle (%(default)s)')
+    parser.add_argument('--sequences', type=int, default=20, help='offline (%(default)s)')
     parser.add_argument('--seconds', type=float, default=60.0, help='at rest (%(default)s)')
     parser.add_argument('--parts', type=split_names, default=list(PARTS),
                         help=f'of {", ".join(PARTS)}')
@@ -115,13 +134,15 @@ def main() -> int:
     for part in args.parts:
         if part not in PARTS:
             raise InputError(f'must be one of {", ".join(PARTS)}', file='--parts', value=part)
-    for name, least in (('missions', len(PHASES)), ('calm', 1), ('repeats', 1), ('oracle', 0)):
+    for name, least in (('missions', len(PHASES)), ('calm', 1), ('repeats', 1), ('oracle', 0),
+                        ('sequences', 1)):
         if getattr(args, name) < least:
             raise InputError(f'must be at least {least}', file=f'--{name}',
                              value=getattr(args, name))
     if not args.seconds > 0:
         raise InputError('must be positive', file='--seconds', value=args.seconds)
-    parts = {'calm': calm, 'power': power, 'changes': changes, 'latency': latency, 'rest': rest}
+    parts = {'calm': calm, 'power': power, 'changes': changes, 'offline': offline,
+             'latency': latency, 'rest': rest}
     found = {}
     for part in args.parts:
         found[part] = parts[part](args)

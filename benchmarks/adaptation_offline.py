@@ -16,22 +16,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from adaptation_setup import PHASES, Setup, key_of
+from adaptation_missions import ADAPTED
+from adaptation_setup import BEFORE, PHASES, Setup, key_of
 
-from tl_adapt.adaptation.events import ApplyResult, Rules, Start, Window
+from tl_adapt.adaptation.events import ApplyResult, Start, Window
 from tl_adapt.adaptation.making import make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner
 from tl_adapt.comparison import objective_values, worst_values
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.policy import Policy
+from tl_adapt.progress import Progress
 from tl_adapt.store import Store
 from tl_adapt.study import Study
 
-_LEAST = 20  # measurements of a phase that make an emulated robot
 # A model of few outcomes is never sure; whether a mission fails hangs on little but luck.
 _SURE = 3.0
-_POOL = 1024  # configurations among which the emulated robot's best is looked for
 
 
 class Emulated:
@@ -58,7 +58,10 @@ class Emulated:
             reason='mission aborted' if failed else '', sim_time=values['mission_time'],
         )
 
-    def _predicted(self, configuration: Mapping[str, Any]):
+    def _predicted(
+        self, configuration: Mapping[str, Any]
+    ) -> tuple[dict[str, tuple[float, float, bool]], float]:
+        """Return mean, noise and scale of each metric, and how likely a mission ends well."""
         key = key_of(configuration)
         if key not in self._known:
             X = self.study.space.encode([configuration])
@@ -71,14 +74,6 @@ class Emulated:
             self._known[key] = metrics, p**_SURE / (p**_SURE + (1.0 - p) ** _SURE)
         return self._known[key]
 
-    def best(self, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the best configuration of a pool that nearly always keeps the limits."""
-        space = self.study.space
-        pool = [*known, *space.sample(_POOL, seed=7, method='sobol')]
-        found = self._model.assess(space.encode(pool))
-        kept = found.feasible >= min(0.9, float(found.feasible.max()))
-        return dict(pool[int(np.argmin(np.where(kept, found.mean, np.inf)))])
-
 
 class Robot:
     """Let a policy have its way with an emulated robot, mission after mission."""
@@ -88,10 +83,11 @@ class Robot:
         self.policy = policy
         self.changes = 0
         self.has = dict(found)
-        self._do(policy.handle(Start(dict(found))))
+        policy.handle(Start(dict(found)))
+        self._obey()
         self.first = self.changes
 
-    def _do(self, actions: Sequence[Any]) -> None:
+    def _obey(self) -> None:
         while (change := self.policy.pending) is not None:
             self.has = dict(change.configuration)
             self.changes += 1
@@ -101,7 +97,9 @@ class Robot:
         """Drive one mission and let the policy judge it."""
         run = emulated.measure(self.has, rng)
         self.policy.handle(Window(run.metrics, run.reason, run.sim_time, dict(self.has)))
-        self._do([])
+        self._obey()
+        if self.policy.pending is None:
+            self.policy.prepare()
         return run
 
 
@@ -110,42 +108,88 @@ def emulated_robots(setup: Setup) -> dict[str, Emulated]:
     study = setup.study
     with Store(setup.store, study=study) as store:
         source = store.get(environment=study.source.name, purpose='campaign')
-        robots = {}
-        for phase in PHASES:
-            rows = store.get(environment=f'oracle_{phase}', purpose='evaluation')
-            if len(rows) >= _LEAST:
-                robots[phase] = Emulated(study, source, rows)
-    return robots
+        return {
+            phase: Emulated(study, source, store.get(
+                environment=f'oracle_{phase}', purpose='evaluation'))
+            for phase in PHASES
+        }
 
 
 def sequence(
-    setup: Setup, model: ModelSet, robots: Mapping[str, Emulated],
-    fixed: Mapping[str, Mapping[str, dict[str, Any]]], missions: Mapping[str, int], seed: int,
-    rules: Rules | None = None,
+    setup: Setup, robots: Mapping[str, Emulated],
+    fixed: Mapping[str, Mapping[str, dict[str, Any]]], phases: Sequence[str], seed: int,
 ) -> dict[str, Any]:
-    """Drive one row of missions with the adapter and with each of the fixed ones."""
+    """Drive one row of missions with the adapter and with each of the fixed configurations."""
     study = setup.study
-    policy = make_policy(study, ModelPlanner(study, model), setup.tuned, rules)
+    model = ModelSet.load(setup.folder / 'model', study)
+    policy = make_policy(study, ModelPlanner(study, model), setup.tuned)
     ours = Robot(policy, study.space.default())
-    runs: dict[str, list[Measurement]] = {name: [] for name in ('adapted', *fixed)}
-    phases = [phase for phase in robots for _ in range(missions.get(phase, 0))]
-    states = []
+    runs: dict[str, list[Measurement]] = {name: [] for name in (ADAPTED, *fixed)}
     for number, phase in enumerate(phases):
-        def luck(number: int = number) -> np.random.Generator:
-            return np.random.default_rng([seed, number])
         for name, configurations in fixed.items():
-            runs[name].append(robots[phase].measure(configurations[phase], luck()))
-        runs['adapted'].append(ours.drive(robots[phase], luck()))
-        states.append(policy.status)
+            luck = np.random.default_rng([seed, number])
+            runs[name].append(robots[phase].measure(configurations[phase], luck))
+        luck = np.random.default_rng([seed, number])
+        runs[ADAPTED].append(ours.drive(robots[phase], luck))
     worst = worst_values(study, [run for some in runs.values() for run in some])
     return {
-        'phases': phases,
         'values': {name: objective_values(study, some, worst) for name, some in runs.items()},
         'broken': {
-            name: [bool(run.valid and study.broken_limits(run.metrics)) for run in some]
+            name: sum(bool(run.valid and study.broken_limits(run.metrics)) for run in some)
             for name, some in runs.items()
         },
-        'failed': {name: [not run.valid for run in some] for name, some in runs.items()},
-        'changes': ours.changes - ours.first, 'replans': policy.status.replans,
-        'statuses': states, 'runs': runs,
+        'changes': ours.changes - ours.first, 'alarms': policy.status.replans,
     }
+
+
+def run(setup: Setup, sequences: int, missions: int, calm: int) -> dict[str, Any]:
+    """Drive `sequences` rows of missions with the changes, and as many without any."""
+    study = setup.study
+    robots = emulated_robots(setup)
+    default = study.space.default()
+    fixed = {
+        'default': dict.fromkeys(PHASES, default),
+        'tuned once': dict.fromkeys(PHASES, setup.tuned),
+    }
+    each = max(missions // len(PHASES), 1)
+    phases = [phase for phase in PHASES for _ in range(each)]
+    rows, quiet = [], []
+    with Progress('offline', 2 * sequences) as progress:
+        for seed in range(sequences):
+            rows.append(sequence(setup, robots, fixed, phases, seed))
+            progress.advance('changes')
+            quiet.append(sequence(setup, robots, fixed, [BEFORE] * calm, 10_000 + seed))
+            progress.advance('calm')
+    arms = {}
+    for name in (ADAPTED, *fixed):
+        values = np.array([row['values'][name] for row in rows])
+        arms[name] = {
+            'mean': {phase: float(values[:, np.array(phases) == phase].mean())
+                     for phase in PHASES},
+            'all': float(values.mean()),
+            'limits broken': float(np.mean([row['broken'][name] for row in rows])),
+        }
+    return {
+        'sequences': sequences, 'missions': len(phases), 'calm': calm, 'arms': arms,
+        'changes': float(np.mean([row['changes'] for row in rows])),
+        'alarms': float(np.mean([row['alarms'] for row in rows])),
+        'calm changes': float(np.mean([row['changes'] for row in quiet])),
+        'calm alarms': float(np.mean([row['alarms'] for row in quiet])),
+        'calm broken': {
+            name: float(np.mean([row['broken'][name] for row in quiet])) for name in arms
+        },
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print the table."""
+    print(f'\n{found["sequences"]} rows of {found["missions"]} missions with emulated robots; '
+          'mean objective, and limits broken in a row')
+    print(f'{"":14s}{"".join(f"{phase:>10s}" for phase in [*PHASES, "all"])}{"limits":>8s}')
+    for name, row in found['arms'].items():
+        cells = ''.join(f'{value:10.3f}' for value in [*row['mean'].values(), row['all']])
+        print(f'{name:14s}{cells}{row["limits broken"]:8.1f}')
+    print(f'the adapter made {found["changes"]:.1f} changes in a row and found '
+          f'{found["alarms"]:.1f} changes of the environment; in {found["calm"]} missions without '
+          f'any {found["calm changes"]:.1f} and {found["calm alarms"]:.1f}, with '
+          f'{found["calm broken"][ADAPTED]:.1f} limits broken')

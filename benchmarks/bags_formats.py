@@ -23,9 +23,11 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import psutil
 from bags_forms import FORMS, Item, read_items
 from bars import bar
 
@@ -53,6 +55,7 @@ class Session:
     bag: Path
     items: list[Item]
     traces: list[Trace]
+    cpu: float  # that the recorder used, as a share of a core
 
 
 @functools.lru_cache(maxsize=1)
@@ -78,6 +81,9 @@ def session() -> Session:
             )
             if not measured.valid:
                 raise TlAdaptError(f'the default configuration failed: {measured.reason}')
+            if not number:
+                used, since = _cpu(recorder.pid), time.monotonic()
+        share = (_cpu(recorder.pid) - used) / (time.monotonic() - since)
         recorder.send_signal(signal.SIGINT)
         if recorder.wait(30):
             raise TlAdaptError('the recorder failed')
@@ -88,7 +94,12 @@ def session() -> Session:
         environment.close()
     traces = [Trace.load(folder / f'{number}.npz') for number in range(_MISSIONS + 1)]
     bag = folder / 'recorded'
-    return Session(study, bag, read_items(bag / 'recorded_0.mcap'), traces)
+    return Session(study, bag, read_items(bag / 'recorded_0.mcap'), traces, share)
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def timed(study: Study, source: str) -> Study:
@@ -172,6 +183,7 @@ def formats() -> dict:
                          f'{compared[1].worst:.1e}', f'{compared[0].cpu:.1%}'])
     print('\nBags and live traces of the same missions: largest difference of a metric')
     print(format_table(rows))
+    print(f'the recorder used {found.cpu:.1%} of a core')
     print(f'metrics: {", ".join(live(found.study, found.traces[0]))}')
     worst = max(max(row['header'], row['recorder']) for row in result)
     return {'rows': result, 'bars': [

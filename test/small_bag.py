@@ -91,7 +91,7 @@ def replay_study(bag):
                 'targets': [{'node': 'localizer', 'apply': 'live'}],
             },
             'work': {
-                'type': 'double', 'range': [0.0, 0.1], 'default': 0.0, 'unit': 's',
+                'type': 'double', 'range': [0.0, 0.5], 'default': 0.0, 'unit': 's',
                 'targets': [{'node': 'localizer', 'apply': 'live'}],
             },
             'model': {

@@ -25,6 +25,7 @@ pytest.importorskip('mcap')
 from bag_files import FORMS, SECOND, split, write_bag, write_mcap  # noqa: E402
 from recorded_missions import DEMO, WALL, Raw, event, mission, parameters  # noqa: E402
 
+from tl_adapt.bags import recorded  # noqa: E402
 from tl_adapt.bags.configuration import GivenConfigurations, configuration_file  # noqa: E402
 from tl_adapt.bags.evaluation import BagEvaluator  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
@@ -42,9 +43,14 @@ OTHERS = (
 )
 
 
+def described(description):
+    raw = recorded.encode_recording(description)
+    return Raw(recorded.RECORDING, WALL - 9, recorded.TYPES[recorded.RECORDING], raw)
+
+
 def drives():
     log = WALL
-    every = parameters(log, DEFAULT)
+    every = [described({'environment': 'robot', 'lost': {}}), *parameters(log, DEFAULT)]
     for number in (1, 2):
         every.append(event(log + 1000, '/localizer', particles=20 * number))
         found, log = mission(number, log=log + SECOND, seconds=1.5, beams=4)
@@ -252,6 +258,24 @@ def test_files_of_configurations(bags, content):
         file = folder / 'configuration.yaml'
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         evaluate(folder)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.just('/scan')),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(TOPICS), inner, max_size=3)
+    ),
+)
+
+
+@FUZZ
+@given(description=st.dictionaries(
+    st.sampled_from(['environment', 'lost', 'since', 'time', 'complete', 'study']), JSON
+))
+def test_descriptions_of_recordings(description):
+    with tempfile.TemporaryDirectory() as where:
+        path = write_mcap(Path(where) / 'x.mcap', [described(description), *EVERY[1:]])
+        evaluate(path)
 
 
 @FUZZ

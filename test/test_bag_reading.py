@@ -6,6 +6,7 @@ import os
 import sqlite3
 import struct
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rosbags')
@@ -15,6 +16,7 @@ from bag_files import (  # noqa: E402
     FORMS,
     SECOND,
     Item,
+    header,
     items,
     latched,
     number,
@@ -23,6 +25,7 @@ from bag_files import (  # noqa: E402
     write_bag,
     write_mcap,
 )
+from bag_files import TYPES as TYPES_  # noqa: E402
 
 from tl_adapt.bags.mcap_file import McapFile  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
@@ -146,6 +149,8 @@ def test_a_missing_split_is_a_loss_between_its_neighbours(tmp_path, how):
         found = list(bag.messages())
     assert found == [m for m in WANTED if m in found]
     assert len(WANTED) // 2 < len(found) < len(WANTED)
+    for m in WANTED:
+        assert (m in found) or loss.start_ns < m[1] < loss.end_ns
 
 
 def test_files_that_are_not_numbered_one_by_one_are_no_split(tmp_path):
@@ -342,3 +347,28 @@ def test_a_package_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tl_adapt.bags.mcap_file', None)
     with pytest.raises(TlAdaptError, match='pip install'):
         Bag(path)
+
+
+@pytest.mark.parametrize('compression', ['', 'lz4', 'zstd'])
+def test_large_chunks(tmp_path, compression):
+    """What can't be compressed is taken apart a little at a time."""
+    rng = np.random.default_rng(0)
+    large = [
+        Item('/image', i + 1, TYPES_['sensor_msgs/msg/CompressedImage'](
+            header(i), 'png', rng.integers(0, 256, 700_000, np.uint8)
+        )) for i in range(6)
+    ]
+    path = write_mcap(tmp_path / 'x.mcap', large, compression=compression, chunk_size=3 << 20)
+    wanted = [(m.topic, m.time, m.raw) for m in large]
+    assert read(path) == wanted
+    os.truncate(path, 2_500_000)
+    assert read(path) == wanted[:3], 'also of the chunk that is cut off'
+
+
+def test_endless_compression_is_no_message(tmp_path):
+    from tl_adapt.bags.storage import inflate, zstd
+
+    content, problem = inflate(zstd().compress(bytes(1 << 24)), 'zstd', 1000)
+    assert len(content) == 1000 and not problem
+    assert inflate(b'', 'brotli', 7) == (b'', 'is compressed by brotli, which is not supported')
+    assert 'has 0 of 7 bytes' in inflate(b'', 'zstd', 7)[1]

@@ -3,6 +3,8 @@
 """Tests of the verb `evaluate`."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def test_missions_become_measurements_once(tmp_path, capsys):
     bag = write_bag(tmp_path / 'bag', drive())
     assert run(tmp_path, bag, '--study', 'demo') == 0
     out = capsys.readouterr().out
-    assert '2 measurements added from 1 bag (0 invalid), 0 were there already' in out
+    assert '2 measurements added from 1 bag (0 invalid), 0 there already' in out
     first = stored(tmp_path)
     assert [m.purpose for m in first] == ['bag', 'bag']
     assert all(m.valid and m.configuration == DEFAULT and m.cost == 0.0 for m in first)
@@ -286,3 +288,33 @@ def test_memory_does_not_grow_with_what_is_not_wanted(tmp_path):
     finally:
         tracemalloc.stop()
     assert stored(tmp_path)[0].valid
+
+
+def test_no_ros_is_needed(tmp_path):
+    bag = write_bag(tmp_path / 'bag', drive(count=1))
+    code = (
+        'import sys\n'
+        "for name in ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'std_msgs'):\n"
+        '    sys.modules[name] = None\n'
+        'from tl_adapt.cli import main\n'
+        'sys.exit(main(sys.argv[1:]))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, 'evaluate', 'demo', str(bag), '--output',
+         str(tmp_path / 'out')],
+        capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '1 measurement added' in done.stdout
+    assert stored(tmp_path)[0].valid
+
+
+def test_other_verbs_do_not_load_the_library_of_bags():
+    code = (
+        'import sys\n'
+        'from tl_adapt.cli import make_parser\n'
+        "for verb in ('check', 'campaign', 'transfer', 'evaluate'):\n"
+        '    make_parser(verb)\n'
+        "assert not {'rosbags', 'mcap', 'apsw', 'lz4'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=120)

@@ -215,6 +215,9 @@ def test_it_follows(folder):
         (['study.yaml', '--last', '-1'], '--last: must be at least 0, got -1'),
         (['study.yaml', '--change', '-1'], '--change: must be at least 0, got -1'),
         (['study.yaml', '--since', 'noon'], "--since: must be a time in ISO 8601, got 'noon'"),
+        (['study.yaml', '--since', '0001-01-01T00:00+14:00'], '--since: must be a time'),
+        (['study.yaml', '--last', '9' * 30], '--last: must be at most'),
+        (['study.yaml', '--change', '9' * 30], '--change: must be at most'),
         (['study.yaml', '--environment', 'moon'], "got 'moon'"),
     ],
 )

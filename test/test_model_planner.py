@@ -11,6 +11,7 @@ import pytest
 from tl_adapt.adaptation.carrying import carried
 from tl_adapt.adaptation.events import Window
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
+from tl_adapt.adaptation.recurring import explains, last_change
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet
@@ -204,3 +205,91 @@ def test_a_branch_learns_for_itself(study, model):
     other.accept([window(anchor, 1.0)] * 2)
     assert other.bands(anchor)['time'].mean > before.mean + 0.2
     assert planner.bands(anchor)['time'] == before
+
+
+def with_gap(configuration, load, gap, noise=0.0):
+    seen = window(configuration, load, noise)
+    return Window({**seen.metrics, 'gap': gap}, '', 20.0, configuration)
+
+
+def test_what_is_not_worth_its_risk_is_not_tried_out(study, model):
+    planner = ModelPlanner(study, model)
+    best = planner.best([window({'v': 0.3, 'w': 0.5}, 0.0)] * 4, {'v': 0.3, 'w': 0.5}, [])
+    evidence = [window(best.configuration, 0.0, 0.01 * i) for i in range(4)]
+    assert planner.propose(evidence, []) is None, 'it is as good as it can be already'
+
+
+def test_a_broken_limit_leads_away_from_what_broke_it(study, model):
+    planner = ModelPlanner(study, model)
+    bad, back = {'v': 0.3, 'w': 0.5}, {'v': 0.5, 'w': 0.5}
+    before = planner.outlook(bad).kept
+    assert before > 0.9
+    evidence = [with_gap(bad, 0.0, 0.05), with_gap(back, 0.0, 0.5)]
+    choice = planner.best(evidence, back, [])
+    planner.accept(evidence)
+    assert choice.kept >= 0.9
+    assert choice.kept == pytest.approx(planner.outlook(choice.configuration).kept, abs=0.05)
+    assert planner.outlook(bad).kept < min(before, choice.kept)
+
+
+def test_the_gain_counts_limits_that_may_be_broken(study, model):
+    planner = ModelPlanner(study, model)
+    anchor = {'v': 0.89, 'w': 0.5}
+    evidence = [with_gap(anchor, 2.0, gap, 0.0) for gap in (0.09, 0.11, 0.1)]
+    choice = planner.best(evidence, anchor, [])
+    assert choice.kept > 0.9
+    assert choice.configuration['v'] < anchor['v']
+    assert choice.gain > 0.1, 'though the objective is no better there'
+
+
+def test_an_environment_that_was_met_before_gets_its_model_again(study, model):
+    planner = ModelPlanner(study, model)
+    anchor = {'v': 0.3, 'w': 0.5}
+    loaded = [window(anchor, 1.0, noise) for noise in (0.0, 0.01, -0.01)]
+    planner.best(loaded, anchor, [])
+    planner.accept(loaded)
+    other = {'v': 0.8, 'w': 0.2}
+    first = ModelPlanner(study, model).bands(other)['time'].mean
+    assert abs(planner.bands(other)['time'].mean - first) > 0.2
+    again = [window(anchor, 0.0, noise) for noise in (0.0, 0.01, -0.01)]
+    planner.best(again, anchor, [])
+    planner.accept(again)
+    assert abs(planner.bands(other)['time'].mean - first) < 0.1
+    assert len(planner._past) == 1, 'each environment has one model'
+
+
+def test_windows_of_an_earlier_environment_teach_nothing(study, model):
+    anchor = {'v': 0.3, 'w': 0.5}
+    noise = (0.0, 0.01, -0.01, 0.02)
+    before = [window(anchor, 1.0, one) for one in noise]
+    after = [window(anchor, 0.0, one) for one in noise[:2]]
+    assert last_change(study, model, [*before, *after]) == len(before)
+    assert last_change(study, model, before) == last_change(study, model, []) == 0
+    failed = Window({}, 'timeout', 60.0, anchor)
+    assert last_change(study, model, [*before, failed, *after]) in (4, 5)
+    mixed, clean = ModelPlanner(study, model), ModelPlanner(study, model)
+    mixed.accept([*before, *after])
+    clean.accept(after)
+    assert mixed.bands(anchor)['time'] == clean.bands(anchor)['time']
+
+
+def test_what_was_seen_is_weighed_by_what_each_model_says(study, model):
+    anchor = {'v': 0.3, 'w': 0.5}
+    planner = ModelPlanner(study, model)
+    planner.accept([window(anchor, 1.0)] * 3)
+    models = [planner.model, model]
+    assert explains(study, models, []) is planner.model
+    assert explains(study, models, [window(anchor, 1.0)] * 2) is planner.model
+    assert explains(study, models, [window(anchor, 0.0)] * 2) is model
+    assert explains(study, models[:1], [window(anchor, 0.0)] * 2) is planner.model
+
+
+def test_models_of_the_past_hold_no_memory_that_only_makes_them_quicker(study, model):
+    planner = ModelPlanner(study, model)
+    anchor = {'v': 0.3, 'w': 0.5}
+    for load in (1.0, -1.0, 2.0):
+        evidence = [window(anchor, load)] * 2
+        planner.best(evidence, anchor, [])
+        planner.accept(evidence)
+    for past in planner._past:
+        assert not any(s._kept for one in past.models.values() for s in one.sources)

@@ -21,6 +21,7 @@ from tl_adapt.adaptation.events import (
     ApplyResult,
     Choice,
     Rollback,
+    RollbackRequested,
     Rules,
     Start,
     Write,
@@ -175,6 +176,16 @@ def test_the_number_of_reviews_is_bounded():
             changes += 1
             confirm(policy, actions)
     assert 1 <= changes <= 3
+
+
+def test_what_the_operator_goes_back_to_is_not_bettered():
+    policy = started(Chooser(choice(6)))
+    fallen_back(policy)
+    confirm(policy, watched(policy))
+    confirm(policy, policy.handle(RollbackRequested()))
+    for _ in range(10):
+        assert sent(watched(policy)) is None
+    assert policy.current == DEFAULT
 
 
 def test_a_plan_that_fails_is_made_with_the_next_window():

@@ -6,7 +6,7 @@ import dataclasses
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tl_adapt.cli import main
@@ -104,6 +104,7 @@ def test_the_adapter_sees_foreign_changes_and_tells_its_diagnostics():
 NAMES = st.frozensets(st.from_regex(r'(~/|/)?[a-z][a-z0-9_]{0,8}', fullmatch=True), max_size=4)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(publish=NAMES, subscribe=NAMES, reply=NAMES, request=NAMES,
        namespace=st.sampled_from(['', '/r1']))
 def test_every_right_is_written_as_a_full_name(publish, subscribe, reply, request, namespace):
@@ -133,8 +134,12 @@ def test_verb_writes_a_file_and_refuses_wrong_input(tmp_path, capsys):
     path = tmp_path / 'p.xml'
     assert main(['security', 'demo', '--output', str(path)]) == 0
     assert read(path.read_text())
-    assert main(['security', 'demo', '--enclaves', 'x']) == 2
-    assert '--enclaves: must begin with /' in capsys.readouterr().err
+    for key, value in (('--enclaves', 'x'), ('--enclaves', '/a/../b'), ('--enclaves', '/a b'),
+                       ('--namespace', 'r1'), ('--namespace', '/r 1'), ('--namespace', '//')):
+        assert main(['security', 'demo', key, value]) == 2
+        error = capsys.readouterr().err
+        assert f'{key}: must be names' in error and value in error
+    assert main(['security', 'demo', '--namespace', '/r1/', '--enclaves', '/']) == 0
     assert main(['security', 'demo', '--environment', 'nowhere']) == 2
     assert main(['security', 'demo', '--output', str(tmp_path)]) == 2
     assert 'can not be written' in capsys.readouterr().err

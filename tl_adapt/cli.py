@@ -74,7 +74,7 @@ def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'tl_adapt {__version__}')
     verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
     for name, (module, text) in VERBS.items():
-        sub = verbs.add_parser(name, help=text, description=text.capitalize() + '.')
+        sub = verbs.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
         if name == verb:
             importlib.import_module(module).add_arguments(sub)
     return parser

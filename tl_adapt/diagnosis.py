@@ -316,4 +316,5 @@ _CHECKS: dict[str, Callable[[str], Finding]] = {
     'plotly': _optional,
     'rich': _optional,
     'rosbags': _optional,
+    'mcap': _optional,
 }

@@ -6,8 +6,9 @@ Module for the logic of runtime adaptation: events in, actions out; no ROS and n
 Each window of watching is judged against what the present context's model, and the windows
 before, let expect. When the environment counts as changed, the policy measures up to `explore`
 configurations that the planner proposes, and settles on the best safe one if it gains enough. A
-broken limit is answered at once by the last known-good configuration, and the broken one is never
-sent again; so is one that has no effect, or a worse one than predicted.
+broken limit is answered at once by the last known-good configuration; then what else is known to
+be better is looked for, and what broke the limit is in quarantine until that is likely to have
+been bad luck. What has no effect, or a worse one than predicted, is never sent again.
 """
 
 from __future__ import annotations
@@ -205,6 +206,7 @@ class Policy(Verifying):
             self._ban(left, 'rolled back by the operator', who=OPERATOR)
         actions = self._roll_back('asked for by the operator', 'watch', who=OPERATOR)
         self.context.end()
+        self.context.reviews = 0  # what the operator wants is not to be bettered
         return actions
 
     def _on_restarted(self, event: NodeRestarted) -> list[Action]:

@@ -16,12 +16,14 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     Choice,
     Exploration,
     ForeignChange,
+    Level,
     NodeRestarted,
     Outlook,
     Paused,
     Resumed,
     RollbackRequested,
     Rules,
+    RulesChanged,
     State,
     Window,
 )
@@ -30,6 +32,7 @@ from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
 from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
 from tl_adapt.ros.engine import Engine  # noqa: E402
+from tl_adapt.ros.parameters import ParameterError  # noqa: E402
 
 FALLBACK, CHOSEN, NEXT = ({'v': value} for value in (0.0, 0.5, 1.0))
 
@@ -326,3 +329,25 @@ def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):
     assert rig.applier.sent.empty()
     rig.journal.error = None
     assert rig.sent() is not None
+
+
+def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
+    """What comes and goes in the status would never be late, and would fill the log."""
+    said, tries = [], threading.Semaphore(0)
+
+    def read_values():
+        tries.release()
+        raise ParameterError('/a', 'node /a has no parameter v')
+
+    there, rig.applier.read_values = rig.applier.read_values, read_values
+    rig.engine._report = lambda report: said.append(report.waiting)
+    rig.engine._deadline = 0.1
+    rig.engine.start()
+    for _ in range(3):
+        assert tries.acquire(timeout=20.0)
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert (report.waiting, report.level) == ('node /a has no parameter v', Level.ERROR)
+    assert '' not in said[said.index('node /a has no parameter v'):]
+    rig.applier.read_values = there
+    assert rig.sent() == CHOSEN
+    assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''

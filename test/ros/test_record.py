@@ -4,6 +4,7 @@
 
 import bisect
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -45,7 +46,9 @@ RECORDERS = {
     'terminated': (['--all', '--missions', '9'], signal.SIGTERM),
     'killed': (['--no-inputs', '--compression', 'none'], signal.SIGKILL),
     'sim_time': (['--use-sim-time', '--missions', '1'], None),
+    'full': (['--compression', 'none'], None),
 }
+ROOM = 100_000  # bytes that the file of the recorder `full` may have
 #: Topics that have to be connected before a mission, and by how many readers in a recorder: one
 #: that records, and maybe one that follows clock and missions.
 NEEDED = {
@@ -82,7 +85,7 @@ class Graph:
         rclpy.shutdown(context=self.context)
 
 
-def until(read, wanted=True, deadline=30.0):
+def until(read, wanted=True, deadline=120.0):
     end = time.monotonic() + deadline
     while (found := read()) != wanted:
         assert time.monotonic() < end, found
@@ -118,6 +121,7 @@ def session(small_study, tmp_path_factory):
         wanted = {topic: number * len(recorders) for topic, number in NEEDED.items()}
         until(lambda: {topic: graph.readers(topic) for topic in wanted}, wanted)
         until(lambda: latched.get_subscription_count() == 2)
+        resource.prlimit(recorders['full'].pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
         default = {parameter.name: parameter.default for parameter in study.space.parameters}
         for speed in (0.8, 0.6):
             measured = environment.measure(
@@ -127,7 +131,8 @@ def session(small_study, tmp_path_factory):
         until(lambda: late.get_subscription_count() == 2)
         for number in range(10):
             late.publish(String(data=str(number)))
-        recorders['sim_time'].wait(20.0)
+        recorders['sim_time'].wait(60.0)
+        recorders['full'].wait(60.0)
         # What is killed has to have met the end of the missions, which takes a flush.
         killed = folder / 'killed' / 'killed_0.mcap'
         until(lambda: count(killed, '/driver/result') == 2)
@@ -135,7 +140,7 @@ def session(small_study, tmp_path_factory):
         for name, (_, number) in RECORDERS.items():
             if number is not None:
                 recorders[name].send_signal(number)
-        found['output'] = {n: p.communicate(timeout=20.0)[0] for n, p in recorders.items()}
+        found['output'] = {n: p.communicate(timeout=60.0)[0] for n, p in recorders.items()}
         found['code'] = {n: p.returncode for n, p in recorders.items()}
     finally:
         for process in recorders.values():
@@ -288,6 +293,16 @@ def test_what_is_killed_can_be_read_up_to_its_last_chunk(session):
     first = recorded.decode_recording(next(r for t, _, r in read if t == recorded.RECORDING))
     assert first['complete'] is False
     assert first['digest'] == session['study'].digest
+
+
+def test_a_full_disk_ends_the_recording_and_keeps_what_there_is(session):
+    assert session['code']['full'] == 2
+    output = session['output']['full']
+    kept = re.search(r'File too large; kept is what was recorded until then, (\d+) mess', output)
+    assert kept, output
+    file = session['folder'] / 'full' / 'full_0.mcap'
+    assert len(scanned(file)) == int(kept[1]) > 20
+    assert file.stat().st_size <= ROOM
 
 
 def test_topics_that_come_late_and_those_that_are_latched(session):

@@ -62,15 +62,15 @@ def test_what_answers_not_each_time_is_told_to_be_so(tmp_path):
 
 
 def test_at_a_rate_nothing_may_be_lost_either(tmp_path):
-    def fast(content):
-        drive(content)['rate'] = 4.0
+    def at_a_rate(content):
+        drive(content).update(rate=1.0, answer_timeout=30.0)
 
-    with replaying(tmp_path, fast) as (default, environment):
+    with replaying(tmp_path, at_a_rate) as (default, environment):
         got = environment.measure(default, 1)
-        # 20 scans in 0.5 s, which need 2 s: the queue of 10 overflows.
-        slow = environment.measure({**default, 'work': 0.1}, 1)
+        # 20 scans in 2 s, which need 6 s: the queue of 10 overflows.
+        slow = environment.measure({**default, 'work': 0.3}, 1)
     assert got.valid, got.reason
-    assert got.provenance['missions'][0]['wall_time'] >= 0.5
+    assert got.provenance['missions'][0]['wall_time'] >= 1.9
     assert not slow.valid
     assert 'of 20 messages on topic /scan, fewer than 1' in slow.reason
 

@@ -23,12 +23,12 @@ class Context:
 
     `best` is what its plan settled on. `history` are the last judged windows since the
     environment changed in it. From a change until its end `anchor` is the configuration before,
-    `evidence` the windows since then, `learnt` those of the history that the model has learnt
-    from, `explored` how many configurations were tried,
-    `recovering` whether the next window is the anchor's. `suspended` tells that exploring ended
-    only because it was not allowed any more, `reviews` how often what the robot has is
-    still to be compared with what else is known: after a limit that made it go back to what was
-    at hand, and after a choice that windows may prove wrong.
+    `evidence` the windows since then, `explored` how many configurations were tried, `recovering`
+    whether the next window is the anchor's. `suspended` tells that exploring ended only because
+    it was not allowed any more. `learnt` are those of the history that the model has learnt from.
+    `reviews` is how often what the robot has is still to be compared with what else is known:
+    after a limit that made it go back to what was at hand, and after a choice that windows may
+    prove wrong.
     """
 
     name: str

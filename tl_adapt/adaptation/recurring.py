@@ -83,9 +83,11 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
     Return from which window on the evidence is of one environment, 0 for all of it.
 
     Windows are compared by how far they are from the model at their configuration; what it does
-    not know of each counts as noise. The split is where the means differ most.
+    not know of each counts as noise. The split is where the means differ most, but never after a
+    window that broke a limit: that it was far off is no reason to forget it.
     """
     n = len(evidence)
+    last = max((i for i, window in enumerate(evidence) if _broken(study, window)), default=n - 1)
     places = {
         key: bands_of(study, models, dict(window.configuration or {}))
         for window in evidence if window.configuration
@@ -102,11 +104,18 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
             off[i] = band.scaled(window.metrics[name]) - band.mean
             variance[i] = band.std**2
         off[~np.isfinite(off)] = np.nan
-        for split in range(1, n):
+        for split in range(1, last + 1):
             z = _difference(off, variance, split)
             if z > most:
                 found, most = split, z
     return found
+
+
+def _broken(study: Study, window: Window) -> bool:
+    return any(
+        limit.metric in window.metrics and not limit.kept(window.metrics[limit.metric])
+        for limit in study.limits
+    )
 
 
 def _difference(off: Array, variance: Array, split: int) -> float:

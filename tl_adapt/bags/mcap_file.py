@@ -201,7 +201,8 @@ class McapFile:
         while at + _HEAD.size <= self._size:
             opcode, length = _HEAD.unpack(self._at(at, _HEAD.size))
             end = at + _HEAD.size + length
-            if not opcode or length > self._size:
+            # A chunk that is cut off may be larger than all that there is.
+            if not opcode or length > (_LARGEST if opcode == Opcode.CHUNK else self._size):
                 break
             if opcode in (Opcode.DATA_END, Opcode.FOOTER):
                 ended = True

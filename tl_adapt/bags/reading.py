@@ -219,6 +219,8 @@ class Bag:
                 self._absent[folder / name] = 'the file is missing'
             else:
                 found.append(part)
+        if not found:
+            self._absent.clear()  # where all of them were renamed, what is there counts
         files = tuple(found) if found else tuple(present)
         left = {_numbered(path): path for path in present if path not in files}
         for name, number in _gaps(files, left):

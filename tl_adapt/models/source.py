@@ -150,6 +150,11 @@ class Source:
                 self._kept[key] = seen
         return seen
 
+    def release(self) -> None:
+        """Forget what was remembered of points."""
+        self._kept.clear()
+        self._room = _KEPT
+
     def _look(self, X: Array) -> Seen:
         process = self.process
         own = X if self.columns is None else self.columns(X)

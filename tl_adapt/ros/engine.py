@@ -102,6 +102,7 @@ class Engine:
         self._started = False
         self._busy = False
         self._waiting: Obstacle | None = None
+        self._balked: Obstacle | None = None  # what the last try met with
         self._waited_since = 0.0
         self._next_prepare = self._next_obstacle = 0.0
         self._silent: tuple[str, ...] = ()
@@ -311,7 +312,8 @@ class Engine:
                 pass
         except (ParameterError, StoreWaitError) as error:
             self._next_obstacle = time.monotonic() + _PREPARE
-            self._wait_for(Obstacle(str(error)))
+            self._balked = Obstacle(str(error))
+            self._wait_for(self._balked)
 
     def _may_change(self) -> bool:
         return not (
@@ -342,7 +344,8 @@ class Engine:
         ):
             obstacle = Obstacle('waits until no mission runs')
             self._next_obstacle = now
-        self._wait_for(obstacle)
+        # Whether what was in the way at the last try still is shows only when it is tried again.
+        self._wait_for(obstacle or self._balked)
         if obstacle is not None:
             return False
         if not self._started:
@@ -354,6 +357,7 @@ class Engine:
         self._execution.recover()
         values = self._applier.read_values()
         found = self._applier.decode(values)
+        self._overcome()
         self._started = True
         self._patience = time.monotonic() + _PATIENCE
         self._connect()
@@ -377,6 +381,7 @@ class Engine:
         if change is None or not self._may_send():
             return False
         outcome = self._execution.make(change, self._policy.current, self._may_send)
+        self._overcome()
         if outcome is None:
             return False
         if not outcome.open:
@@ -400,6 +405,11 @@ class Engine:
         self._wait_for(None)
         self._handle(found, quiet=self._busy)
         return True
+
+    def _overcome(self) -> None:
+        """Note that nothing was in the way of a try."""
+        self._balked = None
+        self._wait_for(None)
 
     def _wait_for(self, obstacle: Obstacle | None) -> None:
         if obstacle == self._waiting:

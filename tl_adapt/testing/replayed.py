@@ -44,6 +44,7 @@ class Localizer(Node):
         self._pose = self.create_publisher(PoseWithCovarianceStamped, 'pose', 10)
         self._random = random.Random(0)
         self._odometry: dict[int, Odometry] = {}
+        self._waiting: dict[int, LaserScan] = {}
         self._scans = 0
         self.create_subscription(Odometry, 'odom', self._on_odometry, 10)
         self.create_subscription(LaserScan, 'scan', self._on_scan, 10)
@@ -54,13 +55,25 @@ class Localizer(Node):
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
         self._random = random.Random(self.get_parameter('seed').value)
         self._odometry.clear()
+        self._waiting.clear()
         self._scans = 0
         self._pose.publish(message)
 
     def _on_odometry(self, message: Odometry) -> None:
-        self._odometry[_nanoseconds(message.header.stamp)] = message
+        stamp = _nanoseconds(message.header.stamp)
+        self._odometry[stamp] = message
+        if stamp in self._waiting:
+            self._answer(self._waiting.pop(stamp))
 
     def _on_scan(self, message: LaserScan) -> None:
+        # Which of two topics comes first is nobody's to say.
+        stamp = _nanoseconds(message.header.stamp)
+        if stamp in self._odometry:
+            self._answer(message)
+        else:
+            self._waiting[stamp] = message
+
+    def _answer(self, message: LaserScan) -> None:
         behaviour = self.get_parameter('behaviour').value
         self._scans += 1
         late = self._scans > _AFTER
@@ -73,9 +86,7 @@ class Localizer(Node):
         end = time.thread_time() + self.get_parameter('work').value
         while time.thread_time() < end:
             pass
-        odometry = self._odometry.get(_nanoseconds(message.header.stamp))
-        if odometry is None:
-            return
+        odometry = self._odometry[_nanoseconds(message.header.stamp)]
         estimate = PoseWithCovarianceStamped(header=message.header)
         estimate.pose.pose.position.x = (
             odometry.pose.pose.position.x + self.get_parameter('bias').value

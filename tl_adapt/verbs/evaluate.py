@@ -140,9 +140,9 @@ class _Tally:
         if not self.bags:
             return
         print(
-            f'{self.study.name}/{environment}: {self.added} measurements added from '
-            f'{self.bags} bag{"s" if self.bags != 1 else ""} ({self.invalid} invalid), '
-            f'{self.known} were there already, {self.refused} missions do not count'
+            f'{self.study.name}/{environment}: {_counted(self.added, "measurement")} added from '
+            f'{_counted(self.bags, "bag")} ({self.invalid} invalid), {self.known} there already, '
+            f'{_counted(self.refused, "mission")} not counted'
         )
         print(f'store: {store}')
         if self.interrupted:
@@ -239,9 +239,13 @@ def _keep(
     return [*head, f'{m.sim_time:.2f}', outcome + ' (known)' * known, *values]
 
 
+def _counted(number: int, what: str) -> str:
+    return f'{number} {what}{"s" * (number != 1)}'
+
+
 def _print(path: Path, study: Study, rows: list[list[str]], notes: list[str]) -> None:
     """Print the missions of a bag."""
-    print(f'{path}: {len(rows) or "no"} mission{"s" if len(rows) != 1 else ""}')
+    print(f'{path}: {_counted(len(rows), "mission")}')
     if rows:
         names = [
             f'{name} [{metric.unit}]' if metric.unit not in ('', '1') else name

@@ -20,6 +20,7 @@ from tl_adapt.store import MissingStoreError
 from tl_adapt.study import load_study
 
 _LAST = 30
+_MOST = 10**15  # of what is counted; three times as many are a number for any database
 _POLL = 0.5  # s between looks for what is new
 _SUFFIXES = ('.sqlite', '.sqlite3', '.db')
 
@@ -51,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is asked for and return 0; raise TlAdaptError if there is no journal."""
-    for name, least in (('last', 0), ('change', 0)):
+    for name in ('last', 'change'):
         value = getattr(args, name)
-        if value is not None and value < least:
-            raise InputError(f'must be at least {least}', key=f'--{name}', value=value)
+        if value is not None and not 0 <= value <= _MOST:
+            rule = 'must be at least 0' if value < 0 else f'must be at most {_MOST}'
+            raise InputError(rule, key=f'--{name}', value=value)
     wanted: dict[str, Any] = {'change': args.change, 'since': _time(args.since)}
     if args.environment:
         wanted['environment'] = args.environment
@@ -97,8 +99,9 @@ def _time(text: str) -> datetime.datetime | None:
         return None
     try:
         found = datetime.datetime.fromisoformat(text.replace('Z', '+00:00'))
-        return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
-    except ValueError:
+        found = found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
+        return found.astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError):
         raise InputError('must be a time in ISO 8601', key='--since', value=text) from None
 
 

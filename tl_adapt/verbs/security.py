@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     if not name:
         raise InputError('must be given, as the study names none', key='--environment')
     for key, value in (('--enclaves', args.enclaves), ('--namespace', args.namespace or '/')):
-        if not value.startswith('/'):
-            raise InputError('must begin with /', key=key, value=value)
+        if not re.fullmatch(r'/|(/[A-Za-z_]\w*)+/?', value, re.ASCII):
+            rule = 'must be names of letters, digits and _, each after a /'
+            raise InputError(rule, key=key, value=value)
     text = policy(profiles(
         study, study.environment(name), namespace=args.namespace, enclaves=args.enclaves
     ))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests that a bag gives the metrics of the live trace, mission by mission."""
 
+import json
 import os
 
 import numpy as np
@@ -16,6 +17,7 @@ from recorded_missions import (  # noqa: E402
     SECOND,
     WALL,
     Raw,
+    battery,
     event,
     live_trace,
     mission,
@@ -25,6 +27,7 @@ from recorded_missions import (  # noqa: E402
 
 from tl_adapt import metrics as definitions  # noqa: E402
 from tl_adapt.bags import recorded  # noqa: E402
+from tl_adapt.bags.configuration import GivenConfigurations  # noqa: E402
 from tl_adapt.bags.evaluation import BagEvaluator  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
 
@@ -167,6 +170,31 @@ def test_configurations_that_change_between_missions(tmp_path):
     found, _ = evaluated(write_bag(tmp_path / 'bag', every))
     check(found, each)
     assert [one.measurement.configuration for one in found] == wanted
+
+
+@pytest.mark.parametrize('told_again', [False, True])
+def test_a_change_of_the_configuration_may_be_lost(tmp_path, told_again):
+    change = event(EACH[1][0].time - SECOND // 4, '/localizer', particles=50)
+    other = battery(EACH[1][0].time - SECOND // 5, 77, 12.3, -4.56)
+    again = parameters(EACH[2][0].time - 1000, DEFAULT) if told_again else []
+    every = sorted([*EVERY, change, other, *again], key=lambda m: m.time)
+    # Each message in a chunk of its own, with its checksum.
+    path = write_mcap(tmp_path / 'x.mcap', every, compression='', chunk_size=1)
+    whole = path.read_bytes()
+
+    def damaged(item):
+        at = whole.index(item.raw) + len(item.raw) // 2
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        return evaluated(path)[0]
+
+    check(damaged(other), EACH)
+    first, *rest = damaged(change)
+    check([first], EACH[:1])
+    assert 'may have changed where messages are lost' in rest[0].refused
+    assert bool(rest[1].refused) != told_again
+    (tmp_path / 'x.yaml').write_text(json.dumps(DEFAULT))
+    given = GivenConfigurations(tmp_path / 'x.yaml', DEMO)
+    check(evaluated(path, given=given)[0], EACH)
 
 
 def test_a_configuration_that_changes_in_a_mission_is_none(tmp_path):

@@ -29,7 +29,6 @@ from bag_files import TYPES as TYPES_  # noqa: E402
 
 from tl_adapt.bags.mcap_file import McapFile  # noqa: E402
 from tl_adapt.bags.reading import Bag  # noqa: E402
-from tl_adapt.bags.storage import FOREVER  # noqa: E402
 from tl_adapt.errors import InputError, TlAdaptError  # noqa: E402
 
 MESSAGES = items()
@@ -129,25 +128,38 @@ def test_a_file_that_was_compressed_by_hand(tmp_path):
     assert read(folder) == WANTED
 
 
-def test_a_missing_split_is_a_loss(tmp_path):
-    folder = split(tmp_path / 'bag', MESSAGES, 3)
-    (folder / 'bag_1.mcap').unlink()
+@pytest.mark.parametrize('how', ['listed', 'no metadata', 'not listed', 'empty', 'no bag'])
+def test_a_missing_split_is_a_loss_between_its_neighbours(tmp_path, how):
+    folder = split(tmp_path / 'bag', MESSAGES, 4)
+    with Bag(folder / 'bag_1.mcap') as bag:
+        start, end = bag.start_ns, bag.end_ns
+    if how == 'not listed':
+        metadata = folder / 'metadata.yaml'
+        metadata.write_text(metadata.read_text().replace('  - bag_1.mcap\n', ''))
+    elif how in ('empty', 'no bag'):
+        (folder / 'bag_1.mcap').write_text('' if how == 'empty' else 'nothing of the kind')
+    else:
+        (folder / 'bag_1.mcap').unlink()
+    if how == 'no metadata':
+        (folder / 'metadata.yaml').unlink()
     with Bag(folder) as bag:
-        assert not bag.complete
-        assert 'bag_1.mcap' in bag.losses[0].text
+        (loss,) = bag.losses
+        assert 'bag_1.mcap' in loss.text
+        assert start - 2 * SECOND < loss.start_ns < start and end < loss.end_ns < end + 2 * SECOND
         found = list(bag.messages())
-        loss, = bag.losses
     assert found == [m for m in WANTED if m in found]
-    assert 0 < len(found) < len(WANTED)
+    assert len(WANTED) // 2 < len(found) < len(WANTED)
     for m in WANTED:
-        assert (m in found) != (loss.start_ns < m[1] < loss.end_ns), 'it says where it was'
-    os.truncate(folder / 'bag_2.mcap', 4)
+        assert (m in found) or loss.start_ns < m[1] < loss.end_ns
+
+
+def test_files_that_are_not_numbered_one_by_one_are_no_split(tmp_path):
+    folder = split(tmp_path / 'bag', MESSAGES, 2)
+    (folder / 'metadata.yaml').unlink()
+    (folder / 'bag_1.mcap').rename(folder / 'bag_20261127.mcap')
     with Bag(folder) as bag:
-        assert [(x.start_ns, x.end_ns) for x in bag.losses] == [(loss.start_ns, FOREVER)] * 2
-    for file in folder.glob('bag_*'):
-        file.unlink()
-    with pytest.raises(InputError, match='must be a bag'):
-        Bag(folder)
+        assert bag.complete
+        assert list(bag.messages()) == WANTED
 
 
 @pytest.mark.parametrize('compression', ['', 'lz4', 'zstd'])

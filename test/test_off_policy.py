@@ -196,7 +196,7 @@ def test_the_verb_prints_and_writes(stored, tmp_path, capsys):
     (['--seed', '-1'], '--seed'),
     (['--source', 'robot'], '--source: must be another'),
     (['--source', 'sim', '--no-source'], 'no meaning with --no-source'),
-    (['--configurations', 'missing.yaml'], 'missing.yaml: must be YAML'),
+    (['--configurations', 'missing.yaml'], 'missing.yaml: can not be read'),
     (['--environment', 'sim'], 'has no missions of sim: .*tl_adapt evaluate'),
     (['--store', 'none.sqlite'], 'tl_adapt evaluate'),
 ])
@@ -208,7 +208,9 @@ def test_the_verb_refuses(stored, arguments, text, capsys):
     assert re.search(text, error), error
 
 
-@pytest.mark.parametrize('content', ['[]', '3', '[1]', '{v: 9}', '[: :'])
+@pytest.mark.parametrize('content', [
+    '[]', '3', '[1]', '{v: 9}', '[: :', 'v: 0.5\nv: 0.6\n', '[' * 5000 + ']' * 5000,
+])
 def test_a_file_of_candidates_that_is_none(stored, tmp_path, content, capsys):
     study, store = stored
     file = tmp_path / 'candidates.yaml'

@@ -93,6 +93,14 @@ def read_yaml(path: Path, what: str = 'a study') -> dict[str, Any]:
 
     Raises InputError naming file, key, rule and value for the first mistake.
     """
+    data = load_yaml(path)
+    if not isinstance(data, dict):
+        raise InputError(f'{what} must be a mapping', file=path, value=data)
+    return data
+
+
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file holds; raises InputError, also for a key that is there twice."""
     try:
         text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +109,7 @@ def read_yaml(path: Path, what: str = 'a study') -> dict[str, Any]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
             _refuse_traps(root, path)
-        data = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f' (line {mark.line + 1}, column {mark.column + 1})' if mark else ''
@@ -109,9 +117,6 @@ def read_yaml(path: Path, what: str = 'a study') -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = ' '.join(str(error).split())
         raise InputError(f'not YAML: {reason}', file=path) from None
-    if not isinstance(data, dict):
-        raise InputError(f'{what} must be a mapping', file=path, value=data)
-    return data
 
 
 def check(data: dict[str, Any], path: Path) -> None:

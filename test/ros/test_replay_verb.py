@@ -93,6 +93,9 @@ def test_a_list_with_a_mistake_names_its_place(study, tmp_path, capsys):
     words = ['replay', str(study.path), '--configurations', str(listed)]
     assert cli.main([*words, '--output', str(tmp_path)]) == 2
     assert re.search(r'list.yaml: \[1\]\.?.*bias', capsys.readouterr().err)
+    listed.write_text('bias: 0.5\nbias: 0.6\n')
+    assert cli.main([*words, '--output', str(tmp_path)]) == 2
+    assert 'list.yaml: bias' in capsys.readouterr().err
 
 
 def test_a_bag_alone_asks_for_the_study(tmp_path, capsys):

@@ -46,6 +46,7 @@ class ConfigurationLog:
             for target in parameter.targets[:1]:
                 self._nodes[resolved(target.node, namespace)].add(target.name)
         self._snapshot: Snapshot = {}
+        self._told: dict[str, list[int]] = {node: [] for node in self._nodes}
         self._unsettled = 0  # when a parameter changed last before all of them were known
         self._logs: list[int] = []
         self._configurations: list[dict[str, Any]] = []
@@ -58,6 +59,8 @@ class ConfigurationLog:
         found = {name: values[name] for name in wanted & set(values)} if wanted else {}
         if not found:
             return
+        if len(found) == len(wanted or ()):
+            self._told[resolved(node)].append(log)
         if event and not self._configurations:
             self._unsettled = log
         self._snapshot.setdefault(resolved(node), {}).update(found)
@@ -73,6 +76,14 @@ class ConfigurationLog:
         """Return the configuration that held at a log time, None if it is not known."""
         index = bisect.bisect_right(self._logs, log) - 1
         return self._configurations[index] if index >= 0 else None
+
+    def told(self, log: int) -> int:
+        """Return since when, up to a log time, only changes were told; 0 if all never was."""
+        indices = {node: bisect.bisect_right(logs, log) for node, logs in self._told.items()}
+        return min(
+            (self._told[node][index - 1] if index else 0 for node, index in indices.items()),
+            default=0,
+        )
 
     def soon(self, after: int, until: int) -> dict[str, Any] | None:
         """
@@ -128,6 +139,12 @@ class GivenConfigurations:
             ]
         else:
             self._all = self._values(content, '')
+
+    def covers(self, number: int) -> bool:
+        """Tell whether the file has all parameters of a mission (the first is 1)."""
+        missions = [self._all] if self._missions is None else self._missions
+        index = 0 if self._missions is None else number - 1
+        return index < len(missions) and set(self._study.space.names) <= set(missions[index])
 
     def of(self, number: int, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
         """

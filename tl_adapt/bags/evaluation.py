@@ -242,6 +242,7 @@ class BagEvaluator:
             self.losses.note(Loss(
                 f'{self.bag.path}: {len(bad)} messages of {topic} can not be read as '
                 f'{self.bag.topics[topic]}', int(log[bad[0]]) - 1, int(log[bad[-1]]) + 1,
+                frozenset((topic,)),
             ))
             log = log[columns.kept]
         received = self._clock.at(log)
@@ -265,7 +266,8 @@ class BagEvaluator:
             handler(log, time, raw)
         except (InputError, ValueError):
             self.losses.note(Loss(
-                f'{self.bag.path}: a message of {topic} can not be read', log - 1, log + 1
+                f'{self.bag.path}: a message of {topic} can not be read', log - 1, log + 1,
+                frozenset((topic,)),
             ))
 
     # --- events ---------------------------------------------------------------------------------
@@ -327,9 +329,13 @@ class BagEvaluator:
         changed = self._configurations.changed(drive.begun, drive.ended)
         if not refused and changed:
             refused = f'{", ".join(changed)} changed while it ran'
+        doubt = self._doubt(drive)
+        given = self._given is not None and self._given.covers(drive.number)
+        if not refused and doubt and not given:
+            refused = f'its configuration may have changed where messages are lost ({doubt})'
         if refused:
             return Found(drive, None, refused=refused)
-        configuration = self._configuration(drive)
+        configuration = self._configuration(drive, certain=not doubt)
         if configuration is None:
             why = 'the configuration that it had was not recorded'
             return Found(drive, None, refused=why)
@@ -348,17 +354,28 @@ class BagEvaluator:
         trace.meta['seed'] = measurement.seed
         return Found(drive, measurement, trace)
 
-    def _configuration(self, drive: Drive) -> dict[str, Any] | None:
+    def _doubt(self, drive: Drive) -> str:
+        """Return what was lost before a mission and may have told of another configuration."""
+        since = self._configurations.told(drive.ended)
+        return next((
+            loss.text for loss in (*self.bag.losses, *self.losses)
+            if loss.start_ns < drive.begun and loss.end_ns > since
+            and (loss.topics is None or loss.topics & {EVENTS, recorded.PARAMETERS})
+        ), '')
+
+    def _configuration(self, drive: Drive, *, certain: bool) -> dict[str, Any] | None:
         """
         Return the configuration of a mission, None if only that of later ones is known.
 
-        Raises InputError if none is.
+        Raises InputError if none is; what was recorded counts only if it is `certain`.
         """
-        known = self._configurations.at(drive.begun)
-        if known is None:
-            known = self._configurations.soon(drive.begun, drive.ended)
-        if known is None and self._whole:
-            known = self._configurations.first()
+        known = None
+        if certain:
+            known = self._configurations.at(drive.begun)
+            if known is None:
+                known = self._configurations.soon(drive.begun, drive.ended)
+            if known is None and self._whole:
+                known = self._configurations.first()
         if self._given is not None:
             return self._given.of(drive.number, known)
         if known is None and self._configurations.first() is None:

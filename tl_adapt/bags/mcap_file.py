@@ -32,6 +32,7 @@ from tl_adapt.errors import InputError
 
 _MAGIC = b'\x89MCAP0\r\n'
 _FOOTER = 8 + 1 + 8 + 20  # bytes from the footer on
+_CRC = 1 + 8 + 16  # bytes of the footer before its checksum
 _SPAN = 4 << 20  # bytes of messages outside of chunks that are read at once
 _LARGEST = 2 << 30  # bytes of a chunk, or of what it holds
 _HEAD = struct.Struct('<BQ')
@@ -141,16 +142,15 @@ class McapFile:
         if self._size < len(_MAGIC) + _FOOTER:
             return False
         footer = self._at(self._size - _FOOTER, _FOOTER)
-        opcode, length, start = struct.unpack_from('<BQQ', footer)
+        opcode, length, start, _, crc = struct.unpack_from('<BQQQI', footer)
         if footer[-8:] != _MAGIC or opcode != Opcode.FOOTER or length != 20:
             return False
         end = self._size - _FOOTER
         if not len(_MAGIC) <= start < end:
             return False
         summary = self._at(start, end - start)
-        (crc,) = struct.unpack_from('<I', footer, 25)
-        # It covers the index and the footer up to itself; 0 says that there is none.
-        if crc and zlib.crc32(footer[:25], zlib.crc32(summary)) != crc:
+        # A wrong bit in it may hide a chunk that is whole; 0 says that there is no checksum.
+        if crc and zlib.crc32(footer[:_CRC], zlib.crc32(summary)) != crc:
             return False
         statistics: Statistics | None = None
         indexes: list[ChunkIndex] = []
@@ -316,7 +316,10 @@ class McapFile:
 
     def _lost(self, span: _Span, problem: str) -> None:
         what = f'{self._label}: the chunk at byte {span.offset} {problem}'
-        self.losses.note(Loss(what, span.start_ns - 1, span.end_ns + 1))
+        topics = None if span.channels is None else frozenset(
+            self._channels[number].topic for number in span.channels if number in self._channels
+        )
+        self.losses.note(Loss(what, span.start_ns - 1, span.end_ns + 1, topics))
 
     def _content(self, span: _Span) -> bytes:
         """Return the records of a span; those of a damaged chunk are lost."""

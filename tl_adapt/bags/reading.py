@@ -9,7 +9,7 @@ import functools
 import heapq
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -41,6 +41,8 @@ _HINT = (
 _STEP = 1 << 20
 _LARGEST_METADATA = 64 << 20
 _BUNCH = 1000
+_LARGEST_GAP = 100  # numbers that are further apart do not count the files of one bag
+_MARGIN = 1_000_000_000  # ns that messages at the end of a file may be late by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +75,10 @@ class Bag:
         self._losses = Losses()
         self._files: list[StorageFile] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._absent: dict[Path, str] = {}  # files that belong to the bag, and why not
         listed = self._find(paths)
         try:
-            self._open(listed.files)
+            self._open(listed.files, split=paths[0].is_dir())
             infos: dict[str, TopicInfo] = {}
             for file in self._files:
                 for topic, info in file.topics.items():
@@ -212,9 +215,20 @@ class Bag:
         found = []
         for name in (path.name for path in listed.files):
             part = by_stem.get(_plain_name(Path(name)))
-            found.append(folder / name if part is None else part)
-        # Where all of them were renamed, what is there counts.
-        files = tuple(found if any(path in present for path in found) else present)
+            if part is None:
+                self._absent[folder / name] = 'the file is missing'
+            else:
+                found.append(part)
+        if not found:
+            self._absent.clear()  # where all of them were renamed, what is there counts
+        files = tuple(found) if found else tuple(present)
+        left = {_numbered(path): path for path in present if path not in files}
+        for name, number in _gaps(files, left):
+            self._absent.setdefault(
+                left.get((name, number), folder / f'{name}{number}{_format(files[0])}'),
+                f'is not in {_METADATA}, so it is not read' if (name, number) in left
+                else 'the file is missing, by the numbers of the others',
+            )
         if not files:
             raise InputError(
                 'must be a bag: a folder with .mcap or .db3 files, or such a file', file=folder
@@ -241,37 +255,26 @@ class Bag:
         ):
             return _Listed()
 
-    def _open(self, files: Collection[Path]) -> None:
-        """Open the files; what those hold that can't be read is a loss between the others."""
+    def _open(self, files: Collection[Path], *, split: bool) -> None:
+        """Open files; `split` says that their names tell their order."""
         problem: InputError | None = None
-        opened: list[StorageFile | str] = []
+        opened: dict[Path, StorageFile] = {}
         for path in files:
             try:
-                file = self._open_file(path)
-                opened.append(file)
-                self._files.append(file)
-            except FileNotFoundError:
-                problem = problem or InputError('the file is missing', file=path)
-                opened.append(f'{path}: the file is missing')
+                opened[path] = self._open_file(path)
+                self._files.append(opened[path])
             except InputError as error:
                 problem = problem or error
-                opened.append(str(error))
+                self._absent[path] = error.rule
             except OSError as error:
-                text = error.strerror or error
-                problem = problem or InputError(f'can not be read ({text})', file=path)
-                opened.append(f'{path}: can not be read ({text})')
+                text = f'can not be read ({error.strerror or error})'
+                problem = problem or InputError(text, file=path)
+                self._absent[path] = text
         if problem is not None and not self._files:
             raise problem
-        for place, item in enumerate(opened):
-            if isinstance(item, str):
-                before = [file.end_ns for file in opened[:place] if not isinstance(file, str)]
-                after = [
-                    file.start_ns for file in opened[place:]
-                    if not isinstance(file, str) and file.end_ns
-                ]
-                self._losses.note(
-                    Loss(item, max(before, default=0), min(after, default=FOREVER))
-                )
+        for path, text in self._absent.items():
+            span = _between(opened, path) if split else (0, FOREVER)
+            self._losses.note(Loss(f'{path}: {text}', *span))
 
     def _open_file(self, path: Path) -> StorageFile:
         """Open one file by what it holds; its name may be anything if it is not compressed."""
@@ -324,6 +327,38 @@ def _format(path: Path) -> str:
     """Return the suffix that says the format of a file of a bag, '' if it is none."""
     suffix = Path(_plain_name(path)).suffix
     return suffix if suffix in _FORMATS else ''
+
+
+def _numbered(path: Path) -> tuple[str, int]:
+    """Return what a file's name begins with and its number in a bag that was split; else -1."""
+    match = re.fullmatch(r'(.*?)([0-9]{1,9})', Path(_plain_name(path)).stem)
+    return (match[1], int(match[2])) if match else (path.name, -1)
+
+
+def _gaps(
+    files: Collection[Path], left: Collection[tuple[str, int]]
+) -> Iterator[tuple[str, int]]:
+    """Return the numbers that the files of a bag skip, or that others have which are `left`."""
+    names = {name for name, _ in map(_numbered, files)}
+    numbers = sorted(number for _, number in map(_numbered, files))
+    if len(names) != 1 or numbers[0] < 0:
+        return
+    (name,) = names
+    for before, behind in zip(numbers, numbers[1:]):
+        if behind - before <= _LARGEST_GAP:
+            yield from ((name, number) for number in range(before + 1, behind))
+    yield from ((other, number) for other, number in left if other == name)
+
+
+def _between(opened: Mapping[Path, StorageFile], path: Path) -> tuple[int, int]:
+    """Return between which times [ns] a bag that was split has what is in one of its files."""
+    start, end = 0, FOREVER
+    for other, file in opened.items():
+        if file.end_ns and _natural(other) < _natural(path):
+            start = max(start, file.end_ns - _MARGIN)
+        elif file.end_ns:
+            end = min(end, file.start_ns + _MARGIN)
+    return start, end
 
 
 def _plain_name(path: Path) -> str:

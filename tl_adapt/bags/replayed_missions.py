@@ -143,6 +143,10 @@ class _Known:
         )
         self.recorded: dict[int, dict[str, Any]] = {}
 
+    def covers(self, number: int) -> bool:
+        """Return True: who replays the bag asks only for what is not replayed."""
+        return True
+
     def of(self, number: int, known: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return a whole configuration, as who evaluates a bag wants one."""
         told = dict(known or {})

@@ -25,12 +25,14 @@ class Loss:
     """
     Say what of a bag can't be read.
 
-    Messages may be missing after `start_ns` and before `end_ns` (times of the recorder).
+    Messages may be missing after `start_ns` and before `end_ns` (times of the recorder), of
+    `topics` (None: of any).
     """
 
     text: str
     start_ns: int = 0
     end_ns: int = FOREVER
+    topics: frozenset[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ from tl_adapt.progress import Progress
 from tl_adapt.report.tables import format_table
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
+from tl_adapt.study_file import load_yaml
 
 _MOST = 1000  # candidates
 
@@ -148,11 +149,7 @@ def _candidates(args: argparse.Namespace, study: Study) -> list[dict[str, Any]]:
     default = {parameter.name: parameter.default for parameter in study.space.parameters}
     if args.configurations is None:
         return [study.space.validate({**default, **_given(args.values)})]
-    try:
-        content = yaml.safe_load(args.configurations.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        text = ' '.join(str(error).split())
-        raise InputError(f'must be YAML ({text})', file=args.configurations) from error
+    content = load_yaml(args.configurations)
     listed = content if isinstance(content, list) else [content]
     if not 1 <= len(listed) <= _MOST:
         raise InputError(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tl_adapt.campaign import Run, campaign_runs, plan_runs, run_campaign
 from tl_adapt.designs import fingerprint
@@ -28,6 +27,7 @@ from tl_adapt.report.tables import format_table
 from tl_adapt.space import Configuration
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
+from tl_adapt.study_file import load_yaml
 from tl_adapt.verbs.campaign import exit_code, measured_runs, show_campaign
 
 _MOST = 100_000
@@ -229,11 +229,7 @@ def _listed(study: Study, environment: ReplayEnvironment, path: Path) -> list[Co
         raise InputError(rule, key='--configurations', value=str(path))
     if path.stat().st_size > _LARGEST:
         raise InputError(f'may have {_LARGEST} bytes', file=path, value=path.stat().st_size)
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        text = ' '.join(str(error).split())[:200]
-        raise InputError(f'is not YAML ({text})', file=path) from None
+    content = load_yaml(path)
     rows = content if isinstance(content, list) else [content]
     if not rows:
         raise InputError('must list configurations', file=path)

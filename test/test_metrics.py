@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for tl_adapt.metrics."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -132,6 +134,11 @@ def test_not_a_number_is_refused(trace):
     trace.topics['battery'].fields['current'][2] = np.inf
     with pytest.raises(MeasurementError, match='inf, which is not a finite number'):
         compute(metric('max', topic='battery', field='current'), trace)
+    trace.topics['battery'].fields['current'][1] = -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(MeasurementError, match='nan, which is not a finite number'):
+            compute(metric('mean', topic='battery', field='current'), trace)
     trace.topics['pose'].fields[POSITION][0] = np.nan
     with pytest.raises(MeasurementError, match='topic pose has a position that is not a number'):
         compute(metric('pose_error', topic='pose', reference='truth'), trace)

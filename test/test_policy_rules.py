@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for rules that an operator changes while the policy is at work."""
 
+import math
+
 import pytest
 from test_policy import CHOSEN, StandIn, confirm, make, sent, started, surprised, watched
 
@@ -10,12 +12,14 @@ from tl_adapt.adaptation.events import (
     AdviceTaken,
     ApplyResult,
     Choice,
+    Level,
     Paused,
     Resumed,
     Rules,
     RulesChanged,
     Start,
     State,
+    Window,
 )
 
 
@@ -141,3 +145,15 @@ def test_what_was_advised_is_set_when_the_dry_run_ends(paused):
 
 def test_nothing_is_set_before_the_robot_is_there():
     assert sent(make().handle(AdviceTaken())) is None
+
+
+def test_a_window_without_a_number_vouches_for_nothing():
+    policy = started(StandIn([]))
+    remembered = []
+    policy.memory.remember = remembered.append
+    policy.handle(Window({'cost': math.nan}, configuration=CHOSEN))
+    assert policy.status.level is Level.WARN and 'no number' in policy.status.reason
+    assert not remembered
+    watched(policy)
+    assert (policy.status.level, policy.status.reason) == (Level.OK, 'as predicted')
+    assert remembered == [CHOSEN]

@@ -73,7 +73,8 @@ def compute(metric: Metric, trace: Trace) -> float:
     reduction = _REDUCTIONS.get(metric.reduction)
     if reduction is None:
         raise _failure(metric, f'has the reduction {metric.reduction}, which no trace gives')
-    value = reduction(metric, trace) * metric.factor + metric.offset
+    with np.errstate(all='ignore'):  # what is not finite is told below, in words
+        value = reduction(metric, trace) * metric.factor + metric.offset
     if not np.isfinite(value):
         raise _failure(metric, f'gave {value}, which is not a finite number')
     return float(value)

@@ -315,9 +315,12 @@ class Policy(Verifying):
                 return self._review() if self.state is State.WATCHING and not self._due else []
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
-        self.memory.remember(self.current)
-        if bands:
-            self._say(Level.OK, 'as predicted')
+        if bands and not any(math.isfinite(window.metrics.get(name, math.nan)) for name in bands):
+            self._say(Level.WARN, 'the window gives no number for anything that is judged')
+        else:
+            self.memory.remember(self.current)
+            if bands:
+                self._say(Level.OK, 'as predicted')
         if self.state is State.WATCHING:
             return self._take_up() if self._due else self._resume_exploring() or self._review()
         return []

@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -72,6 +73,7 @@ CASES = {
     'broken': {'status': {'metrics': {'clearance': 0.01}, 'bands': {}}},
     'failed': {'status': {'outcome': 'collision'}},
     'off': {'status': {'metrics': {'mission_time': 40.0}}},
+    'blind': {'status': {'metrics': {'mission_time': math.nan, 'energy': 3.0}}},
     'ended': {'running': False},
     'fault': {'error': 'no plan: it is singular'},
 }
@@ -79,7 +81,8 @@ LEVELS = {
     'new': {'parameters': 1}, 'paused': {'state': 1, 'parameters': 1},
     'waits': {'state': 2, 'parameters': 1}, 'silent': {'state': 1, 'topics': 1},
     'trouble': {'journal': 1}, 'broken': {'metrics': 1}, 'failed': {'metrics': 1},
-    'off': {'metrics': 1}, 'ended': dict.fromkeys(CONCERNS, 3), 'fault': {'state': 2},
+    'off': {'metrics': 1}, 'blind': {'metrics': 1}, 'ended': dict.fromkeys(CONCERNS, 3),
+    'fault': {'state': 2},
 }
 
 

@@ -103,10 +103,10 @@ class Band:
         return self.unscaled(self.mean)
 
     def scaled(self, value: float) -> float:
-        """Return a value of the metric on the model's scale; log of <= 0 is -infinity."""
+        """Return a value of the metric on the model's scale; nan for one that it can't have."""
         if not self.log:
             return value
-        return math.log(value) if value > 0.0 else -math.inf
+        return math.log(value) if value > 0.0 else math.nan
 
     def unscaled(self, value: float) -> float:
         """Return a value on the model's scale in the metric's own unit."""

@@ -107,7 +107,10 @@ class Judge:
                 bands[name].unscaled(expected.mean - reach),
                 bands[name].unscaled(expected.mean + reach),
             )
-            self.residuals[name] = expected.residual(bands[name].scaled(metrics[name]))
+            value = bands[name].scaled(metrics[name])
+            if math.isnan(value):
+                continue
+            self.residuals[name] = expected.residual(value)
             # A mission that failed was cut short: its sums and times mean something else.
             if (
                 not window.outcome and abs(self.residuals[name]) > band

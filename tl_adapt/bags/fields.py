@@ -111,15 +111,15 @@ class ColumnReader:
         if not self._walks:
             pieces.append(self._one_by_one(raws, range(len(raws))))
         else:
-            lengths = list(map(len, raws))
-            by_length: dict[int, Sequence[int]] = {}
-            if lengths and lengths.count(lengths[0]) == len(lengths):
-                by_length[lengths[0]] = range(len(lengths))
+            lengths = set(map(len, raws))
+            by_length: dict[int, Sequence[int]]
+            if len(lengths) == 1:
+                by_length = {lengths.pop(): range(len(raws))}
             else:
                 parted: dict[int, list[int]] = {length: [] for length in lengths}
-                for index, length in enumerate(lengths):
-                    parted[length].append(index)
-                by_length.update(parted)
+                for index, raw in enumerate(raws):
+                    parted[len(raw)].append(index)
+                by_length = {**parted}
             for length, rows in by_length.items():
                 self._read_alike(raws, rows, length, pieces)
         return _joined(pieces, self._fields, self.has_header)
@@ -133,7 +133,7 @@ class ColumnReader:
         part_of = raws if len(rows) == len(raws) else [raws[row] for row in rows]
         content = np.frombuffer(b''.join(part_of), np.uint8)
         content = content.reshape(len(rows), length)
-        index = np.asarray(rows)
+        index = np.arange(len(rows)) if isinstance(rows, range) else np.asarray(rows)
         left = np.arange(len(rows))
         for _ in range(_KINDS):
             if not len(left):

@@ -122,8 +122,11 @@ class Diagnostics:
             return Level.WARN, '; '.join(faults), values
         if not status.windows:
             return Level.OK, 'no window has ended yet', values
-        text = 'as expected' if status.bands else 'the last window was not compared'
-        return Level.OK, text, values
+        if not status.bands:
+            return Level.OK, 'the last window was not compared', values
+        if not any(math.isfinite(status.metrics.get(name, math.nan)) for name in status.bands):
+            return Level.WARN, 'the last window gives no number for what is judged', values
+        return Level.OK, 'as expected', values
 
     def _of_topics(self, report: Report) -> _Concern:
         silent = {text.split(' ', 1)[0]: text for text in report.silent}

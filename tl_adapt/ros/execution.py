@@ -224,7 +224,8 @@ class Execution:
         """Say what would be set; what is there already counts as set."""
         found = self._applier.read()
         if found == dict(configuration):
-            self.advice = ''
+            if self.advice == f'{found}':
+                self.advice = ''  # somebody took it
             return Outcome(True, configuration=found)
         self.advice = f'{dict(configuration)}'
         self._log.info(f'dry run, advises: {self.advice}')

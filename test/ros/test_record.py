@@ -92,14 +92,18 @@ def until(read, wanted=True, deadline=120.0):
         time.sleep(0.01)
 
 
+def output(folder, name):
+    return (folder / f'{name}.log').read_text()
+
+
 def started(study, folder, variables):
     """Start the recorders in the stack's graph."""
     return {
         name: subprocess.Popen(
             [sys.executable, '-m', 'tl_adapt', 'record', str(study.path), '--environment',
              'simulation', '--output', str(folder / name), *options],
-            env=child_environment(variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True,
+            env=child_environment(variables), stderr=subprocess.STDOUT,
+            stdout=(folder / f'{name}.log').open('w'),
         )
         for name, (options, _) in RECORDERS.items()
     }
@@ -121,6 +125,7 @@ def session(small_study, tmp_path_factory):
         wanted = {topic: number * len(recorders) for topic, number in NEEDED.items()}
         until(lambda: {topic: graph.readers(topic) for topic in wanted}, wanted)
         until(lambda: latched.get_subscription_count() == 2)
+        until(lambda: all('ready: ' in output(folder, name) for name in recorders))
         resource.prlimit(recorders['full'].pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
         default = {parameter.name: parameter.default for parameter in study.space.parameters}
         for speed in (0.8, 0.6):
@@ -140,8 +145,8 @@ def session(small_study, tmp_path_factory):
         for name, (_, number) in RECORDERS.items():
             if number is not None:
                 recorders[name].send_signal(number)
-        found['output'] = {n: p.communicate(timeout=60.0)[0] for n, p in recorders.items()}
-        found['code'] = {n: p.returncode for n, p in recorders.items()}
+        found['code'] = {n: p.wait(60.0) for n, p in recorders.items()}
+        found['output'] = {name: output(folder, name) for name in recorders}
     finally:
         for process in recorders.values():
             process.kill()

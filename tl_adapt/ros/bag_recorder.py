@@ -24,6 +24,7 @@ from tl_adapt.bags.writing import BagWriter, qos_profile
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.message_definitions import definition
+from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.recorder import matching_qos, message_type
 from tl_adapt.ros.watched_clock import Jump, WatchedClock
 
@@ -124,6 +125,11 @@ class BagRecorder:
         ]
 
     @property
+    def settled(self) -> bool:
+        """Tell whether all of what has a publisher is recorded by now."""
+        return bool(self.since) and not self._settling
+
+    @property
     def lost(self) -> dict[str, int] | None:
         """Return the number of lost messages by topic; None if the middleware does not tell."""
         if self._numbered is False:
@@ -133,6 +139,10 @@ class BagRecorder:
     def now(self) -> int:
         """Return the present time of the bag in ns."""
         return self._clock.now() if self._sim_time else time.time_ns()
+
+    def held(self, topic: str) -> list[tuple[int, bytes]]:
+        """Return the messages of a topic that wait, and when they were sent [ns]."""
+        return [(m.at, m.raw) for m in self._held if m.topic == topic]
 
     def take(self) -> None:
         """Take what came and write what can be written; look for new topics now and then."""
@@ -276,8 +286,10 @@ class BagRecorder:
             if first is None:
                 return
             self._time_began = since
+        # What changed before is in the parameters that `begin` wrote.
         self._held = [
-            m for m in self._held if m.at >= self._time_began or self._keep_before(m)
+            m for m in self._held
+            if m.at >= self._time_began or self._keep_before(m) and m.topic != EVENTS
         ]
         # A later clock message may still say more about those that were sent just now.
         frontier = now if everything else max(

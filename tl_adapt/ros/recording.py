@@ -21,11 +21,13 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from tl_adapt.bags import recorded
+from tl_adapt.bags.configuration import event_values
 from tl_adapt.bags.writing import LATCHED, BagWriter, FullDiskError
 from tl_adapt.progress import Progress
 from tl_adapt.ros.bag_recorder import BagRecorder
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission_watch import MissionWatch
+from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.ros.recorded_nodes import ParameterSnapshots, ProcessSamples, study_nodes
 from tl_adapt.ros.watched_clock import WatchedClock
@@ -160,6 +162,7 @@ class _Recording:
         self._started: int | None = None  # sim time at which the mission under way began
         self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
         self._writes = False
+        self._ready = False  # all that the study names is there and recorded
         self._described: dict[str, int] = {}  # since when topics are recorded, as last told
         self._planned = options.duration is not None or options.missions is not None
 
@@ -221,6 +224,11 @@ class _Recording:
         self._clock.forget_before(time.time_ns() - round(_MEMORY * 1e9))
         if self._recorder.since != self._described:
             self._describe(complete=False)
+        if not self._ready and self._recorder.settled and not self._snapshots.missing:
+            self._ready = True
+            self._say(
+                f'ready: {len(self._recorder.since)} topics, and the parameters of all nodes'
+            )
         self._keep_parameters()
         if hurry or now >= self._next['sample']:
             self._next['sample'] = now + _SAMPLE
@@ -307,10 +315,20 @@ class _Recording:
         for topic, raw in pending:
             now = self._recorder.now()
             if self._options.sim_time and not self._writes:
+                raw = self._updated(raw) if topic == recorded.PARAMETERS else raw
                 first = self._clock.first()
                 now = time.time_ns() if first is None else first
             self._writer.write(topic, raw, now, sent_ns=time.time_ns())
         self._writes = True
+
+    def _updated(self, raw: bytes) -> bytes:
+        """Return a node's parameters with what changed until the sim time began."""
+        node, values, stamp = recorded.decode_parameters(raw)
+        for at, event in self._recorder.held(EVENTS):
+            name, changed = event_values(event)
+            if name == node and at > stamp:
+                values.update(changed)
+        return recorded.encode_parameters(node, values, stamp)
 
     def _fill_result(self) -> None:
         result, writer = self.result, self._writer

@@ -306,7 +306,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_there_is(session):
     kept = re.search(r'File too large; kept is what was recorded until then, (\d+) mess', output)
     assert kept, output
     file = session['folder'] / 'full' / 'full_0.mcap'
-    assert len(scanned(file)) == int(kept[1]) > 20
+    assert len(scanned(file)) == int(kept[1]) > 0
     assert file.stat().st_size <= ROOM
 
 

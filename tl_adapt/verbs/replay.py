@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--configurations', default='', metavar='N|FILE|top:K',
-        help="a design of N; those of a YAML file; the K best by the store's measurements, with "
-        "the default (the study's budget)",
+        help="a design of N; those of a YAML file; the K that a model of the store's "
+        "measurements finds best, with the default (the study's budget)",
     )
     parser.add_argument(
         '--workers', type=int, default=1, metavar='N', help='replays side by side (1)'

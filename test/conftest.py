@@ -12,6 +12,7 @@ from tl_adapt.errors import TlAdaptError
 from tl_adapt.simulators.gazebo.locate import find_gazebo
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """
     Skip the tests of ROS and of Gazebo where that is missing, and say so.

@@ -4,7 +4,7 @@ VENV ?= .venv
 OUTPUT ?= output
 SIMULATOR ?= mujoco
 # Two processes: the tests of real processes in one, all others in the other.
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2
 
 # A sourced ROS must not mix its libraries with those of the virtual environment.
 CLEAN := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u CMAKE_PREFIX_PATH \

@@ -11,15 +11,30 @@ import pytest
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.simulators.gazebo.locate import find_gazebo
 
+# Tests that bring processes up themselves.
+PROCESSES = tuple('test/' + name for name in (
+    'ros/', 'test_gazebo_', 'test_demo_job', 'test_campaign_processes',
+))
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """
+    Run the tests of processes in one of xdist's workers: they take each other's time otherwise.
+
+    (Its own groups are not seen by pytest 9.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return 'processes' if nodeid.startswith(PROCESSES) else nodeid
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """
-    Skip the tests of ROS and of Gazebo where that is missing, and say so.
-
-    Where tests run in several processes, those that bring processes up themselves stay in one:
-    they wait for each other's time otherwise.
-    """
+    """Skip the tests of ROS and of Gazebo where that is missing, and say so."""
     missing = []
     if importlib.util.find_spec('rclpy') is None:
         missing.append(('ros', 'rclpy is not installed'))
@@ -30,8 +45,6 @@ def pytest_collection_modifyitems(items):
         except TlAdaptError as error:
             missing.append(('gazebo', str(error)))
     for item in items:
-        if {'ros', 'gazebo'} & set(item.keywords) or item.path.parent.name == 'ros':
-            item.add_marker(pytest.mark.xdist_group('processes'))
         for marker, reason in missing:
             if marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
 from tl_adapt.adaptation.effect import Effect, EffectWatch, Kind
 from tl_adapt.adaptation.events import (
+    NO_NUMBER,
     Action,
     AdviceTaken,
     Apply,
@@ -316,7 +317,7 @@ class Policy(Verifying):
             self._note('change detected', verdict.text, configuration=self.current)
             return self._replan()
         if bands and not any(math.isfinite(window.metrics.get(name, math.nan)) for name in bands):
-            self._say(Level.WARN, 'the window gives no number for anything that is judged')
+            self._say(Level.WARN, NO_NUMBER)
         else:
             self.memory.remember(self.current)
             if bands:

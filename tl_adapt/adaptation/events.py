@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Configuration = dict[str, Any]
 
+#: Why a window vouches for nothing.
+NO_NUMBER = 'the window gives no number for anything that is judged'
+
 
 class State(str, enum.Enum):
     """Name what the policy is doing."""

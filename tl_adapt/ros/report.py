@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tl_adapt.adaptation.events import Level, Status
+from tl_adapt.adaptation.events import NO_NUMBER, Level, Status
 from tl_adapt.ros.apply import Obstacle
 from tl_adapt.ros.settings import Settings
 
@@ -59,7 +59,8 @@ class Report:
         if settings.dry_run and advice:
             level = min(level, Level.WARN)
             message = 'dry run: another configuration is advised'
-        if silent and level is Level.OK and not connecting:
+        # Silent topics are why there is no number.
+        if silent and (level is Level.OK or message == NO_NUMBER) and not connecting:
             level, message = Level.WARN, f'silent: {", ".join(silent)}'
         if waiting is not None:
             level = Level.ERROR if late or waiting.ambiguous else Level.WARN

@@ -307,7 +307,7 @@ def test_a_simulation_that_never_stands_still(make, simulator):
         measurement = environment.measure({**default, 'speed': speed}, 1)
         assert (measurement.valid, measurement.reason) == (True, '')
         # 3 m, and more where a busy machine lets it overshoot; a jump at a reset makes it 6.
-        assert 2.3 < measurement.metrics['way'] < 5.5
+        assert 2.3 < measurement.metrics['way'] < 5.9
         assert 4.0 < measurement.metrics['mission_time'] < 30.0
 
 

@@ -131,7 +131,7 @@ def test_a_node_whose_restart_was_cut_short_is_started(rig, tmp_path):
         assert applier.put_back(BEFORE, AFTER).configuration == {'v': 0.25, 'w': 0.25}
     finally:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int(pid.read_text()), signal.SIGTERM)
+            os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize('script, why', [

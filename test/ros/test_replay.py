@@ -47,6 +47,22 @@ def test_a_configuration_is_measured_against_the_recorded_truth(tmp_path):
     assert first.provenance['parameters']['/localizer']['bias'] == 0.1
 
 
+def test_a_study_without_a_mission_sets_its_configurations_too(tmp_path):
+    def whole(content):
+        del content['mission']
+
+    with replaying(tmp_path, whole) as (default, environment):
+        got = environment.measure({**default, 'bias': 0.4}, 1)
+    assert got.valid, got.reason
+    assert got.provenance['parameters']['/localizer']['bias'] == 0.4
+    assert got.metrics['error'] == pytest.approx(0.4, abs=0.001)
+
+
+def test_a_worker_may_read_as_long_as_it_may_replay(tmp_path):
+    with replaying(tmp_path) as (_, environment):
+        assert environment._reading_time() == 60.0 + environment._mission_time() > 60.0
+
+
 def test_what_answers_not_each_time_is_told_to_be_so(tmp_path):
     def some(content):
         drive(content)['answer']['ratio'] = 0.5

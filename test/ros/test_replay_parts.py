@@ -230,3 +230,17 @@ def test_a_replay_has_a_deadline():
 
     with pytest.raises(MeasurementError, match='wall time-out: the replay is not done within 0 s'):
         feed.run(messages())
+
+
+def test_a_gap_in_the_bag_is_not_waited_for_past_the_deadline():
+    gap = [('/scan', 10**9, stamped(1)), ('/scan', 3600 * 10**9, stamped(3600))]
+    feed, _ = make_feed(Pace(input='/scan', rate=1.0, wall_timeout=0.3))
+    with pytest.raises(MeasurementError, match='the replay is not done within 0.3 s'):
+        feed.run(gap)
+
+    def dead():
+        raise MeasurementError('node /localizer died')
+
+    feed, _ = make_feed(Pace(input='/scan', rate=1.0), alive=dead)
+    with pytest.raises(MeasurementError, match='node /localizer died'):
+        feed.run(gap)

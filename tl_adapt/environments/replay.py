@@ -40,10 +40,8 @@ class ReplayEnvironment(StackEnvironment):
             self.held = dict(bag.held)
             self.damage: list[str] = bag.source['damage']
             self._longest = bag.wall_timeout * len(bag.missions)
-            fresh = bool(self._spec.options.get('fresh_start', True))
         finally:
             bag.close()
-        self._fresh = fresh
         if self.held:
             # Only then is there a list of what can be measured here, for who looks for one.
             self.configurations = self._configurations
@@ -94,6 +92,10 @@ class ReplayEnvironment(StackEnvironment):
             if valid not in found:
                 found.append(valid)
         return found
+
+    def _reading_time(self) -> float:
+        # A worker reads the whole bag first.
+        return super()._reading_time() + self._longest
 
     def _mission_time(self) -> float:
         return self._longest

@@ -144,6 +144,10 @@ class StackEnvironment:
             seconds *= 4
         return seconds + _MARGIN + (self._mission_time() if mission else 0.0)
 
+    def _reading_time(self) -> float:
+        """Return how long a worker may take to learn what it measures, in s."""
+        return _STARTUP
+
     def _mission_time(self) -> float:
         """Return how long what is measured may take, in s of wall time."""
         return 0.0 if self._study.mission is None else self._study.mission.wall_timeout
@@ -167,7 +171,7 @@ class StackEnvironment:
                 'folder': str(self._worker.folder),
             }
             try:
-                self._worker.ask(head, _STARTUP)
+                self._worker.ask(head, self._reading_time())
             except TlAdaptError:
                 self._discard()
                 raise

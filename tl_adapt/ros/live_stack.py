@@ -357,11 +357,11 @@ class LiveStack:
     def _set(self, configuration: Mapping[str, Any] | None, seed: int) -> None:
         """Set seeds, the start pose and the configuration; everything stands still now."""
         graph, mission = self._graph, self.study.mission
-        if graph is None or mission is None:
+        if graph is None:
             return
         wanted = self._seeded(seed)
         simulator = self.spec.options.get('simulator', {}).get('node')
-        if simulator and mission.start is not None:
+        if simulator and mission is not None and mission.start is not None:
             full = graph.parameters.full_name(simulator)
             if _START_POSE in self._names.get(full, ()):
                 wanted.append(Assignment(simulator, _START_POSE, list(mission.start)))

@@ -73,19 +73,17 @@ class Feed:
         self.answered = 0
         self._under_way = 0
         self._last = ''
-        self._end = 0.0
+        self._end = self._looked = 0.0
 
     def run(self, messages: Iterable[tuple[str, int, bytes]]) -> None:
         """Send all messages; raises MeasurementError if the software dies or answers no more."""
         begin = time.monotonic()
         self._end = begin + self._pace.wall_timeout
+        self._looked = begin
         first: int | None = None
-        looked = begin
         for topic, time_ns, raw in messages:
             first = time_ns if first is None else first
-            if time.monotonic() - looked > _ALIVE:
-                looked = time.monotonic()
-                self._look(looked)
+            self._look(time.monotonic())
             if self._pace.rate is not None:
                 self._wait_for(begin + (time_ns - first) * 1e-9 / self._pace.rate)
             elif self._under_way and topic != self._last and not self._pace.any_order:
@@ -150,7 +148,6 @@ class Feed:
 
     def _wait_for_answer(self, stamp: int) -> None:
         end = time.monotonic() + self._pace.timeout
-        looked = time.monotonic()
         pause = _SHORTEST
         while self._newest() != stamp:
             now = time.monotonic()
@@ -161,18 +158,21 @@ class Feed:
                     f'no answer to message {number} on topic {self._pace.input} (stamp '
                     f'{stamp * 1e-9:.3f} s) within {self._pace.timeout:g} s'
                 )
-            if now - looked > _ALIVE:
-                looked = now
-                self._look(now)
+            self._look(now)
             time.sleep(pause)
             pause = min(pause * 1.2, _LONGEST)
 
     def _wait_for(self, when: float) -> None:
-        while (left := when - time.monotonic()) > 0.0:
+        while (left := when - (now := time.monotonic())) > 0.0:
             self._newest()
+            self._look(now)
             time.sleep(min(left, _LONGEST))
 
     def _look(self, now: float) -> None:
+        """Raise, if it is time to look again, where the software has died or takes too long."""
+        if now - self._looked <= _ALIVE:
+            return
+        self._looked = now
         self._alive()
         if now > self._end:
             raise MeasurementError(

@@ -11,7 +11,6 @@ emulated robot, not of the real-time benchmark.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +18,10 @@ import numpy as np
 from adaptation_missions import ADAPTED
 from adaptation_setup import BEFORE, PHASES, Setup, key_of
 
-from tl_adapt.adaptation.events import ApplyResult, Start, Window
+from tl_adapt.adaptation.events import ApplyResult, Band, Start, Window
 from tl_adapt.adaptation.making import make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner
+from tl_adapt.adaptation.recurring import bands_of
 from tl_adapt.comparison import objective_values, worst_values
 from tl_adapt.environments.base import Measurement
 from tl_adapt.models.model_set import ModelSet
@@ -41,37 +41,31 @@ class Emulated:
         """Fit the models."""
         self.study = study
         self._model = ModelSet(study, seed=5).fit(source, rows)
-        self._known: dict[str, tuple[dict[str, tuple[float, float, bool]], float]] = {}
+        self._known: dict[str, tuple[dict[str, Band], float]] = {}
 
     def measure(self, configuration: Mapping[str, Any], rng: np.random.Generator) -> Measurement:
         """Draw one mission; the same generator gives the same luck to each configuration."""
-        metrics, valid = self._predicted(configuration)
+        bands, valid = self._predicted(configuration)
         normal = dict(zip(sorted(self.study.metrics),
                           rng.standard_normal(len(self.study.metrics))))
         failed = bool(rng.random() >= valid)
-        values = {}
-        for name, (mean, noise, log) in metrics.items():
-            value = mean + noise * normal[name]
-            values[name] = math.exp(value) if log else value
+        values = {
+            name: band.unscaled(band.mean + band.noise_std * normal[name])
+            for name, band in bands.items()
+        }
         return Measurement(
             'emulated', dict(configuration), 0, {} if failed else values, valid=not failed,
             reason='mission aborted' if failed else '', sim_time=values['mission_time'],
         )
 
-    def _predicted(
-        self, configuration: Mapping[str, Any]
-    ) -> tuple[dict[str, tuple[float, float, bool]], float]:
-        """Return mean, noise and scale of each metric, and how likely a mission ends well."""
+    def _predicted(self, configuration: Mapping[str, Any]) -> tuple[dict[str, Band], float]:
+        """Return what is predicted of each metric, and how likely a mission ends well."""
         key = key_of(configuration)
         if key not in self._known:
+            bands = bands_of(self.study, self._model, dict(configuration))
             X = self.study.space.encode([configuration])
-            metrics = {}
-            for name, model in self._model.models.items():
-                mean, _ = model.latent(X, noise=False)
-                metrics[name] = (
-                    float(mean[0]), math.sqrt(model.noise_variance), bool(model.log_scale))
             p = float(self._model.validity.probability(X)[0])
-            self._known[key] = metrics, p**_SURE / (p**_SURE + (1.0 - p) ** _SURE)
+            self._known[key] = bands, p**_SURE / (p**_SURE + (1.0 - p) ** _SURE)
         return self._known[key]
 
 

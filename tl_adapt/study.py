@@ -107,12 +107,17 @@ class Study:
             total += sign * objective.weight * value / objective.reference
         return float(total)
 
-    def broken_limits(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return the limits that are not kept; a missing metric (or nan) keeps none."""
+    def broken_limits(self, metrics: Mapping[str, float], *, known: bool = False) -> list[str]:
+        """
+        Return the limits that are not kept; a missing metric (or nan) keeps none.
+
+        With `known` a limit whose metric is missing does not count.
+        """
         return [
             limit.text
             for limit in self.limits
-            if not limit.kept(metrics.get(limit.metric, math.nan))
+            if (limit.metric in metrics or not known)
+            and not limit.kept(metrics.get(limit.metric, math.nan))
         ]
 
     def environment(self, name: str) -> EnvironmentSpec:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tl_adapt.adaptation.events import Configuration, Rules
@@ -31,20 +32,9 @@ def make_policy(
 
     policy = Policy(
         planner=planner, chosen=dict(chosen), fallback=study.space.default(),
-        contains=study.space.contains, broken=broken_limits(study), matters=judged, rules=rules,
+        contains=study.space.contains,
+        broken=functools.partial(study.broken_limits, known=True), matters=judged, rules=rules,
         relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
         risk=study.tuning.risk, refused=refused,
     )
     return policy
-
-
-def broken_limits(study: Study) -> Callable[[Mapping[str, float]], list[str]]:
-    """Return a function that names the limits which metrics break, of those that are there."""
-
-    def broken(metrics: Mapping[str, float]) -> list[str]:
-        return [
-            limit.text for limit in study.limits
-            if limit.metric in metrics and not limit.kept(metrics[limit.metric])
-        ]
-
-    return broken

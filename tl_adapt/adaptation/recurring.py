@@ -87,7 +87,10 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
     window that broke a limit: that it was far off is no reason to forget it.
     """
     n = len(evidence)
-    last = max((i for i, window in enumerate(evidence) if _broken(study, window)), default=n - 1)
+    last = max(
+        (i for i, window in enumerate(evidence)
+         if study.broken_limits(window.metrics, known=True)), default=n - 1,
+    )
     places = {
         key: bands_of(study, models, dict(window.configuration or {}))
         for window in evidence if window.configuration
@@ -109,13 +112,6 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
             if z > most:
                 found, most = split, z
     return found
-
-
-def _broken(study: Study, window: Window) -> bool:
-    return any(
-        limit.metric in window.metrics and not limit.kept(window.metrics[limit.metric])
-        for limit in study.limits
-    )
 
 
 def _difference(off: Array, variance: Array, split: int) -> float:

@@ -8,6 +8,7 @@ import argparse
 import collections
 import functools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tl_adapt.campaign import CampaignResult, Run, campaign_runs, run_campaign
@@ -21,10 +22,8 @@ from tl_adapt.study import Study, load_study
 
 _REASONS = 5
 #: Argument, lowest and highest value: a typing error must not plan for hours or fill the memory.
-_BOUNDS = (
-    ('configurations', 0, 100_000), ('workers', 1, 1_000), ('repeats', 0, 1_000),
-    ('seed', 0, None),
-)
+RUN_BOUNDS = (('workers', 1, 1_000), ('repeats', 0, 1_000), ('seed', 0, None))
+_BOUNDS = (('configurations', 0, 100_000), *RUN_BOUNDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--configurations', type=int, default=0, metavar='N',
         help="configurations to measure (0: the study's budget)",
     )
+    add_run_arguments(parser, 'environments', 'runs')
     parser.add_argument(
-        '--workers', type=int, default=1, metavar='N', help='environments side by side (1)'
+        '--design', choices=('sobol', 'lhs', 'random'), default='sobol', help='(sobol)'
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, side: str, runs: str) -> None:
+    """Describe the arguments of verbs that measure: `side` run side by side, and make `runs`."""
+    parser.add_argument(
+        '--workers', type=int, default=1, metavar='N', help=f'{side} side by side (1)'
     )
     parser.add_argument(
         '--store', default='', metavar='URL|FILE',
@@ -49,10 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--repeats', type=int, default=0, metavar='N',
-        help="runs of each configuration (0: the study's mission.repeats, or 1)",
-    )
-    parser.add_argument(
-        '--design', choices=('sobol', 'lhs', 'random'), default='sobol', help='(sobol)'
+        help=f"{runs} of each configuration (0: the study's mission.repeats, or 1)",
     )
     parser.add_argument(
         '--output', type=Path, default=Path('output'), metavar='DIR',
@@ -64,14 +68,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run or resume the campaign; return 0, 130 after ctrl-C, or 2 if runs are missing."""
-    for name, low, high in _BOUNDS:
+def check_bounds(
+    args: argparse.Namespace, bounds: Iterable[tuple[str, int, int | None]]
+) -> None:
+    """Raise InputError for an argument outside of its bounds; one that is not given may be."""
+    for name, low, high in bounds:
         value = getattr(args, name)
         if value is not None and value < low:
             raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
         if value is not None and high is not None and value > high:
             raise InputError(f'must be at most {high}', key=f'--{name}', value=value)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or resume the campaign; return 0, 130 after ctrl-C, or 2 if runs are missing."""
+    check_bounds(args, _BOUNDS)
     study = load_study(args.study)
     spec = study.environment(args.environment) if args.environment else study.source
     budget = study.budget.target if spec.role == 'target' else study.budget.source

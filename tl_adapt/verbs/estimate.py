@@ -7,12 +7,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tl_adapt.configuration_file import read_configurations
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.off_policy import (
@@ -29,7 +30,6 @@ from tl_adapt.progress import Progress
 from tl_adapt.report.tables import format_table
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
-from tl_adapt.study_file import load_yaml
 
 _MOST = 1000  # candidates
 
@@ -149,23 +149,9 @@ def _candidates(args: argparse.Namespace, study: Study) -> list[dict[str, Any]]:
     default = {parameter.name: parameter.default for parameter in study.space.parameters}
     if args.configurations is None:
         return [study.space.validate({**default, **_given(args.values)})]
-    content = load_yaml(args.configurations)
-    listed = content if isinstance(content, list) else [content]
-    if not 1 <= len(listed) <= _MOST:
-        raise InputError(
-            f'must hold between 1 and {_MOST} configurations', file=args.configurations,
-            value=len(listed),
-        )
-    found = []
-    for index, one in enumerate(listed):
-        if not isinstance(one, Mapping):
-            raise InputError('a configuration maps names of parameters to values',
-                             file=args.configurations, key=f'[{index}]', value=one)
-        try:
-            found.append(study.space.validate({**default, **one}))
-        except InputError as error:
-            raise error.at(file=args.configurations, key=f'[{index}]') from None
-    return found
+    return read_configurations(
+        args.configurations, lambda row: study.space.validate({**default, **row}), _MOST
+    )
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import json
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tl_adapt.campaign import Run, campaign_runs, plan_runs, run_campaign
+from tl_adapt.configuration_file import read_configurations
 from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.environments.replay import ReplayEnvironment
@@ -27,18 +28,22 @@ from tl_adapt.report.tables import format_table
 from tl_adapt.space import Configuration
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
-from tl_adapt.study_file import load_yaml
-from tl_adapt.verbs.campaign import exit_code, measured_runs, show_campaign
+from tl_adapt.verbs.campaign import (
+    RUN_BOUNDS,
+    add_run_arguments,
+    check_bounds,
+    exit_code,
+    measured_runs,
+    show_campaign,
+)
 
 _MOST = 100_000
-_BOUNDS = (('workers', 1, 1_000), ('repeats', 0, 1_000), ('seed', 0, None))
 _TOP = re.compile(r'top:([0-9]+)')
 _POOL = 4096  # configurations from which the best are taken
 _SURE = 0.5  # probability of a valid run that keeps the limits, below which others come first
 _ROWS = 20
 _SECOND = 1_000_000_000
 _PATIENCE = 1.0  # s
-_LARGEST = 10 << 20
 _BAGS = ('.mcap', '.db3', '.zstd', '.zst')
 
 
@@ -65,35 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a design of N; those of a YAML file; the K that a model of the store's "
         "measurements finds best, with the default (the study's budget)",
     )
-    parser.add_argument(
-        '--workers', type=int, default=1, metavar='N', help='replays side by side (1)'
-    )
-    parser.add_argument(
-        '--store', default='', metavar='URL|FILE',
-        help='SQLite file or URL of SQLAlchemy (OUTPUT/<study>.sqlite)',
-    )
-    parser.add_argument(
-        '--seed', type=int, default=None, metavar='N', help="(the study's seeds.campaign)"
-    )
-    parser.add_argument(
-        '--repeats', type=int, default=0, metavar='N',
-        help="replays of each configuration (0: the study's mission.repeats, or 1)",
-    )
-    parser.add_argument(
-        '--output', type=Path, default=Path('output'), metavar='DIR',
-        help='folder for the store and the traces (output)',
-    )
-    parser.add_argument('--no-traces', action='store_true', help='keep no traces')
+    add_run_arguments(parser, 'replays', 'replays')
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay or resume; return 0, 130 after ctrl-C, or 2 if replays are missing."""
-    for name, low, high in _BOUNDS:
-        value = getattr(args, name)
-        if value is not None and value < low:
-            raise InputError(f'must be at least {low}', key=f'--{name}', value=value)
-        if value is not None and high is not None and value > high:
-            raise InputError(f'must be at most {high}', key=f'--{name}', value=value)
+    check_bounds(args, RUN_BOUNDS)
     study, bag = _study_and_bag(args)
     name = _environment(study, args.environment)
     if bag is not None:
@@ -227,26 +209,17 @@ def _listed(study: Study, environment: ReplayEnvironment, path: Path) -> list[Co
     if not path.is_file():
         rule = 'must be a number, a file, or top:K'
         raise InputError(rule, key='--configurations', value=str(path))
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f'may have {_LARGEST} bytes', file=path, value=path.stat().st_size)
-    content = load_yaml(path)
-    rows = content if isinstance(content, list) else [content]
-    if not rows:
-        raise InputError('must list configurations', file=path)
     base = environment.held_fast(study.space.default())
-    found: list[Configuration] = []
-    for number, row in enumerate(rows):
-        key = f'[{number}]'
-        if not isinstance(row, dict):
-            raise InputError('a configuration is a mapping', file=path, key=key, value=row)
-        try:
-            configuration = study.space.validate({**base, **row})
-            environment.check_held(configuration)
-        except InputError as error:
-            raise error.at(file=path, key=key) from None
-        if configuration not in found:
-            found.append(configuration)
-    return found
+
+    def complete(row: Mapping[str, Any]) -> Configuration:
+        configuration = study.space.validate({**base, **row})
+        environment.check_held(configuration)
+        return configuration
+
+    found: dict[str, Configuration] = {}
+    for configuration in read_configurations(path, complete, _MOST):
+        found.setdefault(fingerprint(configuration), configuration)
+    return list(found.values())
 
 
 def _best(

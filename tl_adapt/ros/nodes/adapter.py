@@ -47,7 +47,7 @@ from tl_adapt.adaptation.events import (
     Rules,
     State,
 )
-from tl_adapt.adaptation.making import broken_limits, make_policy
+from tl_adapt.adaptation.making import make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
 from tl_adapt.adaptation.records import OPERATOR, Journal, Record
 from tl_adapt.adaptation.refused import refused_before
@@ -225,16 +225,17 @@ class Adapter(LifecycleNode):
             self._undo.append(lock.close)
         self._journal = journal = self.make_journal(study, environment, store)
         self._undo.append(journal.close)
+        broken = functools.partial(study.broken_limits, known=True)
         self._diagnostics = Diagnostics(
             study, node=self.get_fully_qualified_name(), store=store,
             hardware=str(spec.identity.get('hardware', environment)),
-            broken=broken_limits(study),
+            broken=broken,
         )
         self._engine = Engine(
             policy,
             Applier(study.space, client, distribution=spec.options.get('distribution'),
                     restarts=restarts),
-            self._monitor, watch=watch, journal=journal, broken=broken_limits(study),
+            self._monitor, watch=watch, journal=journal, broken=broken,
             report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
             prepare=policy.prepare, settings=settings,
             deadline=float(values['deadline']),

@@ -322,7 +322,7 @@ def test_types_are_the_bag_s_own(tmp_path, form):
         names = [name for name, _ in bag.types.fields('sensor_msgs/msg/LaserScan')]
         assert names[0] == 'header' and 'ranges' in names
         raw = next(bag.messages(['/pose']))[2]
-        message = bag.typestore.deserialize_cdr(raw, TYPES['/pose'])
+        message = bag.types.store.deserialize_cdr(raw, TYPES['/pose'])
         assert message.header.frame_id == 'map'
         with pytest.raises(LookupError, match='my_msgs/msg/X is defined neither'):
             bag.types.fields('my_msgs/msg/X')

@@ -360,3 +360,9 @@ def _skip_sequence(kind: Kind, order: str) -> Step:
         return at
 
     return Step(skip=skip, trace=trace)
+
+
+def header_stamp(raw: bytes) -> int:
+    """Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order)."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)

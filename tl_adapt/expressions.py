@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -270,3 +271,9 @@ def _call(function: str, arguments: list[Any]) -> Any:
             result = combine(result, argument)
         return result
     return min(arguments) if function == 'min' else max(arguments)
+
+
+@functools.lru_cache(maxsize=256)
+def parsed(text: str) -> Expression:
+    """Return a text's expression; to parse one takes longer than most evaluations."""
+    return Expression(text)

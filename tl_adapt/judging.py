@@ -8,7 +8,6 @@ Live missions and recorded ones are judged by the same.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_adapt.errors import InputError
-from tl_adapt.expressions import Expression
+from tl_adapt.expressions import parsed
 from tl_adapt.trace import extract
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def met(rule: FailRule, values: Mapping[str, Any]) -> bool:
 
 def met_by(rule: FailRule, values: Mapping[str, Any]) -> Any:
     """Return the same, message by message for fields of many."""
-    return _COMPARE[rule.op](_parsed(rule.field).evaluate(values), rule.value)
+    return _COMPARE[rule.op](parsed(rule.field).evaluate(values), rule.value)
 
 
 def breaches(
@@ -120,10 +119,4 @@ def unjudged(rule: FailRule, error: Exception) -> str:
 
 def needed(field: str) -> frozenset[str]:
     """Return the dotted paths that a rule's field reads."""
-    return _parsed(field).names
-
-
-@functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> Expression:
-    """Return a field's expression; parsing it costs more than the rest of a judgement."""
-    return Expression(text)
+    return parsed(field).names

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.errors import InputError, MeasurementError
-from tl_adapt.expressions import Expression
+from tl_adapt.expressions import Expression, parsed
 from tl_adapt.trace import POSITION, PROCESS_PREFIX, Topic, Trace
 
 if TYPE_CHECKING:
@@ -48,14 +48,24 @@ def evaluate(
     With `strict` false, as for a failed mission, metrics that can't be computed are left out.
     Raises MeasurementError that names the metric and its topic.
     """
+    values, failure = attempt(metrics, trace)
+    if strict and failure is not None:
+        raise failure
+    return values
+
+
+def attempt(
+    metrics: Study | Iterable[Metric], trace: Trace
+) -> tuple[dict[str, float], MeasurementError | None]:
+    """Return the metrics that can be computed, and why the first other one can't be, if any."""
     values: dict[str, float] = {}
+    failure: MeasurementError | None = None
     for metric in _definitions(metrics):
         try:
             values[metric.name] = compute(metric, trace)
-        except MeasurementError:
-            if strict:
-                raise
-    return values
+        except MeasurementError as error:
+            failure = failure or error
+    return values, failure
 
 
 def _definitions(metrics: Any) -> Iterable[Metric]:
@@ -137,7 +147,7 @@ def process_topic(node: str) -> str:
 def _expression(metric: Metric) -> Expression:
     """Return the metric's field as an expression over dotted paths."""
     field: Any = metric.field
-    return field if isinstance(field, Expression) else Expression(str(field))
+    return field if isinstance(field, Expression) else parsed(str(field))
 
 
 def _failure(metric: Metric, problem: str) -> MeasurementError:

@@ -120,6 +120,7 @@ class Estimator:
         if len(data.y) < _LEAST:
             raise ValueError(f'at least {_LEAST} missions are needed, got {len(data.y)}')
         self.data = data
+        self._groups = len(np.unique(data.group))
         self._log = log
         self._values = np.log(data.y) if log else np.asarray(data.y, dtype=np.float64)
         self._model = TransferModel(log=log, seed=seed, categorical=categorical)
@@ -138,11 +139,6 @@ class Estimator:
         self._fit(np.ones(len(data.y), dtype=bool))
         on_step()
 
-    @property
-    def groups(self) -> int:
-        """Return how many groups of missions there are."""
-        return len(np.unique(self.data.group))
-
     def predict(self, X: Array, level: float = LEVEL) -> list[Estimate]:
         """Return the estimate at each point of X (n, d), without a metric's name."""
         chosen: Any = self._model if self.modelled else self._constant
@@ -150,7 +146,7 @@ class Estimator:
         noise = chosen.noise_variance
         spread = float(np.var(self._values)) or 1e-12
         # Student's: the factor itself is known from as many groups.
-        quantile = float(stdtrit(max(self.groups - 1, 2), 0.5 + 0.5 * level))
+        quantile = float(stdtrit(max(self._groups - 1, 2), 0.5 + 0.5 * level))
         found = []
         for middle, variance in zip(mean.tolist(), var.tolist()):
             known = self.factor * math.sqrt(variance)
@@ -169,7 +165,7 @@ class Estimator:
 
     def _warnings(self, std: float) -> tuple[str, ...]:
         """Return what makes an estimate with this standard deviation doubtful."""
-        if self.groups < 2:
+        if self._groups < 2:
             return ('all missions were recorded together: how recordings differ is not known',)
         if not self.modelled:
             return ('no model predicts the recordings better than their mean does: the interval '

@@ -328,27 +328,27 @@ class Store:
 
         Raises StoreError if it can't be written, InputError for one outside of the space.
         """
-        if self.study is None:
-            raise StoreError(f'{self.name}: opened without a study')
-        mark = self._environment_digest(environment)
+        study, mark = self._known(environment)
         with self._transaction() as connection:
-            add_refusal(connection, mark, self.study.space, configuration)
+            add_refusal(connection, mark, study.space, configuration)
 
     def refused(self, environment: str) -> list[dict[str, Any]]:
         """Return what was refused in an environment and can be had in the study's space."""
-        if self.study is None:
-            raise StoreError(f'{self.name}: opened without a study')
-        mark = self._environment_digest(environment)
+        study, mark = self._known(environment)
         with self._transaction() as connection:
-            return get_refusals(connection, mark, self.study.space)
+            return get_refusals(connection, mark, study.space)
 
     def allow(self, environment: str) -> int:
         """Take back all that was refused in an environment; return how much that was."""
-        if self.study is None:
-            raise StoreError(f'{self.name}: opened without a study')
-        mark = self._environment_digest(environment)
+        _, mark = self._known(environment)
         with self._transaction() as connection:
             return take_back(connection, mark)
+
+    def _known(self, environment: str) -> tuple[Study, str]:
+        """Return the study and an environment's digest; raises StoreError without a study."""
+        if self.study is None:
+            raise StoreError(f'{self.name}: opened without a study')
+        return self.study, self._environment_digest(environment)
 
     def left_out(self) -> int:
         """Return how many rows belong to other studies, metrics or environments than ours."""

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tl_adapt import study_parts as parts
 from tl_adapt.errors import InputError
 from tl_adapt.space import Space
 from tl_adapt.study_rules import resolved
+
+if TYPE_CHECKING:
+    from tl_adapt.study import EnvironmentSpec, Study
 
 
 def check_software(
@@ -55,3 +58,16 @@ def check_software(
             if len(kinds) > 1 or kinds & {dict, list}:
                 rule = 'must be a ROS parameter: one value, or a list of one type'
                 raise InputError(rule, key=where, value=value)
+
+
+def study_nodes(study: Study, spec: EnvironmentSpec, namespace: str = '') -> list[str]:
+    """Return the full names of the nodes that a study names for an environment, each once."""
+    mission = study.mission
+    names = [
+        *(node for entry in spec.options.get('bringup', ()) for node in entry['nodes']),
+        *(target.node for p in study.space.parameters for target in p.targets),
+        *spec.options.get('node_parameters', ()),
+        *spec.options.get('lifecycle_nodes', ()),
+        *(node for node, _ in (mission.seed_targets if mission else ())),
+    ]
+    return list(dict.fromkeys(resolved(name, namespace) for name in names))

@@ -13,11 +13,11 @@ from rclpy.serialization import deserialize_message, serialize_message  # noqa: 
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from tl_adapt.ros import optional_interfaces  # noqa: E402
+from tl_adapt.ros.processes import is_launch  # noqa: E402
 from tl_adapt.ros.replay_clock import ReplayClock  # noqa: E402
 from tl_adapt.ros.replay_player import DeafError, Input, Player  # noqa: E402
 from tl_adapt.ros.replay_stack import (  # noqa: E402
     ReplayStack,
-    _is_launch,
     _numbered,
     _with_arguments,
 )
@@ -113,7 +113,7 @@ def test_outputs_are_renamed_where_the_command_takes_names():
     assert program['command'] == ['localizer', '--ros-args', *words]
     assert program['environment'] == {'A': '1', 'B': '2'}
     launch = {'command': ['/opt/bin/ros2', 'launch', 'my_robot', 'localization.launch.py']}
-    assert _is_launch(launch) and not _is_launch(program)
+    assert is_launch(launch['command']) and not is_launch(program['command'])
     assert _with_arguments(launch, words, {})['command'][-1] == 'use_sim_time:=true'
     assert _with_arguments(launch, [], {})['command'] == launch['command']
 

@@ -192,7 +192,7 @@ class ModelPlanner:
             model = self._learnt(evidence).model
             # Models learn when they are first asked: all must have before they are relied on.
             bands_of(self._study, model, self._study.space.default())
-        self._model.release()
+        model.release()
         past = [one for one in self._past if one is not self._base]
         self._past = [*past, self._model][-_MOST_PAST:]
         self._model = self._base = model

@@ -14,8 +14,8 @@ class Planner(Protocol):
     """
     Predict and propose; hold a present model and, after a change, one that is being learnt.
 
-    `evidence` always holds every window since the change, `avoid` the configurations that must
-    not be proposed.
+    `evidence` holds the windows since the change, or those that were not learnt yet; `avoid` the
+    configurations that must not be proposed.
     """
 
     def bands(self, configuration: Configuration) -> Mapping[str, Band]:

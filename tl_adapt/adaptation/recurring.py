@@ -10,7 +10,7 @@ also while configurations are being tried out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -29,11 +29,14 @@ _MOVED = 4.0
 _SURELY = 3.0
 
 
-def bands_of(study: Study, models: ModelSet, configuration: Configuration) -> dict[str, Band]:
-    """Return what models predict of one run of a configuration, per metric."""
+def bands_of(
+    study: Study, models: ModelSet, configuration: Configuration, names: Iterable[str] = ()
+) -> dict[str, Band]:
+    """Return what models predict of one run of a configuration, per metric (none: each)."""
     X = study.space.encode([configuration])
     found = {}
-    for name, model in models.models.items():
+    for name in names or models.models:
+        model = models.models[name]
         mean, var = model.latent(X, noise=False)
         found[name] = Band(
             float(mean[0]), float(np.sqrt(var[0])), float(np.sqrt(model.noise_variance)),
@@ -62,11 +65,11 @@ def likelihood(study: Study, models: ModelSet, evidence: Sequence[Window]) -> fl
     """
     groups: dict[str, list[Window]] = {}
     for window in evidence:
-        if window.configuration and not window.outcome and not window.overlapping:
+        if window.configuration and _tells(window):
             groups.setdefault(configuration_key(window.configuration), []).append(window)
     total = 0.0
     for windows in groups.values():
-        bands = bands_of(study, models, dict(windows[0].configuration or {}))
+        bands = bands_of(study, models, dict(windows[0].configuration or {}), models.needed)
         for name in models.needed:
             band = bands[name]
             values = [band.scaled(w.metrics[name]) for w in windows if name in w.metrics]
@@ -91,17 +94,18 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
         (i for i, window in enumerate(evidence)
          if study.broken_limits(window.metrics, known=True)), default=n - 1,
     )
+    configurations = {
+        configuration_key(window.configuration): dict(window.configuration)
+        for window in evidence if window.configuration and _tells(window)
+    }
     places = {
-        key: bands_of(study, models, dict(window.configuration or {}))
-        for window in evidence if window.configuration
-        for key in [configuration_key(window.configuration)]
+        key: bands_of(study, models, one, models.needed) for key, one in configurations.items()
     }
     found, most = 0, _MOVED
     for name in models.needed:
         off, variance = np.full(n, np.nan), np.full(n, np.nan)
         for i, window in enumerate(evidence):
-            if not window.configuration or window.outcome or window.overlapping \
-                    or name not in window.metrics:
+            if not window.configuration or not _tells(window) or name not in window.metrics:
                 continue
             band = places[configuration_key(window.configuration)][name]
             off[i] = band.scaled(window.metrics[name]) - band.mean
@@ -112,6 +116,11 @@ def last_change(study: Study, models: ModelSet, evidence: Sequence[Window]) -> i
             if z > most:
                 found, most = split, z
     return found
+
+
+def _tells(window: Window) -> bool:
+    """Say whether a window is one of full length that ended well."""
+    return not window.outcome and not window.overlapping
 
 
 def _difference(off: Array, variance: Array, split: int) -> float:

@@ -68,7 +68,7 @@ class Trial:
         those that were tried is where it all began.
         """
         self._sure = Sure(risk)
-        safe = told.feasible >= min(1.0 - risk, float(told.feasible.max()))
+        safe = Sure(risk).lack(told) <= 0.0
         index = int(np.argmin(np.where(safe, told.mean, np.inf)))
         self.best = float(told.mean[index])
         self._kept = float(told.feasible[index])
@@ -137,18 +137,10 @@ class Seen:
     configurations: list[Configuration]
     said: Assessment
 
-    @property
-    def keys(self) -> list[str]:
-        """Return a text for each that is equal for equal ones."""
-        return keys_of(self.configurations)
-
     def free(self, avoid: Sequence[Configuration]) -> NDArray[np.bool_]:
         """Return which (n,) need not be avoided."""
-        banned = set(keys_of(avoid))
-        return np.array([key not in banned for key in self.keys], dtype=bool)
-
-
-def keys_of(configurations: Sequence[Configuration]) -> list[str]:
-    """Return a text for each configuration that is equal for equal ones."""
-    return [configuration_key(one) for one in configurations]
+        banned = set(map(configuration_key, avoid))
+        return np.array(
+            [configuration_key(one) not in banned for one in self.configurations], dtype=bool
+        )
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_adapt.bags.reading import Bag
-from tl_adapt.errors import InputError
 
 CLOCK = '/clock'
 _TYPE = 'rosgraph_msgs/msg/Clock'
@@ -35,10 +34,7 @@ def clock_of(bag: Bag) -> BagClock:
     """Return the clock of a bag; raises InputError if its topic is of another type."""
     if CLOCK not in bag.topics:
         return BagClock()
-    if bag.topics[CLOCK] != _TYPE:
-        raise InputError(
-            f'topic {CLOCK} must be of type {_TYPE}', file=bag.path, value=bag.topics[CLOCK]
-        )
+    bag.require(CLOCK, _TYPE)
     for _, log, raw in bag.messages([CLOCK]):
         kept, times = read_times([raw])
         if len(kept):

@@ -33,9 +33,9 @@ from tl_adapt.bags.reading import Bag
 from tl_adapt.bags.storage import Loss, Losses, Message
 from tl_adapt.digests import digest
 from tl_adapt.environments.base import BAG, COST_REPORTED, Measurement
-from tl_adapt.errors import InputError, MeasurementError
-from tl_adapt.judging import breaches
-from tl_adapt.metrics import evaluate
+from tl_adapt.errors import InputError
+from tl_adapt.judging import SUCCEEDED, breaches
+from tl_adapt.metrics import attempt
 from tl_adapt.study_rules import resolved
 from tl_adapt.trace import Trace
 
@@ -86,7 +86,7 @@ class BagEvaluator:
         )
         self._given = given
         self._whole = whole
-        self.losses = Losses()
+        self._losses = Losses()
         self._contents = Contents(study, bag, self._namespace)
         self.notes = self._contents.notes
         self._window = self._contents.window
@@ -123,14 +123,10 @@ class BagEvaluator:
             results=bool(mission.result_topic) and results,
         )
 
-    def _typed(self, topic: str, kind: str) -> str:
-        """Return the type of a topic; raises InputError if it is another than it must be."""
-        if self.bag.topics[topic] != kind:
-            raise InputError(
-                f'topic {topic} must be of type {kind}', file=self.bag.path,
-                value=self.bag.topics[topic],
-            )
-        return kind
+    @property
+    def losses(self) -> list[Loss]:
+        """Return what of the bag could not be used, as far as it was found by now."""
+        return [*self.bag.losses, *self._losses]
 
     def _event_handlers(self) -> dict[str, Callable[[int, int, bytes], None]]:
         """Return what to do with the messages of topics that are read one by one."""
@@ -147,7 +143,7 @@ class BagEvaluator:
         if mission is None or self._whole:
             return found
         status = resolved(mission.outcome_topic, self._namespace)
-        self._typed(status, STATUS_TYPE)
+        self.bag.require(status, STATUS_TYPE)
         found[status] = self._on_status
         goal = resolved(mission.goal_topic, self._namespace)
         if goal in topics:
@@ -157,7 +153,7 @@ class BagEvaluator:
             found[initial] = lambda log, time, raw: self._log.on_initial_pose(log, time)
         result = resolved(mission.result_topic or '', self._namespace)
         if mission.result_topic and result in topics:
-            self._typed(result, RESULT_TYPE)
+            self.bag.require(result, RESULT_TYPE)
             found[result] = self._on_result
         return found
 
@@ -187,7 +183,6 @@ class BagEvaluator:
             progress(last)
         self._log.finish(last)
         yield from self._found()
-        self.losses.extend(loss for loss in self.bag.losses if loss not in self.losses)
 
     def _take(
         self, by_topic: Mapping[str, list[Message]], begin: int, last: int
@@ -239,7 +234,7 @@ class BagEvaluator:
         columns = self._readers[topic].read(raws)
         if len(columns.kept) < len(log):
             bad = np.setdiff1d(np.arange(len(log)), columns.kept)
-            self.losses.note(Loss(
+            self._losses.note(Loss(
                 f'{self.bag.path}: {len(bad)} messages of {topic} can not be read as '
                 f'{self.bag.topics[topic]}', int(log[bad[0]]) - 1, int(log[bad[-1]]) + 1,
                 frozenset((topic,)),
@@ -265,7 +260,7 @@ class BagEvaluator:
         try:
             handler(log, time, raw)
         except (InputError, ValueError):
-            self.losses.note(Loss(
+            self._losses.note(Loss(
                 f'{self.bag.path}: a message of {topic} can not be read', log - 1, log + 1,
                 frozenset((topic,)),
             ))
@@ -315,7 +310,7 @@ class BagEvaluator:
     def _measure(self, drive: Drive) -> Found:
         """Return a mission with its measurement, or with why there is none."""
         lost = [
-            loss for loss in (*self.bag.losses, *self.losses)
+            loss for loss in self.losses
             if loss.start_ns < drive.ended and loss.end_ns > drive.begun
         ]
         refused = drive.cut
@@ -358,7 +353,7 @@ class BagEvaluator:
         """Return what was lost before a mission and may have told of another configuration."""
         since = self._configurations.told(drive.ended)
         return next((
-            loss.text for loss in (*self.bag.losses, *self.losses)
+            loss.text for loss in self.losses
             if loss.start_ns < drive.begun and loss.end_ns > since
             and (loss.topics is None or loss.topics & {EVENTS, recorded.PARAMETERS})
         ), '')
@@ -395,10 +390,11 @@ class BagEvaluator:
             metric for metric in self._contents.metrics
             if all(name in trace.topics for name in self._processes.wanted(metric))
         ]
+        values, failure = attempt(metrics, trace)
         found = Measurement(
             self.spec.name, configuration,
             int(digest([drive.goal, drive.begun, drive.start_ns])[:12], 16) % _SEEDS + 1,
-            metrics=evaluate(metrics, trace, strict=False),
+            metrics=values,
             sim_time=trace.duration, wall_time=(drive.ended - drive.begun) * 1e-9,
             started=_date(drive.begun), purpose=BAG,
             provenance={
@@ -408,13 +404,10 @@ class BagEvaluator:
                 COST_REPORTED: True,  # it was driven anyway
             },
         )
-        if drive.outcome != 'succeeded':
+        if drive.outcome != SUCCEEDED:
             found.valid, found.reason = False, drive.outcome
-        elif len(found.metrics) < len(metrics):
-            try:
-                evaluate(metrics, trace)
-            except MeasurementError as error:
-                found.valid, found.reason = False, error.reason
+        elif failure is not None:
+            found.valid, found.reason = False, failure.reason
         return found
 
 

@@ -214,8 +214,6 @@ class McapFile:
                     break
                 elif opcode == Opcode.MESSAGE:
                     self._scan_message(at, end)
-                elif opcode == Opcode.MESSAGE_INDEX:
-                    pass
                 elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                     self._define(opcode, _stream(self._at(at + _HEAD.size, length)))
             except _BAD as error:

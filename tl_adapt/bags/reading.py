@@ -20,6 +20,7 @@ import yaml
 
 from tl_adapt.bags.storage import (
     FOREVER,
+    ZSTD_MAGIC,
     Loss,
     Losses,
     Message,
@@ -130,10 +131,12 @@ class Bag:
 
         return BagTypes(self._infos, self._distro)
 
-    @property
-    def typestore(self) -> Any:
-        """Return the rosbags Typestore of the bag, to build and take apart whole messages."""
-        return self.types.store
+    def require(self, topic: str, kind: str) -> None:
+        """Raise InputError if a topic is of another type than it must be."""
+        if self.topics[topic] != kind:
+            raise InputError(
+                f'topic {topic} must be of type {kind}', file=self.path, value=self.topics[topic]
+            )
 
     def info(self, topic: str) -> TopicInfo:
         """Return what the bag says of a topic; `qos` is YAML, '' if the bag has none."""
@@ -281,7 +284,7 @@ class Bag:
         with path.open('rb') as file:
             magic = file.read(16)
         label = str(path)
-        if magic[:4] == b'\x28\xb5\x2f\xfd':
+        if magic[:4] == ZSTD_MAGIC:
             path = self._decompress(path)
             with path.open('rb') as file:
                 magic = file.read(16)

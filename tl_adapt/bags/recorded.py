@@ -21,6 +21,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tl_adapt.errors import InputError, try_import
 from tl_adapt.metrics import needed_fields, process_topic
 
@@ -190,10 +192,10 @@ def encode_recording(description: Mapping[str, Any]) -> bytes:
     """
     Return the message that describes a recording; `description` holds only what JSON can.
 
-    The recorder fills in `study`, `digest`, `metric_digest` and `environment`; `time` (one of
-    SYSTEM_TIME and SIM_TIME); `host`; `since` (topic -> time of the bag [ns] from which on all of
-    its messages are there); at the end `complete`, `missions`, and `lost` (topic ->
-    number of messages).
+    The recorder fills in `study`, `digest`, `metric_digest`, `environment` and `namespace`;
+    `time` (one of SYSTEM_TIME and SIM_TIME); `host`; `since` (topic -> time of the bag [ns] from
+    which on all of its messages are there); `complete`, which is true at the end only, and then
+    `lost` (topic -> number of messages), `missing` (topics) and `outcomes` (of missions).
     """
     text = json.dumps({'format': _FORMAT, **description}, ensure_ascii=False)
     return _encode(RECORDING, data=text)
@@ -214,7 +216,6 @@ def decode_recording(raw: bytes) -> dict[str, Any]:
 
 def _parameter_value(name: str, value: Any) -> Any:
     """Return the ParameterValue of rosbags that holds a value."""
-    numpy = try_import('numpy', 'bags')
     kind = 0
     if isinstance(value, (list, tuple)):
         kind = _ARRAYS.get(type(value[0]) if value else str, 0)
@@ -227,10 +228,10 @@ def _parameter_value(name: str, value: Any) -> Any:
         'string_array_value': [],
     }
     for number, dtype in _DTYPES.items():
-        fields[_FIELDS[number]] = numpy.empty(0, dtype)
+        fields[_FIELDS[number]] = np.empty(0, dtype)
     if kind in _DTYPES:
         plain = [part[0] for part in value] if kind == 5 else list(value)
-        fields[_FIELDS[kind]] = numpy.array(plain, _DTYPES[kind])
+        fields[_FIELDS[kind]] = np.array(plain, _DTYPES[kind])
     elif kind:
         fields[_FIELDS[kind]] = list(value) if kind == 9 else value
     return _make('rcl_interfaces/msg/ParameterValue', type=kind, **fields)

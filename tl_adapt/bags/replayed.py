@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tl_adapt.bags.clock import CLOCK
 from tl_adapt.bags.reading import Bag
 from tl_adapt.bags.replayed_missions import Recorded, read_missions
+from tl_adapt.cdr import header_stamp
 from tl_adapt.closed_loop import commands, refusal
 from tl_adapt.errors import InputError
 from tl_adapt.study_replay import replayed_parameters
@@ -22,7 +23,6 @@ from tl_adapt.study_rules import resolved
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study
 
-CLOCK = '/clock'
 _LATCHED = (1, '1', 'transient_local')  # durability, in what rosbag2 says of QoS
 _MARGIN = 60.0  # s
 _SLOWEST = 20.0  # times as long as a drive took, a replay of it may take
@@ -157,7 +157,7 @@ class ReplayedBag:
             for _, _, at, stamp, raw in self._timed({topic}, drive.since, drive.until):
                 if (at if stamp is None else stamp) >= drive.start_ns:
                     kind = self.bag.topics[topic]
-                    return _pose(self.bag.typestore.deserialize_cdr(raw, kind))
+                    return _pose(self.bag.types.store.deserialize_cdr(raw, kind))
         return None
 
     def _once(self, what: str, mission: Recorded, read: Callable[[Recorded], Any]) -> Any:
@@ -187,10 +187,10 @@ class ReplayedBag:
             at = log
             if clocked:
                 if topic == CLOCK:
-                    now = _time(raw)
+                    now = header_stamp(raw)
                     continue
                 at = 0 if now is None else now
-            stamp = _time(raw) if topic in stamped else None
+            stamp = header_stamp(raw) if topic in stamped else None
             if clocked and stamp is not None and (now is None or 0 < stamp - at <= _AHEAD):
                 at = stamp  # it overtook the clock's message
             yield topic, log, at, stamp, raw
@@ -307,12 +307,6 @@ class ReplayedBag:
                     )
                     raise self._wrong('bag', rule)
         return held
-
-
-def _time(raw: bytes) -> int:
-    """Return the time in ns at the beginning of a message in CDR (byte 1: its order)."""
-    seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def _pose(message: Any) -> tuple[float, float, float] | None:

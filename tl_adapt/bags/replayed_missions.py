@@ -104,7 +104,7 @@ def _read(
                 item.drive, item.trace, known.recorded[item.drive.number], fresh
             ))
         fresh = item.drive.ended
-    losses = [loss.text for loss in (*bag.losses, *evaluator.losses)]
+    losses = [loss.text for loss in evaluator.losses]
     losses += [note for note in evaluator.notes if note.startswith('the recorder lost')]
     return Missions(found, refused, list(dict.fromkeys(losses)))
 

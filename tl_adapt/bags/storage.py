@@ -16,7 +16,7 @@ Message = tuple[str, int, bytes]
 #: Later than any message.
 FOREVER = 2**63 - 1
 
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _STEP = 1 << 20
 
 
@@ -46,13 +46,12 @@ class TopicInfo:
     qos: str = ''
 
 
-class Losses(list[Loss]):
-    """Keep losses, each once, however often the bag is read."""
+class Losses(dict[Loss, None]):
+    """Keep losses in their order, each once, however often the bag is read."""
 
     def note(self, loss: Loss) -> None:
         """Take note of a loss."""
-        if loss not in self:
-            self.append(loss)
+        self.setdefault(loss)
 
 
 class StorageFile(Protocol):
@@ -97,7 +96,7 @@ def plain(raw: bytes) -> bytes:
 
     Raises ValueError for a message that can't be decompressed.
     """
-    if raw[:4] != _ZSTD_MAGIC:
+    if raw[:4] != ZSTD_MAGIC:
         return raw
     module = zstd()
     try:

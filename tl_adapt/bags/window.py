@@ -95,7 +95,8 @@ class Window:
     def forget_before(self, log: int) -> None:
         """Drop what was recorded before a log time, as far as whole batches go."""
         for name, batches in self._batches.items():
-            self._batches[name] = [batch for batch in batches if batch.log[-1] >= log]
+            if batches and batches[0].log[-1] < log:
+                self._batches[name] = [batch for batch in batches if batch.log[-1] >= log]
 
     def trace(self, drive: Drive, recorded: Iterable[str]) -> Trace:
         """

@@ -38,7 +38,7 @@ class ReplayEnvironment(StackEnvironment):
         bag = ReplayedBag(study, self._spec, progress)
         try:
             self.held = dict(bag.held)
-            self.damage: list[str] = bag.source['damage']
+            self.damage: list[str] = bag.losses
             self._longest = bag.wall_timeout * len(bag.missions)
         finally:
             bag.close()

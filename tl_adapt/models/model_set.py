@@ -220,10 +220,15 @@ class ModelSet:
                 value=[o.metric for o in self.study.objectives if o.metric not in self.models],
             )
         X = as_points(X, self.study.space.dim)
+        # A sum is not asked for what each hypothesis says of one addend.
+        alone = {self.study.objectives[0].metric} if len(self.study.objectives) == 1 else set()
         latent, said = {}, {}
         for name in self.needed:
-            mean, variance, said[name] = self.models[name].hypotheses(X, keep=keep)
-            latent[name] = mean, variance
+            if name in alone:
+                middle, variance, said[name] = self.models[name].hypotheses(X, keep=keep)
+                latent[name] = middle, variance
+            else:
+                latent[name] = self.models[name].latent(X, noise=False, keep=keep)
         mean, var, noise = np.zeros((3, len(X)))
         terms = []
         for objective in self.study.objectives:
@@ -231,10 +236,8 @@ class ModelSet:
             factor = objective.weight / objective.reference
             log = self.models[name].log_scale
             middle, std = scale.mean_and_std(*latent[name], log)
-            # A sum is not asked for what each hypothesis says of one addend.
-            mixture = said[name] if len(self.study.objectives) == 1 else None
             terms.append(
-                Term(self.study.metrics[name].sign * factor, log, *latent[name], mixture)
+                Term(self.study.metrics[name].sign * factor, log, *latent[name], said.get(name))
             )
             mean += self.study.metrics[name].sign * factor * middle
             var += (factor * std) ** 2

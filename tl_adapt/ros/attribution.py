@@ -11,7 +11,6 @@ can't be had then, and a wrong one must not be given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,7 +18,7 @@ from rclpy.node import Node
 
 from tl_adapt.errors import MeasurementError
 from tl_adapt.metrics import process_topic
-from tl_adapt.ros.processes import Bringup, runs
+from tl_adapt.ros.processes import Bringup, family, is_launch, runs
 from tl_adapt.study_rules import resolved
 
 if TYPE_CHECKING:
@@ -71,12 +70,12 @@ class Attribution:
         owners = self._bringup.processes if process is None else [process]
         if not owners:
             return _matching(names, psutil.process_iter())
-        family = [member for owner in owners for member in _family(owner.pid)]
-        found = _matching(names, family)
-        if found or process is None or _launches(family) or not set(process.nodes) <= set(names):
+        members = [member for owner in owners for member in family(owner.pid)]
+        found = _matching(names, members)
+        if found or process is None or _launches(members) or not set(process.nodes) <= set(names):
             return found
         # A program of the user's own, with whatever it starts, is what its nodes are.
-        return sorted(member.pid for member in family)
+        return sorted(member.pid for member in members)
 
     def companions(self, node: str) -> list[str]:
         """Return the full names of the other nodes that the node's process has."""
@@ -109,17 +108,6 @@ class Attribution:
             )
 
 
-def _family(pid: int | None) -> list[psutil.Process]:
-    """Return a process and all that it started; empty if it is not there."""
-    if pid is None:
-        return []
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
 def _matching(names: Sequence[str], processes: Iterable[psutil.Process]) -> list[int]:
     """Return the processes that run the first of the nodes for which there are any."""
     members = list(processes)
@@ -134,9 +122,9 @@ def _launches(family: Iterable[psutil.Process]) -> bool:
     """Say whether one of the processes is a launch file's, which is no node."""
     for member in family:
         try:
-            words = [Path(word).name for word in member.cmdline()]
+            words = member.cmdline()
         except psutil.Error:
             continue
-        if 'ros2' in words and words[words.index('ros2') + 1 :][:1] == ['launch']:
+        if is_launch(words):
             return True
     return False

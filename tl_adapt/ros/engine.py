@@ -329,6 +329,7 @@ class Engine:
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
+            self._balked = None  # it was about a change that is gone
             missing = ', '.join(self._watch.unsettled)
             self._wait_for(Obstacle(f'waits for {missing} to be up') if missing else None)
             return False

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from tl_adapt.errors import ApparatusError, InputError, MeasurementError
+from tl_adapt.judging import ACTIVE, SUCCEEDED
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS
 from tl_adapt.ros.message_info import with_info
@@ -33,8 +34,6 @@ from tl_adapt.ros.waiting import Waiter
 if TYPE_CHECKING:
     from tl_adapt.study import Mission, Pose
 
-SUCCEEDED = 'succeeded'
-ACTIVE = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
 _FAILED = {GoalStatus.STATUS_ABORTED: 'aborted', GoalStatus.STATUS_CANCELED: 'canceled'}
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _RESULT = 1.0  # s that a result may come later than the status that it belongs to

@@ -20,7 +20,7 @@ from tl_adapt.errors import (
     MeasurementError,
     SimulatorFailedError,
 )
-from tl_adapt.metrics import evaluate
+from tl_adapt.metrics import attempt
 from tl_adapt.ros.entity_watch import EntityWatch
 from tl_adapt.ros.goals import RejectedError
 from tl_adapt.ros.mission import Ending
@@ -39,6 +39,7 @@ from tl_adapt.ros.values import fixed_assignments
 from tl_adapt.simulators.own_node import check_parameters, make_ready
 from tl_adapt.snapshot import present_configuration
 from tl_adapt.study_rules import resolved
+from tl_adapt.study_software import study_nodes
 from tl_adapt.trace import Trace
 
 if TYPE_CHECKING:
@@ -80,15 +81,7 @@ class LiveStack:
     @property
     def nodes(self) -> list[str]:
         """Return the full names of all nodes that the study names, each once."""
-        mission = self.study.mission
-        names = [
-            *self.bringup.nodes,
-            *(t.node for p in self.study.space.parameters for t in p.targets),
-            *self.spec.options.get('node_parameters', ()),
-            *self.spec.options.get('lifecycle_nodes', ()),
-            *(node for node, _ in (mission.seed_targets if mission else ())),
-        ]
-        return list(dict.fromkeys(resolved(name, self.namespace) for name in names))
+        return study_nodes(self.study, self.spec, self.namespace)
 
     def start(self) -> None:
         """
@@ -310,12 +303,9 @@ class LiveStack:
             if not ending.broken:  # else the watches would have told
                 self._blame_simulator(MeasurementError(outcome))
             result.valid, result.reason = False, outcome
-        result.metrics = evaluate(self.study, trace, strict=False)
-        if result.valid and len(result.metrics) < len(self.study.metrics):
-            try:
-                evaluate(self.study, trace)
-            except MeasurementError as error:
-                self._note(result, error)
+        result.metrics, failure = attempt(self.study, trace)
+        if result.valid and failure is not None:
+            self._note(result, failure)
         self.broken = ending.broken
 
     def _begin(self, sampler: Sampler, graph: StackGraph) -> None:

@@ -19,9 +19,10 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from tl_adapt.errors import ApparatusError, MeasurementError, SimulatorFailedError
+from tl_adapt.judging import SUCCEEDED, TIMEOUT
 from tl_adapt.ros.entity_watch import ailment
 from tl_adapt.ros.fail_rules import WatchedRules
-from tl_adapt.ros.goals import SUCCEEDED, Goals, RejectedError, put_pose, put_time
+from tl_adapt.ros.goals import Goals, RejectedError, put_pose, put_time
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS, SUBSCRIPTION_EVENTS, Inbox
 from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.progress_watch import STALL_TIMEOUT
@@ -322,7 +323,7 @@ class MissionRunner:
         if len(results) >= len(self._mission.goals):
             at, what = results[len(self._mission.goals) - 1]
             events.append((at, 1, SUCCEEDED if what == SUCCEEDED else f'mission {what}'))
-        events.append((limit, 2, 'timeout'))
+        events.append((limit, 2, TIMEOUT))
         end, _, outcome = min(events)
         return dataclasses.replace(ending, end_ns=end, outcome=outcome)
 
@@ -373,7 +374,7 @@ class MissionRunner:
             at, what = results[number - 1]
             return Ending(SUCCEEDED if what == SUCCEEDED else f'mission {what}', start, at)
         if self._clock.now() > limit:
-            return Ending('timeout', start, limit)
+            return Ending(TIMEOUT, start, limit)
         if self._mission.result_topic or end is None:
             return None
         return Ending(end.outcome, start, max(self._clock.at(end.sent), start))

@@ -16,8 +16,8 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from tl_adapt.errors import InputError
-from tl_adapt.judging import ENDED, applies, first_event
-from tl_adapt.ros.goals import ACTIVE, LATCHED, SUCCEEDED
+from tl_adapt.judging import ACTIVE, ENDED, SUCCEEDED, applies, first_event
+from tl_adapt.ros.goals import LATCHED
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.message_info import with_info
 from tl_adapt.ros.recorder import matching_qos, message_type, sent_ns, stamp_of

@@ -17,8 +17,8 @@ from rclpy.node import Node
 
 from tl_adapt.adaptation.events import Configuration, Event, Window
 from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.judging import SUCCEEDED
 from tl_adapt.metrics import evaluate, needed_fields
-from tl_adapt.ros.goals import SUCCEEDED
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission_watch import Ending, MissionWatch
 from tl_adapt.ros.process_watch import Pids, ProcessWatch

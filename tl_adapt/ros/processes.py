@@ -83,13 +83,7 @@ class Process:
 
     def members(self) -> list[int]:
         """Return the ids of the process and of all that it started, as long as they are there."""
-        if self._popen is None:
-            return []
-        try:
-            process = psutil.Process(self._popen.pid)
-            return [process.pid, *(child.pid for child in process.children(recursive=True))]
-        except psutil.Error:
-            return []
+        return [process.pid for process in family(self.pid)]
 
     def start(self, parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """
@@ -227,6 +221,23 @@ def stop_processes(processes: Sequence[Process], *, gently: bool = True) -> None
         running = [p for p in running if not p.wait(end - time.monotonic())]
     for process in processes:
         process.finish()
+
+
+def family(pid: int | None) -> list[psutil.Process]:
+    """Return a process and all that it started; empty if it is not there."""
+    if pid is None:
+        return []
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def is_launch(words: Iterable[str]) -> bool:
+    """Say whether a command runs a launch file."""
+    names = [Path(word).name for word in words]
+    return 'ros2' in names and names[names.index('ros2') + 1 :][:1] == ['launch']
 
 
 def find_node(node: str) -> list[int]:

@@ -18,28 +18,14 @@ from tl_adapt.bags.recorded import ProcessSample
 from tl_adapt.ros.node_processes import NodeProcesses
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.ros.values import from_message
-from tl_adapt.study_rules import resolved
 from tl_adapt.trace import PROCESS_PREFIX
 
 if TYPE_CHECKING:
-    from tl_adapt.study import EnvironmentSpec, Study
+    from tl_adapt.study import Study
 
 _LOOK = 1.0  # s between looks for nodes that came or came back
 _ANSWER = 5.0  # s that a node may take to tell its parameters
 _SEARCH = 5.0  # s between looks for processes that are not there
-
-
-def study_nodes(study: Study, spec: EnvironmentSpec, namespace: str = '') -> list[str]:
-    """Return the full names of the nodes whose parameters count in an environment."""
-    mission = study.mission
-    names = [
-        *(target.node for p in study.space.parameters for target in p.targets),
-        *spec.options.get('node_parameters', ()),
-        *spec.options.get('lifecycle_nodes', ()),
-        *(node for node, _ in (mission.seed_targets if mission else ())),
-        *(node for entry in spec.options.get('bringup', ()) for node in entry['nodes']),
-    ]
-    return list(dict.fromkeys(resolved(name, namespace) for name in names))
 
 
 class ParameterSnapshots:

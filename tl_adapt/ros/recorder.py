@@ -13,7 +13,6 @@ from __future__ import annotations
 import bisect
 import importlib
 import re
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +24,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 
+from tl_adapt.cdr import header_stamp
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.trace import POSITION, Topic, Trace, extract, make_topic
@@ -227,8 +227,7 @@ class Recorder:
                     f'{", ".join(sorted(types))}'
                 )
             channel.type = message_type(types.pop())
-            slots = list(channel.type.get_fields_and_field_types().items())
-            channel.has_header = bool(slots) and slots[0] == ('header', 'std_msgs/Header')
+            channel.has_header = has_header(channel.type)
             channel.subscription = self._inbox.subscribe(
                 channel.type,
                 channel.topic,
@@ -315,7 +314,7 @@ def lacking(topic: str, fields: Iterable[str], error: AttributeError) -> TraceEr
     return TraceError(f'topic {topic} has no {names} ({error})')
 
 
-def header_stamp(raw: bytes) -> int:
-    """Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order)."""
-    seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+def has_header(kind: Any) -> bool:
+    """Say whether messages of a class begin with a header."""
+    slots: Mapping[str, str] = kind.get_fields_and_field_types()
+    return next(iter(slots.items()), None) == ('header', 'std_msgs/Header')

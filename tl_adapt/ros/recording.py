@@ -29,9 +29,10 @@ from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission_watch import MissionWatch
 from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient
-from tl_adapt.ros.recorded_nodes import ParameterSnapshots, ProcessSamples, study_nodes
+from tl_adapt.ros.recorded_nodes import ParameterSnapshots, ProcessSamples
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study_rules import resolved
+from tl_adapt.study_software import study_nodes
 
 if TYPE_CHECKING:
     from tl_adapt.study import EnvironmentSpec, Study

@@ -14,9 +14,9 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable
 
+from tl_adapt.cdr import header_stamp
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.idleness import Idleness
-from tl_adapt.ros.recorder import header_stamp
 from tl_adapt.ros.replay_player import Player
 
 LOCK_STEP = 'lock_step'

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from rclpy.duration import Duration
@@ -21,9 +21,10 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.serialization import deserialize_message, serialize_message
 from rosgraph_msgs.msg import Clock
 
+from tl_adapt.cdr import header_stamp
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.inbox import PUBLISHER_EVENTS
-from tl_adapt.ros.recorder import header_stamp, message_type
+from tl_adapt.ros.recorder import has_header, message_type
 from tl_adapt.ros.replay_clock import ReplayClock
 
 _LATCHED_DEPTH = 100
@@ -141,13 +142,13 @@ class Player:
         if topic in self._stamped:
             self.stamps[topic].setdefault(header_stamp(raw), time_ns)
 
-    def settle(self, topics: Iterable[str] | None = None, seconds: float = 5.0) -> None:
+    def settle(self, seconds: float = 5.0) -> None:
         """
         Wait until all that was sent has arrived; raises MeasurementError if it does not.
 
         Who listens without asking for reliability does not say whether it has.
         """
-        for topic in self._publishers if topics is None else topics:
+        for topic in self._publishers:
             if not self._publishers[topic].wait_for_all_acked(Duration(seconds=seconds)):
                 raise MeasurementError(
                     f'messages on input topic {topic} were lost: not all of {self.sent[topic]} '
@@ -164,9 +165,3 @@ class Player:
             return raw
         message.transforms = kept
         return bytes(serialize_message(message))
-
-
-def has_header(kind: Any) -> bool:
-    """Say whether messages of a class begin with a header."""
-    slots: Mapping[str, str] = kind.get_fields_and_field_types()
-    return next(iter(slots.items()), None) == ('header', 'std_msgs/Header')

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,7 @@ from tl_adapt.ros.idleness import Idleness
 from tl_adapt.ros.isolation import acknowledge_promptly
 from tl_adapt.ros.live_stack import LiveStack
 from tl_adapt.ros.parameters import Assignment
-from tl_adapt.ros.processes import Bringup, Sampler
+from tl_adapt.ros.processes import Bringup, Sampler, is_launch
 from tl_adapt.ros.replay_feed import LOCK_STEP, Feed, Pace
 from tl_adapt.ros.replay_graph import ReplayGraph
 from tl_adapt.study_replay import SHARED
@@ -49,7 +49,7 @@ class ReplayStack(LiveStack):
         options = self.spec.options
         self.replayed = ReplayedBag(study, self.spec)
         self._fresh = bool(options.get('fresh_start', True))
-        launched = any(_is_launch(entry) for entry in options['bringup'])
+        launched = any(is_launch(entry['command']) for entry in options['bringup'])
         #: Full name of an output -> what it is called while it is replayed.
         self.renamed = {} if launched else self._renamings()
         # The software is to run as it does elsewhere.
@@ -132,7 +132,6 @@ class ReplayStack(LiveStack):
 
     def _run(self, result: Any, configuration: Mapping[str, Any] | None, path: str | None) -> None:
         """Set the parameters, replay each mission, and average their metrics."""
-        replay = self._replay
         self._set(configuration, result.seed)
         replay = self._replay  # it may have been restarted
         result.provenance.update(
@@ -304,19 +303,12 @@ class ReplayStack(LiveStack):
         return words
 
 
-def _is_launch(entry: Mapping[str, Any]) -> bool:
-    """Say whether a bringup's entry runs a launch file, which takes no arguments of ROS."""
-    words: Sequence[str] = entry['command']
-    names = [Path(word).name for word in words]
-    return 'ros2' in names and names[names.index('ros2') + 1 :][:1] == ['launch']
-
-
 def _with_arguments(
     entry: Mapping[str, Any], words: list[str], variables: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the entry with arguments of ROS; launch files get `use_sim_time` their own way."""
     command = list(entry['command'])
-    if _is_launch(entry):
+    if is_launch(command):  # it takes no arguments of ROS
         more = ['use_sim_time:=true'] if 'use_sim_time:=true' in words else []
     else:
         more = ['--ros-args', *words] if words else []

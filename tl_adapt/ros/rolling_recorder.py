@@ -17,9 +17,10 @@ from typing import Any
 
 from rclpy.node import Node
 
+from tl_adapt.cdr import header_stamp
 from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
-from tl_adapt.ros.recorder import Channel, Recorder, TraceError, header_stamp, lacking
+from tl_adapt.ros.recorder import Channel, Recorder, TraceError, lacking
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.trace import Topic, Trace, make_topic
 

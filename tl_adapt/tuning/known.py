@@ -68,7 +68,7 @@ def as_measured(study: Study, found: Assessment, runs: Sequence[Measurement]) ->
         seen = np.array([metrics[objective.metric] for metrics in told], dtype=float)
         good = seen > 0.0 if term.log else np.ones(len(rows), dtype=bool)
         values[rows[good]] = np.log(seen[good]) if term.log else seen[good]
-        terms.append(dataclasses.replace(term, mean=values))
+        terms.append(dataclasses.replace(term, mean=values, mixture=None))
     return dataclasses.replace(found, mean=mean, terms=tuple(terms))
 
 

@@ -111,5 +111,6 @@ def told(found: Assessment) -> tuple[Term, ...]:
     """
     share = found.std**2 / np.maximum(found.std**2 + found.noise**2, 1e-300)
     return tuple(
-        dataclasses.replace(term, variance=term.variance * share) for term in found.terms
+        dataclasses.replace(term, variance=term.variance * share, mixture=None)
+        for term in found.terms
     )

@@ -146,7 +146,7 @@ def _candidates(args: argparse.Namespace, study: Study) -> list[dict[str, Any]]:
         raise InputError(
             'has no meaning with --configurations', key='--set', value=args.values
         )
-    default = {parameter.name: parameter.default for parameter in study.space.parameters}
+    default = study.space.default()
     if args.configurations is None:
         return [study.space.validate({**default, **_given(args.values)})]
     return read_configurations(
@@ -171,7 +171,7 @@ def _given(words: Sequence[str]) -> dict[str, Any]:
 
 def _show(study: Study, report: Report, level: float) -> None:
     """Print one candidate."""
-    default = {parameter.name: parameter.default for parameter in study.space.parameters}
+    default = study.space.default()
     changed = [
         f'{name} = {value_text(value)}' for name, value in report.configuration.items()
         if value != default[name]

@@ -17,6 +17,7 @@ from tl_adapt.report.tables import format_table
 from tl_adapt.store import Store
 from tl_adapt.study import EnvironmentSpec, Study, load_study
 from tl_adapt.study_file import find_study
+from tl_adapt.verbs.bag_words import is_bag
 
 if TYPE_CHECKING:
     from tl_adapt.bags.configuration import GivenConfigurations
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _TIMES = ('study', 'header', 'recorder')
-_BAGS = ('.mcap', '.db3', '.zstd', '.zst')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             tally.interrupted = True
         finally:
-            tally.show(spec.name, store.name)
+            tally.show(keeper, spec.name, store.name)
     return INTERRUPTED if tally.interrupted else 0
 
 
@@ -103,8 +103,7 @@ def _split(args: argparse.Namespace) -> tuple[str, list[Path]]:
     bags = list(args.bags)
     if args.study:
         return args.study, [Path(bag) for bag in bags]
-    first = Path(bags[0])
-    if first.is_dir() or first.suffix in _BAGS:
+    if is_bag(Path(bags[0])):
         raise InputError('is required: the study whose metrics are computed', key='--study')
     find_study(bags[0])
     if len(bags) == 1:
@@ -128,21 +127,19 @@ class _Tally:
     """Count what was found, and print it."""
 
     study: Study
-    added: int = 0
     known: int = 0
-    invalid: int = 0
     refused: int = 0
     bags: int = 0
     interrupted: bool = False
 
-    def show(self, environment: str, store: str) -> None:
+    def show(self, keeper: Keeper, environment: str, store: str) -> None:
         """Print the sum."""
         if not self.bags:
             return
         print(
-            f'{self.study.name}/{environment}: {_counted(self.added, "measurement")} added from '
-            f'{_counted(self.bags, "bag")} ({self.invalid} invalid), {self.known} there already, '
-            f'{_counted(self.refused, "mission")} not counted'
+            f'{self.study.name}/{environment}: {_counted(keeper.done, "measurement")} added from '
+            f'{_counted(self.bags, "bag")} ({keeper.invalid} invalid), {self.known} there '
+            f'already, {_counted(self.refused, "mission")} not counted'
         )
         print(f'store: {store}')
         if self.interrupted:
@@ -173,7 +170,7 @@ def _evaluate(
                     rows.append(_keep(args, found, keeper, store, tally))
         finally:
             _print(path, study, rows, evaluator.notes)
-            for loss in dict.fromkeys(loss.text for loss in (*bag.losses, *evaluator.losses)):
+            for loss in dict.fromkeys(loss.text for loss in evaluator.losses):
                 print(f'  damaged: {loss}')
 
 
@@ -230,8 +227,6 @@ def _keep(
         tally.known += 1
     else:
         keeper.keep(key, m.configuration, m.seed, m.purpose, m)
-        tally.added += 1
-        tally.invalid += not m.valid
     outcome = 'valid' if m.valid else f'invalid: {m.reason}'
     values = [
         f'{m.metrics[name]:.4g}' if name in m.metrics else '-' for name in tally.study.metrics

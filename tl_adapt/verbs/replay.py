@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tl_adapt.acquisition import FEASIBLE
 from tl_adapt.campaign import Run, campaign_runs, plan_runs, run_campaign
 from tl_adapt.configuration_file import read_configurations
 from tl_adapt.designs import fingerprint
@@ -28,6 +29,7 @@ from tl_adapt.report.tables import format_table
 from tl_adapt.space import Configuration
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
+from tl_adapt.verbs.bag_words import is_bag
 from tl_adapt.verbs.campaign import (
     RUN_BOUNDS,
     add_run_arguments,
@@ -40,11 +42,9 @@ from tl_adapt.verbs.campaign import (
 _MOST = 100_000
 _TOP = re.compile(r'top:([0-9]+)')
 _POOL = 4096  # configurations from which the best are taken
-_SURE = 0.5  # probability of a valid run that keeps the limits, below which others come first
 _ROWS = 20
 _SECOND = 1_000_000_000
 _PATIENCE = 1.0  # s
-_BAGS = ('.mcap', '.db3', '.zstd', '.zst')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,8 +139,7 @@ def _study_and_bag(args: argparse.Namespace) -> tuple[Study, Path | None]:
     # A launch file has an empty word for what is not given.
     words = [word for word in args.words if word]
     if not args.study:
-        first = Path(words[0]) if words else Path()
-        if not words or first.is_dir() or first.suffix in _BAGS:
+        if not words or is_bag(Path(words[0])):
             raise InputError('is required: the study that says what is replayed', key='--study')
         args.study = words.pop(0)
     if len(words) > 1:
@@ -250,7 +249,7 @@ def _best(
         pool.setdefault(fingerprint(configuration), configuration)
     candidates = list(pool.values())
     found = model.assess(space.encode(candidates))
-    order = np.lexsort((found.mean, found.feasible < _SURE))
+    order = np.lexsort((found.mean, found.feasible < FEASIBLE))
     default = [environment.held_fast(space.default())]
     return default + [c for i in order[: count + 1] if (c := candidates[i]) not in default][:count]
 

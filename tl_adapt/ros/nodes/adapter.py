@@ -283,7 +283,7 @@ class Adapter(LifecycleNode):
 
     def _clean_up(self) -> None:
         self.stop()
-        for undo in self._undo:
+        for undo in reversed(self._undo):  # the journal's lock after its last entry
             undo()
         self._undo = []
         if self._monitor is not None:

@@ -164,6 +164,7 @@ def test_a_fit_that_fails_late_is_said_and_changes_nothing(study, model, monkeyp
 @pytest.mark.parametrize('text, match', [
     (None, 'no chosen configuration'),
     ('{', 'no JSON'),
+    ('[' * 100_000, 'nested too deeply'),
     ('[]', 'must hold a configuration'),
     (json.dumps({'configuration': {'v': 2.0, 'w': 0.5}}), 'choice.json'),
     (json.dumps({'configuration': {'v': 0.5}}), 'missing'),

@@ -315,6 +315,13 @@ def test_a_refused_first_configuration_is_an_error_and_nothing_more_is_sent():
     assert policy.desired == DEFAULT
 
 
+def test_a_failed_change_does_not_leave_the_robot_outside_of_the_space():
+    policy = make()
+    change = sent(policy.handle(Start(found={'v': 99})))
+    actions = policy.handle(ApplyResult(change.change, False, 'no', {'v': 99}, refused=True))
+    assert sent(actions).configuration == DEFAULT
+
+
 def test_an_unknown_outcome_is_rolled_back_a_bounded_number_of_times():
     policy = make()
     actions = policy.handle(Start())

@@ -230,13 +230,15 @@ def test_a_refusal_is_recorded_as_the_nodes_doing():
 
 def test_only_what_is_doubted_can_be_lifted():
     memory = Memory(fallback=DEFAULT, contains=contains)
-    memory.ban(CHOSEN, 'gap', doubted=True)
-    memory.ban({'v': 6}, 'refused')
+    assert memory.ban(CHOSEN, 'gap', doubted=True)
+    assert not memory.ban(CHOSEN, 'gap', doubted=True), 'no news'
+    assert memory.ban({'v': 6}, 'refused')
     assert memory.doubted == [CHOSEN]
     assert memory.lift(CHOSEN) and memory.allowed(CHOSEN)
     assert not memory.lift({'v': 6}) and not memory.allowed({'v': 6})
     memory.ban(CHOSEN, 'gap', doubted=True)
-    memory.ban(CHOSEN, 'refused')
+    assert memory.ban(CHOSEN, 'refused')
+    assert not memory.ban(CHOSEN, 'gap', doubted=True)
     assert not memory.lift(CHOSEN), 'a refusal outweighs a doubt'
     memory.ban({'v': 6}, 'gap', doubted=True)
     assert not memory.lift({'v': 6})

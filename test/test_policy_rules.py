@@ -153,6 +153,7 @@ def test_a_window_without_a_number_vouches_for_nothing():
     policy.memory.remember = remembered.append
     policy.handle(Window({'cost': math.nan}, configuration=CHOSEN))
     assert policy.status.level is Level.WARN and 'no number' in policy.status.reason
+    assert policy.status.bands, 'what is expected is told all the same'
     assert not remembered
     watched(policy)
     assert (policy.status.level, policy.status.reason) == (Level.OK, 'as predicted')

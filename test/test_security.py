@@ -135,11 +135,16 @@ def test_verb_writes_a_file_and_refuses_wrong_input(tmp_path, capsys):
     assert main(['security', 'demo', '--output', str(path)]) == 0
     assert read(path.read_text())
     for key, value in (('--enclaves', 'x'), ('--enclaves', '/a/../b'), ('--enclaves', '/a b'),
-                       ('--namespace', 'r1'), ('--namespace', '/r 1'), ('--namespace', '//')):
+                       ('--namespace', '1r'), ('--namespace', '/r 1'), ('--namespace', '//')):
         assert main(['security', 'demo', key, value]) == 2
         error = capsys.readouterr().err
         assert f'{key}: must be names' in error and value in error
-    assert main(['security', 'demo', '--namespace', '/r1/', '--enclaves', '/']) == 0
+    policies = set()
+    for namespace in ('/r1/', '/r1', 'r1'):
+        capsys.readouterr()
+        assert main(['security', 'demo', '--namespace', namespace, '--enclaves', '/']) == 0
+        policies.add(capsys.readouterr().out)
+    assert len(policies) == 1
     assert main(['security', 'demo', '--environment', 'nowhere']) == 2
     assert main(['security', 'demo', '--output', str(tmp_path)]) == 2
     assert 'can not be written' in capsys.readouterr().err

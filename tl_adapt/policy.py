@@ -384,16 +384,17 @@ class Policy(Verifying):
         return self._explore() if context.anchor is not None else self._settle()
 
     def _after_failure(self, pending: Apply, event: ApplyResult) -> list[Action]:
+        current = self.current
+        known = current is not None and self.memory.contains(current)
         if self._wanted is not None:
             # What was under way was meant for the context that was left.
-            known = self.memory.contains(self.current or {})
             self.state = State.WATCHING if known else State.IDLE
             actions = self._switch()
             if known:
                 return actions
         context = self.context
         exploring = context.anchor is not None
-        if isinstance(pending, Rollback) or self.current is None:
+        if isinstance(pending, Rollback) or current is None or not known:
             self._attempts += 1
             if self._attempts < ROLLBACK_ATTEMPTS:
                 then = 'recover' if exploring and self._then == 'explore' else self._then
@@ -407,14 +408,11 @@ class Policy(Verifying):
         if exploring:
             context.explored += 1
             return self._explore()
-        if not self.memory.contains(self.current):
-            self.state = State.IDLE
-            return []
-        if self.current != self.desired and self.memory.allowed(self.desired):
+        if current != self.desired and self.memory.allowed(self.desired):
             if pending.configuration != self.desired:
                 return self._send(self.desired, f'back: {event.reason}', 'watch', kind=Rollback)
             self.state = State.IDLE
             return []
-        self.desired = dict(self.current)
+        self.desired = dict(current)
         self.state = State.WATCHING
         return []

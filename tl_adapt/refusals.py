@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tl_adapt.database import row_number
+from tl_adapt.errors import StoreError
 
 if TYPE_CHECKING:
     from tl_adapt.space import Configuration, Space
@@ -58,7 +59,10 @@ def get_refusals(
         return []
     query = sa.select(_TABLE.c.configuration).order_by(_TABLE.c.id)
     texts = connection.execute(query.where(_TABLE.c.environment_digest == environment)).scalars()
-    found = [json.loads(text) for text in texts]
+    try:
+        found = [json.loads(text) for text in texts]
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f'the table {_TABLE.name} is damaged: {error}') from error
     return [space.validate(one) for one in found if space.contains(one)]
 
 

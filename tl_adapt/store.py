@@ -295,7 +295,7 @@ class Store:
         for name in _JSON_FIELDS:
             try:
                 row[name] = json.loads(row[name])
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise StoreError(
                     f'{self.name}: {name} of measurement {row["key"]} is damaged: {error}'
                 ) from error

@@ -135,7 +135,9 @@ class Trace:
                     for name, entry in head['topics'].items()
                 }
                 return cls(topics, head['meta'])
-        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        except (
+            OSError, EOFError, KeyError, ValueError, TypeError, RecursionError, zipfile.BadZipFile,
+        ) as error:
             raise StoreError(f'{path}: not a trace ({error})') from error
 
 

@@ -209,6 +209,17 @@ def test_one_of_three_refuses_and_the_others_are_restored(graph):
     assert not ended.ok and 'too much for me' in ended.why
 
 
+def test_what_was_outside_of_its_range_does_not_come_back_after_a_refusal(graph):
+    graph.begin('v', 1.5)
+    graph.begin_others('u')
+    graph.begin('w', 0.125, refuse={'w': 0.2})
+    graph.adapt()
+    graph.until(lambda _: graph.level == 2 and 'can not set the robot' in graph.message)
+    assert graph.has('v') in (CHOSEN['v'], 0.2)
+    assert (graph.has('w'), graph.has('u')) == (0.125, 0.5)
+    assert len(graph.entries(BEGIN)) == len(graph.entries(END)) > 1
+
+
 @pytest.mark.parametrize('crash', [False, True])
 def test_a_node_dies_in_mid_change_and_gets_its_values_when_it_is_back(graph, crash):
     graph.begin_others('v', 'u')

@@ -200,9 +200,8 @@ class Changing:
         **more: Any,
     ) -> None:
         """Never send this configuration again in this context; see `Memory.ban`."""
-        if configuration is None:
+        if configuration is None or not self.memory.ban(configuration, reason, doubted=doubted):
             return
-        self.memory.ban(configuration, reason, doubted=doubted)
         self._note(QUARANTINE, reason, configuration=dict(configuration), **more)
 
     # --- how it ended ----------------------------------------------------------------------------

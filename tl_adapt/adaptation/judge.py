@@ -100,14 +100,12 @@ class Judge:
         metrics = {name: value for name, value in window.metrics.items() if math.isfinite(value)}
         outside = []
         for name, expected in self._detector.expect(place_of(window), bands).items():
-            if name not in metrics:
-                continue
             reach = expected.reach(band)
             self.intervals[name] = (
                 bands[name].unscaled(expected.mean - reach),
                 bands[name].unscaled(expected.mean + reach),
             )
-            value = bands[name].scaled(metrics[name])
+            value = bands[name].scaled(metrics.get(name, math.nan))
             if math.isnan(value):
                 continue
             self.residuals[name] = expected.residual(value)

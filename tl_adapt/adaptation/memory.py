@@ -62,17 +62,23 @@ class Memory:
 
     def ban(
         self, configuration: Configuration | None, reason: str, *, doubted: bool = False
-    ) -> None:
-        """Never send this configuration again, or not until it is lifted if only `doubted`."""
+    ) -> bool:
+        """
+        Never send this configuration again, or not until it is lifted if only `doubted`.
+
+        Return whether that is news.
+        """
         if configuration is None:
-            return
+            return False
         key = configuration_key(configuration)
+        news = key not in self.quarantine or (key in self._doubted and not doubted)
         if doubted and key not in self.quarantine:
             self._doubted.add(key)
         elif not doubted:
             self._doubted.discard(key)
         self.quarantine.setdefault(key, (dict(configuration), reason))
         self._good = [good for good in self._good if configuration_key(good) != key]
+        return news
 
     def lift(self, configuration: Configuration) -> bool:
         """Allow a doubted configuration again; return whether it was one."""

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from tl_adapt.adaptation.recurring import bands_of, explains, last_change
 from tl_adapt.adaptation.worth import Seen, Settled, Trial
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
+from tl_adapt.json_file import read_json
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
@@ -251,12 +250,7 @@ def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:
     study's space.
     """
     path = Path(folder) / CHOICE
-    try:
-        data: Any = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f'no chosen configuration here: {error.strerror}', file=path) from error
-    except ValueError as error:
-        raise InputError(f'is no JSON: {error}', file=path) from error
+    data = read_json(path, 'no chosen configuration here')
     if not isinstance(data, dict) or not isinstance(data.get('configuration'), dict):
         raise InputError('must hold a configuration', file=path, key='configuration')
     return study.space.validate(data['configuration'], file=path), str(data.get('why', ''))

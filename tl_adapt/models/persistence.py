@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tl_adapt.errors import InputError
+from tl_adapt.json_file import read_json
 from tl_adapt.models.kernel import Array
 
 FORMAT = 'tl_adapt model'
@@ -55,14 +56,7 @@ def load(folder: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises InputError if there is no model, if it is corrupt, or of another version.
     """
     path = Path(folder)
-    try:
-        text = (path / META).read_bytes()
-    except OSError as error:
-        raise InputError(f'no model here: {error.strerror}', file=path / META) from error
-    try:
-        meta = json.loads(text)
-    except ValueError as error:
-        raise InputError(f'is no JSON: {error}', file=path / META) from error
+    meta = read_json(path / META, 'no model here')
     if not isinstance(meta, dict) or meta.get('format') != FORMAT:
         raise InputError(f'format must be {FORMAT!r}', file=path / META)
     if meta.get('version') != VERSION:

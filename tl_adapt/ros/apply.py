@@ -56,7 +56,8 @@ class Change:
     Hold what has to be sent for a configuration.
 
     `present` are all tuned parameters as they are now, `before` and `after` those that differ;
-    `restarting` are the nodes that take some of it by a restart only.
+    `restarting` are the nodes that take some of it by a restart only. What is outside of the
+    space's ranges now (`unfit`) is not in `before`, as it is not to come back.
     """
 
     configuration: Configuration
@@ -64,6 +65,16 @@ class Change:
     before: Snapshot
     after: Snapshot
     restarting: tuple[str, ...] = ()
+    unfit: Snapshot = dataclasses.field(default_factory=dict)
+
+    @property
+    def restored(self) -> Snapshot:
+        """Return all tuned parameters as they are to be once the change is undone."""
+        known = {
+            node: {name: self.after.get(node, {}).get(name, value) for name, value in each.items()}
+            for node, each in self.unfit.items()
+        }
+        return _merged(self.present, known)
 
     @property
     def wanted(self) -> Snapshot:
@@ -167,7 +178,9 @@ class Applier:
                     'adaptation.restart hold it', self.decode(present), refused=True,
                     values=present,
                 )
-        return Change(dict(wanted), present, before, after, tuple(named))
+        unfit = self._unfit(before)
+        return Change(
+            dict(wanted), present, _without(before, unfit), after, tuple(named), unfit)
 
     def carry_out(self, change: Change) -> Outcome:
         """Send a change to all nodes, verify it, and on any failure restore what was there."""
@@ -230,7 +243,8 @@ class Applier:
         Restore what an adapter before this one was setting when it was killed.
 
         Only tuned parameters that read as `after` are set back to `before`: any other value is
-        someone else's. Raises ParameterError if a node does not answer.
+        someone else's. What was outside of the ranges stays as it is. Raises ParameterError if a
+        node does not answer.
         """
         ours = self._ours(before, after)
         anew = self._restarting(ours)
@@ -258,7 +272,11 @@ class Applier:
         """Start the nodes whose restart was cut short, as nobody else does; raises as above."""
         for node in self._restarting(self._ours(before, after)):
             if self._restarts.starts(node) and self._client.count(node) == 0:
-                every = {node: {n: v for n, v in before[node].items() if n in self.names[node]}}
+                unfit = self._unfit({node: dict(before[node])}).get(node, {})
+                every = {node: {
+                    n: after[node].get(n, v) if n in unfit else v
+                    for n, v in before[node].items() if n in self.names[node]
+                }}
                 _raise_any(self._restarts.give(every, every))
 
     def disturbs_mission(self, before: NodeValues, after: NodeValues) -> bool:
@@ -270,14 +288,31 @@ class Applier:
         )
 
     def _ours(self, before: NodeValues, after: NodeValues) -> Snapshot:
-        """Return the values of `before` that differ, of what the space names."""
-        return {
+        """Return the values of `before` that differ, of what the space names and allows."""
+        found = {
             node: {
                 name: before[node][name] for name, value in each.items()
                 if name in self.names[node] and before.get(node, {}).get(name, value) != value
             }
             for node, each in after.items() if node in self.names
         }
+        return _without(found, self._unfit(found))
+
+    def _unfit(self, values: Snapshot) -> Snapshot:
+        """Return the values that are outside of their parameters' ranges."""
+        found: Snapshot = {}
+        for parameter in self._space.parameters:
+            for target in parameter.targets:
+                node = self._client.full_name(target.node)
+                if target.name not in values.get(node, {}):
+                    continue
+                value = values[node][target.name]
+                try:
+                    part = value if target.index is None else value[target.index]
+                    parameter.canonical(target.from_ros(part))
+                except (InputError, IndexError, TypeError):
+                    found.setdefault(node, {})[target.name] = value
+        return found
 
     def _restarting(self, values: Snapshot) -> list[str]:
         """Return the nodes of which some value is taken by a restart only."""
@@ -293,7 +328,11 @@ class Applier:
     def _undo(
         self, change: Change, errors: Mapping[str, ParameterError], touched: Collection[str]
     ) -> Outcome:
-        """Restore what is not as before on all nodes that answer; tell what is in force."""
+        """
+        Restore what is not as before on all nodes that answer; tell what is in force.
+
+        What was outside of its range is not sent: it stays as it is now.
+        """
         first = sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError))[0]
         refused = isinstance(first, RefusedError)
         # What was sent to these may still be waiting in them: reading them tells nothing yet.
@@ -316,17 +355,20 @@ class Applier:
         again = {node: asked[node] for node in touched if node in asked}
         if again:
             failed = {node: error for node, error in failed.items() if node not in again}
-            failed.update(self._restarts.give(again, change.present))
+            failed.update(self._restarts.give(again, change.restored))
         left = {
             # A new process knows none of its values.
-            node: dict(change.present[node] if node in touched else each)
+            node: dict(change.restored[node] if node in touched else each)
             for node, each in change.before.items() if node in silent or node in failed
         }
         if not left:
             # What can be restarted with the old values only did not take the new ones.
             refused = refused or first.node in touched
-            return Outcome(False, first.reason, self.decode(change.present), refused,
-                           values=change.present)
+            values = change.present
+            if change.unfit:
+                values, _ = self._client.get_each(self.names, patience=_PATIENCE)
+            found = self.decode(values) if values.keys() == self.names.keys() else None
+            return Outcome(False, first.reason, found, refused, values=values)
         reasons = [first.reason, *(
             error.reason for node, error in failed.items() if error.reason != first.reason
         )]
@@ -380,6 +422,14 @@ class Applier:
 def _merged(values: Snapshot, more: Snapshot) -> Snapshot:
     """Return values with others in their place."""
     return {node: {**each, **more.get(node, {})} for node, each in values.items()}
+
+
+def _without(values: Snapshot, others: Snapshot) -> Snapshot:
+    """Return values but for those of others."""
+    return {
+        node: {name: value for name, value in each.items() if name not in others.get(node, {})}
+        for node, each in values.items()
+    }
 
 
 def _raise_any(errors: Mapping[str, ParameterError]) -> None:

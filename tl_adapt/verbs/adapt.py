@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tl_adapt.adaptation.model_planner import load_choice
 from tl_adapt.errors import InputError, import_ros
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.study import load_study
+from tl_adapt.verbs.namespaces import namespace_of
 
 #: Options that are parameters of the node, too, and that the study has unless they are given.
 _RULES = ('explore', 'minimum_gain', 'dwell', 'false_alarms')
@@ -74,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
         study.environment(args.environment)
     if not 0 < args.deadline < math.inf:
         raise InputError('must be positive and finite', key='--deadline', value=args.deadline)
-    if not re.fullmatch(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?', args.namespace, re.ASCII):
-        rule = 'must be names of letters, digits and _ with / between'
-        raise InputError(rule, key='--namespace', value=args.namespace)
+    namespace_of(args.namespace)
     try:
         dataclasses.replace(Rules.of(study.adaptation), **_rules(args))
     except InputError as error:
@@ -99,8 +97,8 @@ def node_arguments(args: argparse.Namespace) -> list[str]:
     for name, value in values.items():
         if value != '':
             words += ['-p', f'{name}:={json.dumps(value)}']
-    if args.namespace.strip('/'):
-        words += ['-r', f'__ns:=/{args.namespace.strip("/")}']
+    if namespace := namespace_of(args.namespace):
+        words += ['-r', f'__ns:={namespace}']
     return words
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tl_adapt.errors import InputError
 from tl_adapt.security import policy, profiles
 from tl_adapt.study import load_study
+from tl_adapt.verbs.namespaces import namespace_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +36,12 @@ def run(args: argparse.Namespace) -> int:
     name = args.environment or study.adaptation.get('environment')
     if not name:
         raise InputError('must be given, as the study names none', key='--environment')
-    for key, value in (('--enclaves', args.enclaves), ('--namespace', args.namespace or '/')):
-        if not re.fullmatch(r'/|(/[A-Za-z_]\w*)+/?', value, re.ASCII):
-            rule = 'must be names of letters, digits and _, each after a /'
-            raise InputError(rule, key=key, value=value)
+    if not re.fullmatch(r'/|(/[A-Za-z_]\w*)+/?', args.enclaves, re.ASCII):
+        rule = 'must be names of letters, digits and _, each after a /'
+        raise InputError(rule, key='--enclaves', value=args.enclaves)
+    namespace = None if args.namespace is None else namespace_of(args.namespace)
     text = policy(profiles(
-        study, study.environment(name), namespace=args.namespace, enclaves=args.enclaves
+        study, study.environment(name), namespace=namespace, enclaves=args.enclaves
     ))
     if args.output is None:
         sys.stdout.write(text)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -95,3 +96,5 @@ def ros_domain(monkeypatch):
         for name, value in domain.environment().items():
             monkeypatch.setenv(name, value)
         yield domain.id
+        # Lifecycle nodes are in cycles: until those are gone their context stays in the domain.
+        gc.collect()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tl_adapt.apparatus import Watch, measure_with_retry
+from tl_adapt.designs import fingerprint
 from tl_adapt.environments.base import Environment, Measurement, make_environment
 from tl_adapt.errors import ApparatusError, InputError
 from tl_adapt.keeper import Keeper
@@ -136,12 +137,11 @@ def _held_configurations(
 ) -> list[dict[str, Any]]:
     """Return up to n configurations with the values of `held`, the default's others first."""
     design = study.space.sample(_SPARE * n, seed=seed, method=method)
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     for item in (study.space.default(), *design):
         with contextlib.suppress(InputError):  # a constraint that these values do not keep
             configuration = study.space.validate({**item, **held})
-            if configuration not in found:
-                found.append(configuration)
+            found.setdefault(fingerprint(configuration), configuration)
         if len(found) == n:
             break
     if not found:
@@ -149,7 +149,7 @@ def _held_configurations(
             'no configuration keeps the constraints with the values of the nodes that are not '
             'replayed', key='constraints', value=held,
         )
-    return found
+    return list(found.values())
 
 
 def _table_configurations(

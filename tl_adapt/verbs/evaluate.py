@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.errors import InputError, try_import
 from tl_adapt.keeper import Keeper
-from tl_adapt.progress import Progress
 from tl_adapt.report.tables import format_table
 from tl_adapt.store import Store
 from tl_adapt.study import EnvironmentSpec, Study, load_study
 from tl_adapt.study_file import find_study
-from tl_adapt.verbs.bag_words import is_bag
+from tl_adapt.verbs.bag_words import Reading, is_bag
 
 if TYPE_CHECKING:
     from tl_adapt.bags.configuration import GivenConfigurations
     from tl_adapt.bags.evaluation import Found
     from tl_adapt.bags.reading import Bag
 
-_SECOND = 1_000_000_000
 _TIMES = ('study', 'header', 'recorder')
 
 
@@ -165,8 +163,12 @@ def _evaluate(
         tally.bags += 1
         rows: list[list[str]] = []
         try:
-            with _Reading(path.name, bag) as reading:
-                for found in evaluator.run(reading.show):
+            with Reading(path.name) as reading:
+
+                def show(log: int) -> None:
+                    reading.show(log - bag.start_ns, bag.end_ns - bag.start_ns)
+
+                for found in evaluator.run(show):
                     rows.append(_keep(args, found, keeper, store, tally))
         finally:
             _print(path, study, rows, evaluator.notes)
@@ -181,29 +183,6 @@ def _given(
 
     path = args.configuration or configuration_file(bag.path)
     return None if path is None else GivenConfigurations(path, study, namespace)
-
-
-class _Reading:
-    """Show how far a bag was read, in seconds of its recording."""
-
-    def __init__(self, name: str, bag: Bag) -> None:
-        self._begin = bag.start_ns
-        self._progress = Progress(
-            f'{name} [s recorded]', max((bag.end_ns - bag.start_ns) // _SECOND, 1)
-        )
-
-    def show(self, log: int) -> None:
-        """Take note that the bag was read up to a log time [ns]."""
-        progress = self._progress
-        done = min((log - self._begin) // _SECOND, progress.total)
-        if done > progress.done:
-            progress.advance(steps=done - progress.done)
-
-    def __enter__(self) -> _Reading:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.finish()
 
 
 def _keep(

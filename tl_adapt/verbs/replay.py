@@ -24,12 +24,11 @@ from tl_adapt.environments.base import Measurement, make_environment
 from tl_adapt.environments.replay import ReplayEnvironment
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.models.model_set import ModelSet
-from tl_adapt.progress import Progress
 from tl_adapt.report.tables import format_table
 from tl_adapt.space import Configuration
 from tl_adapt.store import MissingStoreError, Store
 from tl_adapt.study import Study, load_study
-from tl_adapt.verbs.bag_words import is_bag
+from tl_adapt.verbs.bag_words import Reading, is_bag
 from tl_adapt.verbs.campaign import (
     RUN_BOUNDS,
     add_run_arguments,
@@ -43,8 +42,6 @@ _MOST = 100_000
 _TOP = re.compile(r'top:([0-9]+)')
 _POOL = 4096  # configurations from which the best are taken
 _ROWS = 20
-_SECOND = 1_000_000_000
-_PATIENCE = 1.0  # s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if bag is not None:
         study = _with_bag(study, name, bag, args.output)
     # Before anything is started: a bag that does not fit is told of at once.
-    with _Reading(f'reading {Path(str(study.environment(name).options["bag"])).name}') as reading:
+    with Reading(f'reading {Path(str(study.environment(name).options["bag"])).name}') as reading:
         environment = ReplayEnvironment(study, name, progress=reading.show)
     path = args.store or str(args.output / f'{study.name}.sqlite')
     runs = _runs(args, study, environment, path)
@@ -104,34 +101,6 @@ def run(args: argparse.Namespace) -> int:
     if bag is not None:
         print(f'study with this bag, for other verbs: {study.path}')
     return exit_code(result)
-
-
-class _Reading:
-    """Show how far a bag was read, in s of its recording, where that takes a while."""
-
-    def __init__(self, label: str) -> None:
-        self._label = f'{label} [s recorded]'
-        self._begin = time.monotonic()
-        self._progress: Progress | None = None
-
-    def show(self, done: int, total: int) -> None:
-        """Take note that `done` of `total` ns were read."""
-        if self._progress is None:
-            if time.monotonic() - self._begin < _PATIENCE:
-                return
-            whole = max(total // _SECOND, 1)
-            self._progress = Progress(self._label, whole, start=min(done // _SECOND, whole))
-        progress = self._progress
-        steps = min(done // _SECOND, progress.total) - progress.done
-        if steps > 0:
-            progress.advance(steps=steps)
-
-    def __enter__(self) -> _Reading:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.finish()
 
 
 def _study_and_bag(args: argparse.Namespace) -> tuple[Study, Path | None]:

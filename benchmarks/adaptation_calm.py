@@ -10,7 +10,9 @@ is explored in the second: only the alarm is looked at.
 from __future__ import annotations
 
 import contextlib
+import queue
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from adaptation_setup import Setup, robot, wait_judged
@@ -27,6 +29,7 @@ SIZES: dict[str, list[dict[str, float]]] = {
 }
 _BEFORE = 4  # missions before a change
 _AFTER = 10  # missions after it in which it has to be found
+_ROBOTS = 2  # at a time: in lock-step they don't disturb each other
 
 
 def drive(
@@ -59,26 +62,40 @@ def power(setup: Setup, repeats: int) -> list[dict[str, Any]]:
     rows = []
     base: Mapping[str, Any] = setup.study.target.options['node_parameters']['simulator']
     todo = [(kind, change) for kind, changes in SIZES.items() for change in changes]
-    with Progress('power', len(todo) * repeats) as progress:
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for worker in range(_ROBOTS):
+        free.put(worker)
+
+    def one(job: tuple[Mapping[str, float], int]) -> int | None:
+        worker = free.get()
+        try:
+            return detect(setup, job[0], 1000 * (job[1] + 1), worker)
+        finally:
+            free.put(worker)
+
+    jobs = [(change, repeat) for _, change in todo for repeat in range(repeats)]
+    with ThreadPoolExecutor(_ROBOTS) as pool, Progress('power', len(jobs)) as progress:
+        results = pool.map(one, jobs)
         for kind, change in todo:
-            delays: list[int] = []
-            early = 0
-            for repeat in range(repeats):
-                found = detect(setup, change, 1000 * (repeat + 1))
-                early += found == 0
-                delays += [found] if found else []
+            found = []
+            for _ in range(repeats):
+                found.append(next(results))
                 progress.advance(f'{kind} {change}')
             (name, value), = change.items()
+            delays = [missions for missions in found if missions]
             rows.append({
                 'kind': kind, 'parameter': name, 'from': base[name], 'to': value,
-                'repeats': repeats, 'found': len(delays), 'early': early, 'delays': delays,
+                'repeats': repeats, 'found': len(delays), 'early': found.count(0),
+                'delays': delays,
             })
     return rows
 
 
-def detect(setup: Setup, change: Mapping[str, float], first: int) -> int | None:
+def detect(
+    setup: Setup, change: Mapping[str, float], first: int, worker: int = 0
+) -> int | None:
     """Return after how many missions a change was found, None if not; 0: before it came."""
-    with robot(setup) as (environment, watch):
+    with robot(setup, worker=worker) as (environment, watch):
         for number in range(_BEFORE + _AFTER):
             if number == _BEFORE:
                 watch.parameters.set_many({'simulator': dict(change)})

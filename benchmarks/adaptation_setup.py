@@ -10,7 +10,9 @@ other: a payload, a smoother floor, and processes that take the computer's time.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,8 @@ _ORACLE = {**PHASES, 'hog': {'cpu_factor': 12.0}}
 _JUDGE = 120.0  # s of wall time that the adapter gets to judge a mission
 _KEPT = 20  # configurations that are measured again
 _AGAIN = 4  # seeds
+# A graph is joined by this process' environment variables: one at a time.
+_JOINING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,14 @@ def robot(
         environment = StackEnvironment(setup.study, setup.study.target.name, worker=worker)
         stack.callback(environment.close)
         variables = environment.environment()
-        watch = stack.enter_context(watching(variables))
+        with _JOINING:
+            watch = stack.enter_context(watching(variables))
         if adapter:
-            stack.enter_context(running_adapter(setup.study, setup.folder, variables))
+            folder = setup.folder
+            if worker:  # its journal is beside its model, and each adapter's own
+                folder = setup.folder / f'robot_{worker}'
+                shutil.copytree(setup.folder / 'model', folder / 'model', dirs_exist_ok=True)
+            stack.enter_context(running_adapter(setup.study, folder, variables))
             watch.wait('ready', lambda: watch.ready_for(0), 60.0)
         yield environment, watch
 

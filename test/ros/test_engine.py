@@ -27,6 +27,7 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     State,
     Window,
 )
+from tl_adapt.adaptation.records import Record  # noqa: E402
 from tl_adapt.errors import StoreError  # noqa: E402
 from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
@@ -351,3 +352,20 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
     rig.applier.read_values = there
     assert rig.sent() == CHOSEN
     assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
+
+
+def test_the_same_advice_is_written_once(rig):
+    advising = rig.engine._advising
+
+    def told(what, configuration, before=CHOSEN):
+        found = advising.record(Record(
+            'adapter', what, 'limit broken', 3, configuration=configuration, before=before))
+        return found and (found.what, found.configuration, found.change)
+
+    advice = ('advice', FALLBACK, None)
+    assert [told('rollback', FALLBACK) for _ in range(3)] == [advice, None, None]
+    assert told('change', NEXT) == ('advice', NEXT, None)
+    assert told('rollback', FALLBACK) == advice
+    assert told('change', CHOSEN) is None, 'it is there'
+    assert told('change failed', NEXT) is None
+    assert told('quarantine', CHOSEN) == ('quarantine', CHOSEN, 3)

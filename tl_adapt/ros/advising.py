@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tl_adapt.adaptation.events import Paused, Resumed, State
+from tl_adapt.adaptation.events import Configuration, Paused, Resumed, State
 from tl_adapt.adaptation.records import Record
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
@@ -26,9 +26,25 @@ class Advising:
         self._applier = applier
         self._monitor = monitor
         self._log = log
+        self._advised: Configuration | None = None
+
+    def record(self, record: Record) -> Record | None:
+        """
+        Return a record as it is to be written in a dry run, None for what did not happen.
+
+        The same advice is written once, not with each window that gives it again.
+        """
+        found = _as_advice(record)
+        if found is None or found.what != ADVICE:
+            return found
+        if found.configuration == self._advised:
+            return None
+        self._advised = found.configuration
+        return found
 
     def follow(self) -> None:
         """Advise from what is there now, and drop what was wanted."""
+        self._advised = None
         paused = self._policy.state is State.PAUSED
         self._policy.handle(Paused('only advises'))
         self.note_present()
@@ -47,8 +63,7 @@ class Advising:
             self._policy.desired = dict(found)
 
 
-def as_advice(record: Record) -> Record | None:
-    """Return a record as it is to be written in a dry run, None for what did not happen."""
+def _as_advice(record: Record) -> Record | None:
     if record.what == 'change failed':
         return None
     if record.what not in ('change', 'rollback'):

@@ -32,7 +32,7 @@ from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, reco
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
-from tl_adapt.ros.advising import ADVICE, Advising, as_advice
+from tl_adapt.ros.advising import ADVICE, Advising
 from tl_adapt.ros.apply import Applier, Obstacle
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
 from tl_adapt.ros.monitor import Monitor
@@ -286,7 +286,9 @@ class Engine:
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
             if self.settings.dry_run:
-                written = [record for each in written if (record := as_advice(each))]
+                written = [
+                    record for each in written if (record := self._advising.record(each))
+                ]
         if own is not None and (own.who, own.what) not in {(r.who, r.what) for r in written}:
             written.insert(0, own)
         for record in written:

@@ -400,12 +400,68 @@ def test_a_journal_of_a_newer_version_is_not_guessed_at(path):
         journal.unfinished()
 
 
-def test_a_damaged_entry_is_named(path):
+def damage(path, change, *values):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f'UPDATE adaptation_journal SET {change}', values)
+        connection.commit()
+
+
+DAMAGE = (
+    "configuration = '5'", "before = '[]'", "why = x'ff00'", "what = x'00'", "format = 'a'",
+    "sim_time = 'zz'", 'sim_time = 1e999', "change = 'x'", "time = 'x'", 'time = 5',
+    "node_values = '[1]'", "node_values = '{broken'", 'node_values = \'{"$": "bytes"}\'',
+    'node_values = \'{"$": "rm", "value": 1}\'', "intent = x'05'",
+)
+
+
+@pytest.mark.parametrize('change', DAMAGE)
+def test_a_damaged_entry_is_named_and_the_others_are_read(path, change):
     with opened(path) as journal:
         journal.begin(INTENT)
-    for text in ('{broken', '{"$": "bytes"}', '{"$": "rm", "value": 1}'):
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute('UPDATE adaptation_journal SET node_values = ?', [text])
-            connection.commit()
-        with pytest.raises(StoreError, match='entry 1 of the journal is damaged'):
-            entries(path)
+        journal.add(Record('adapter', 'effect', '', 7))
+    damage(path, f'{change} WHERE id = 1')
+    with pytest.raises(StoreError, match='entry 1 of the journal is damaged'):
+        entries(path)
+    told = []
+    rows = entries(path, damaged=lambda row, why: told.append((row, why)))
+    assert [row.what for row in rows] == ['effect']
+    ((row, why),) = told
+    assert row == 1 and why.startswith('entry 1 of the journal is damaged: ')
+
+
+@pytest.mark.parametrize('change', [
+    *DAMAGE, 'node_values = NULL', 'configuration = NULL', 'change = NULL',
+    "node_values = '{}'", 'node_values = \'{"before": {}, "after": 5}\'',
+    'node_values = \'{"before": {"/a": 5}, "after": {}}\'',
+    'node_values = \'{"before": {}, "after": {"/a": {"v": {"w": 1}}}}\'',
+])
+def test_a_damaged_change_that_was_cut_short_is_told_of_and_not_waited_for(path, change):
+    with opened(path) as journal:
+        journal.begin(INTENT)
+    damage(path, f"{change} WHERE kind = 'begin'")
+    told = []
+    with opened(path, tell=told.append) as journal:
+        assert journal.unfinished() is None
+        assert written(journal)
+        assert journal.trouble == ''
+    (text,) = told
+    assert 'a change that was cut short can not be read: entry 1 of the journal is dam' in text
+    rows = entries(path, damaged=lambda row, why: None)
+    assert (rows[-1].what, rows[-1].who) == ('recovery', 'adapter')
+    assert rows[-1].why in text and 'nothing was put back' in rows[-1].effect
+    # It is told of once, where that can be noted.
+    again = []
+    with opened(path, tell=again.append) as journal:
+        assert journal.unfinished() is None
+    assert again == (told if change.startswith('intent') else [])
+
+
+def test_a_damaged_change_that_ended_is_no_trouble(path):
+    with opened(path) as journal:
+        journal.begin(INTENT)
+        journal.end(INTENT, ok=True)
+    damage(path, "node_values = '[1]' WHERE kind = 'begin'")
+    told = []
+    with opened(path, tell=told.append) as journal:
+        assert journal.unfinished() is None
+    assert told == []

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for tl_adapt.adaptation.refused."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
@@ -24,7 +27,7 @@ def study():
 
 
 def test_a_store_that_is_missing_knows_of_none(study, tmp_path):
-    assert refused_before(str(tmp_path / 'none.sqlite'), study, 'robot') == []
+    assert refused_before(str(tmp_path / 'none.sqlite'), study, 'robot', tell=print) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -32,19 +35,36 @@ def test_what_operators_and_nodes_refused_is_found(study, tmp_path):
     path = tmp_path / 'store.sqlite'
     with Store(path, study=study) as store:
         store.refuse('robot', {'v': 3})
-    assert refused_before(str(path), study, 'robot') == [({'v': 3}, 'refused by an operator')]
+    found = refused_before(str(path), study, 'robot', tell=print)
+    assert found == [({'v': 3}, 'refused by an operator')]
     for environment in ('robot', 'other'):
         journal = StoreJournal(path, study=study.name, environment=environment)
         for who, value in ((NODE, 4), (ADAPTER, 6), (NODE, 99)):
             journal.add(Record(who, QUARANTINE, 'too fast', configuration={'v': value}))
         journal.add(Record(NODE, 'restart', '/a restarted'))
         journal.close()
-    assert refused_before(str(path), study, 'robot')[1:] == [({'v': 4}, 'too fast')], (
+    assert refused_before(str(path), study, 'robot', tell=print)[1:] == [({'v': 4}, 'too fast')], (
         'what broke a limit may come again, and 99 is outside of the space')
+
+
+def test_what_can_not_be_read_of_a_journal_is_told_and_the_rest_counts(study, tmp_path):
+    path = tmp_path / 'store.sqlite'
+    journal = StoreJournal(path, study=study.name, environment='robot')
+    for value in (4, 6):
+        journal.add(Record(NODE, QUARANTINE, 'too fast', configuration={'v': value}))
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE adaptation_journal SET format = 'a' WHERE id = 1")
+        connection.commit()
+    told = []
+    found = refused_before(str(path), study, 'robot', tell=told.append)
+    assert found == [({'v': 6}, 'too fast')]
+    assert told == ["a refusal of a node is not known: entry 1 of the journal is damaged: format "
+                    "must be a whole number, got 'a'"]
 
 
 def test_what_is_no_store_is_an_error(study, tmp_path):
     path = tmp_path / 'store.sqlite'
     path.write_text('no database at all, but long enough to be one' * 20)
     with pytest.raises(StoreError):
-        refused_before(str(path), study, 'robot')
+        refused_before(str(path), study, 'robot', tell=print)

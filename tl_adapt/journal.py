@@ -26,6 +26,7 @@ from tl_adapt.journal_database import JournalDatabase, UnreachableError, Unwrita
 from tl_adapt.journal_table import (
     END,
     RECORD,
+    DamagedEntryError,
     begin_row,
     end_row,
     finite,
@@ -65,7 +66,8 @@ class StoreJournal:
     What can't be written yet is kept, up to `capacity` records; then the oldest are dropped, and
     that is recorded. `sim_time` gives the time of the simulation [s] for each record, if there is
     one. What is older than `keep_days` is deleted by and by, if that is given, but for the newest
-    and the last change. All may be called from any thread.
+    and the last change. `tell` gets what an operator has to know at once. All may be called from
+    any thread.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class StoreJournal:
         keep_days: float | None = None,
         deadline: float = 2.0,
         capacity: int = 10_000,
+        tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         """
         Look at the store, and make it if it is missing; `deadline` [s] bounds each wait.
@@ -88,6 +91,7 @@ class StoreJournal:
         self.name = self._database.name
         self._study, self._environment = storable(study), storable(environment)
         self._sim_time = sim_time
+        self._tell = tell
         self._deadline = deadline
         self._capacity = capacity
         self._run = uuid.uuid4().hex
@@ -168,16 +172,34 @@ class StoreJournal:
         """
         Return the change that an adapter before this one began and did not end, or None.
 
-        Raises StoreError if the store can't be read within the deadline.
+        One that can't be read is told of, noted as ended, and otherwise as if there was none: it
+        will not become readable by waiting. Raises StoreError if the store can't be read within
+        the deadline.
         """
-        found = self._ask(lambda deadline: self._database.unfinished(
-            deadline - _MARGIN, study=self._study, environment=self._environment, run=self._run
-        ))
+        try:
+            found = self._ask(lambda deadline: self._database.unfinished(
+                deadline - _MARGIN, study=self._study, environment=self._environment, run=self._run
+            ))
+        except DamagedEntryError as error:
+            self._give_up(error)
+            return None
         with self._changed:
             if found is None or found[1] in self._ended:
                 return None
             self._open.append(found)
         return found[0]
+
+    def _give_up(self, error: DamagedEntryError) -> None:
+        """Tell of a change that was cut short and can't be read, and let it be ended."""
+        why = f'a change that was cut short can not be read: {error.reason}'
+        left = 'nothing was put back: what it had set is still there'
+        self._tell(f'{self.name}: {why}; {left}')
+        if error.intent is not None:
+            row = end_row(error.change, error.intent, ok=False, reason=f'cut short; {left}')
+            with self._changed:
+                self._ended.add(error.intent)
+                self._keep(self._row(row))
+        self.add(Record(ADAPTER, 'recovery', why, error.change, effect=left))
 
     @property
     def trouble(self) -> str:
@@ -305,6 +327,8 @@ class StoreJournal:
             request.result = request.act(request.deadline)
         except UnwritableError as error:
             request.error = StoreError(f'{self.name}: can not be noted: {error}')
+        except DamagedEntryError as error:
+            request.error = error  # the store itself is sound
         except Exception as error:  # the thread must outlive whatever a driver raises
             request.error = _store_error(error, self.name)
             failure = str(request.error)

@@ -19,7 +19,14 @@ import sqlalchemy as sa
 from tl_adapt.adaptation.records import Intent
 from tl_adapt.database import file_size, parse, server_engine, sqlite_engine
 from tl_adapt.errors import StoreError
-from tl_adapt.journal_table import BEGIN, ROWS, has_table, last_begin, make_table, reason_of
+from tl_adapt.journal_table import (
+    BEGIN,
+    ROWS,
+    has_table,
+    make_table,
+    reason_of,
+    unfinished_change,
+)
 from tl_adapt.store import check_tables, make_tables
 
 KEPT = 1_000  # newest rows that are never deleted: a clock may be wrong
@@ -69,19 +76,22 @@ class JournalDatabase:
     def unfinished(
         self, deadline: float, *, study: str, environment: str, run: str
     ) -> tuple[Intent, str] | None:
-        """Return the last change, with its token, if it has no end and is not of this run."""
+        """
+        Return the last change, with its token, if it has no end and is not of this run.
+
+        Raises DamagedEntryError if there is one that can't be read.
+        """
         engine = self.connect(deadline)
         try:
             with engine.begin() as connection:
                 _wait(connection, deadline)
-                entry = last_begin(
+                return unfinished_change(
                     connection, self.name, study=study, environment=environment, but=run
                 )
         except StoreError:
             raise
         except Exception as error:
             raise self._failed(error) from error
-        return None if entry is None else (entry.to_intent(), str(entry.intent))
 
     def forget(self, deadline: float, *, study: str, environment: str, before: str) -> int:
         """

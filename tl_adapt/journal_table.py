@@ -17,8 +17,8 @@ import datetime
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 
@@ -59,10 +59,27 @@ ROWS = sa.Table(
 )
 _NAMES = tuple(column.name for column in ROWS.columns)
 _JSON = ('configuration', 'before', 'node_values')
+_TEXTS = ('kind', 'time', 'study', 'environment', 'run', 'who', 'what', 'why', 'effect', 'context')
 
 
 class NoJournalError(StoreError):
     """Say that there is no journal in a store."""
+
+
+class DamagedEntryError(StoreError):
+    """Say that a row of a journal, by its `id`, can not be read, and for what `reason`."""
+
+    def __init__(self, name: str, row: Mapping[str, Any], reason: object) -> None:
+        """Keep what can be read of the row: the `change` and the `intent` that it belongs to."""
+        self.id = row['id']
+        self.reason = f'entry {self.id} of the journal is damaged: {reason}'
+        self.change = row['change'] if isinstance(row['change'], int) else None
+        self.intent = row['intent'] if isinstance(row['intent'], str) else None
+        super().__init__(f'{name}: {self.reason}')
+
+
+#: Gets the number of a row that can not be read, and why.
+Damaged = Callable[[int, str], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +111,28 @@ class Entry:
     ok: bool | None
 
     def to_intent(self) -> Intent:
-        """Return the change that a BEGIN tells of; raises StoreError if it lacks a part."""
-        values = self.node_values
-        if not values or self.change is None or self.configuration is None:
-            raise StoreError(f'entry {self.id} of the journal is damaged: a change without values')
+        """Return the change that a BEGIN tells of; raises ValueError if it lacks a part."""
+        values = self.node_values or {}
+        before, after = values.get('before'), values.get('after')
+        if self.change is None or self.configuration is None or self.intent is None:
+            raise ValueError('a change without values')
+        if not (_of_nodes(before) and _of_nodes(after)):
+            raise ValueError('node_values must have before and after, by node and parameter')
         return Intent(
-            self.change, self.why, values['before'], values['after'], self.configuration,
-            self.before,
+            self.change, self.why, before, after, self.configuration, self.before
         )
+
+
+def _of_nodes(values: Any) -> TypeGuard[Mapping[str, Mapping[str, Any]]]:
+    """Tell whether these are values of parameters by the names of nodes."""
+    return _named(values) and all(
+        _named(found) and not any(isinstance(value, dict) for value in found.values())
+        for found in values.values()
+    )
+
+
+def _named(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(key, str) for key in values)
 
 
 def record_row(record: Record) -> dict[str, Any]:
@@ -125,7 +156,7 @@ def begin_row(intent: Intent, token: str) -> dict[str, Any]:
     }
 
 
-def end_row(change: int, token: str, *, ok: bool, reason: str) -> dict[str, Any]:
+def end_row(change: int | None, token: str, *, ok: bool, reason: str) -> dict[str, Any]:
     """Return the columns of a change's end."""
     return {
         'kind': END, 'who': ADAPTER, 'what': 'change',
@@ -170,41 +201,94 @@ def has_table(connection: sa.engine.Connection) -> bool:
     return bool(sa.inspect(connection).has_table(ROWS.name))
 
 
-def select(connection: sa.engine.Connection, name: str, query: sa.sql.Select[Any]) -> list[Entry]:
-    """Return the rows that a query gives; raises StoreError, with `name`, for what is damaged."""
-    return [_entry(dict(row), name) for row in connection.execute(query).mappings()]
+def select(
+    connection: sa.engine.Connection, name: str, query: sa.sql.Select[Any],
+    damaged: Damaged | None = None,
+) -> list[Entry]:
+    """
+    Return the rows that a query gives; `damaged` is told of those that can't be read.
+
+    Without it such a row raises DamagedEntryError, with `name`. Raises StoreError for rows of a
+    newer version.
+    """
+    found = []
+    for row in connection.execute(query).mappings():
+        try:
+            found.append(_entry(dict(row), name))
+        except DamagedEntryError as error:
+            if damaged is None:
+                raise
+            damaged(error.id, error.reason)
+    return found
 
 
 def _entry(row: dict[str, Any], name: str) -> Entry:
-    if row.pop('format') > FORMAT:
-        raise StoreError(f'{name}: the journal was written by a newer tl_adapt')
+    # SQLite holds whatever somebody writes into it, of any type.
     try:
-        row['time'] = datetime.datetime.fromisoformat(row['time'])
-        for key in _JSON:
-            row[key] = None if row[key] is None else from_text(row[key])
+        _check(row)
+        if row['format'] > FORMAT:
+            raise StoreError(f'{name}: the journal was written by a newer tl_adapt')
+        time = datetime.datetime.fromisoformat(row['time'])
+        values = {key: None if row[key] is None else from_text(row[key]) for key in _JSON}
+        for key, value in values.items():
+            if value is not None and not _named(value):
+                raise ValueError(f'{key} must map names to values')
     except ValueError as error:
-        raise StoreError(
-            f'{name}: entry {row["id"]} of the journal is damaged: {error}'
-        ) from error
-    row['ok'] = None if row['ok'] is None else bool(row['ok'])
-    return Entry(**row)
+        raise DamagedEntryError(name, row, error) from error
+    ok = None if row['ok'] is None else bool(row['ok'])
+    row = {key: value for key, value in row.items() if key != 'format'}
+    return Entry(**{**row, **values, 'time': time, 'ok': ok})
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Raise ValueError if a value is not of its column's type."""
+    for keys, kind, what in (
+        (('format',), int, 'a whole number'), (_TEXTS, str, 'text'),
+        (('change',), (int, type(None)), 'a whole number'),
+        (('sim_time',), (int, float, type(None)), 'a number'),
+        (('intent', *_JSON), (str, type(None)), 'text'),
+    ):
+        for key in keys:
+            if not isinstance(row[key], kind):
+                raise ValueError(f'{key} must be {what}, got {row[key]!r:.60}')
+    if row['sim_time'] is not None and not math.isfinite(row['sim_time']):
+        raise ValueError(f'sim_time must be finite, got {row["sim_time"]}')
 
 
 def last_begin(
     connection: sa.engine.Connection, name: str, *, study: str, environment: str, but: str
 ) -> Entry | None:
-    """Return the last change that was begun by any run but `but`, if it has no end."""
+    """
+    Return the last change that was begun by any run but `but`, if it has no end.
+
+    Raises DamagedEntryError if it has none and can't be read.
+    """
     query = (
-        sa.select(ROWS)
+        sa.select(ROWS.c.id, ROWS.c.intent)
         .where(ROWS.c.kind == BEGIN, ROWS.c.study == study, ROWS.c.environment == environment,
                ROWS.c.run != but)
         .order_by(ROWS.c.id.desc()).limit(1)
     )
-    found = select(connection, name, query)
-    if not found:
+    found = connection.execute(query).first()
+    if found is None:
         return None
-    end = sa.select(ROWS.c.id).where(ROWS.c.kind == END, ROWS.c.intent == found[0].intent)
-    return None if connection.execute(end.limit(1)).first() else found[0]
+    end = sa.select(ROWS.c.id).where(ROWS.c.kind == END, ROWS.c.intent == found.intent)
+    if connection.execute(end.limit(1)).first():
+        return None
+    return select(connection, name, sa.select(ROWS).where(ROWS.c.id == found.id))[0]
+
+
+def unfinished_change(
+    connection: sa.engine.Connection, name: str, *, study: str, environment: str, but: str
+) -> tuple[Intent, str] | None:
+    """Return the change of `last_begin`, and its token; raises what that raises."""
+    entry = last_begin(connection, name, study=study, environment=environment, but=but)
+    if entry is None:
+        return None
+    try:
+        return entry.to_intent(), str(entry.intent)
+    except ValueError as error:
+        raise DamagedEntryError(name, vars(entry), error) from error
 
 
 @contextlib.contextmanager
@@ -273,11 +357,13 @@ class JournalReader:
         since: datetime.datetime | None = None,
         after: int = 0,
         last: int = 0,
+        damaged: Damaged | None = None,
     ) -> list[Entry]:
         """
         Return what matches, in the order in which it was written, of that the `last` (0: all).
 
-        `after` is the id after which it begins. Raises StoreError if the store can't be read.
+        `after` is the id after which it begins. `damaged` is told of rows that can't be read;
+        without it they raise DamagedEntryError. Raises StoreError if the store can't be read.
         """
         query = sa.select(ROWS).where(ROWS.c.id > after).order_by(ROWS.c.id.desc())
         for column, value in (
@@ -291,4 +377,4 @@ class JournalReader:
         if last:
             query = query.limit(last)
         with _told(self.name), self._engine.begin() as connection:
-            return select(connection, self.name, query)[::-1]
+            return select(connection, self.name, query, damaged)[::-1]

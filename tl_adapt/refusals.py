@@ -61,7 +61,7 @@ def get_refusals(
     texts = connection.execute(query.where(_TABLE.c.environment_digest == environment)).scalars()
     try:
         found = [json.loads(text) for text in texts]
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f'the table {_TABLE.name} is damaged: {error}') from error
     return [space.validate(one) for one in found if space.contains(one)]
 

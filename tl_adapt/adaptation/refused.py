@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tl_adapt.adaptation.events import Configuration
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def refused_before(
-    store: str, study: Study, environment: str
+    store: str, study: Study, environment: str, *, tell: Callable[[str], object]
 ) -> list[tuple[Configuration, str]]:
     """
     Return what operators refused while tuning, and nodes while adapting, and why.
 
-    Only what can still be had in the study's space counts. A store that is missing knows of none;
-    raises StoreError if it can't be read.
+    Only what can still be had in the study's space counts; `tell` gets what can't be read of a
+    journal. A store that is missing knows of none; raises StoreError if it can't be read.
     """
     found: list[tuple[Configuration, str]] = []
     try:
@@ -30,7 +31,8 @@ def refused_before(
             found += [(one, 'refused by an operator') for one in kept.refused(environment)]
         with open_journal(store) as journal:
             rows = journal.entries(
-                study=study.name, environment=environment, who=NODE, what=QUARANTINE)
+                study=study.name, environment=environment, who=NODE, what=QUARANTINE,
+                damaged=lambda _, reason: tell(f'a refusal of a node is not known: {reason}'))
     except (MissingStoreError, NoJournalError):
         return found
     for row in rows:

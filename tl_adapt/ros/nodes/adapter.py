@@ -260,7 +260,8 @@ class Adapter(LifecycleNode):
     ) -> list[tuple[Configuration, str]]:
         """Return what was refused before, as far as the store can be read."""
         try:
-            return refused_before(store, study, environment) if store else []
+            warn = self.get_logger().warning
+            return refused_before(store, study, environment, tell=warn) if store else []
         except StoreError as error:
             self.get_logger().warning(f'what was refused before is not known: {error}')
             return []
@@ -272,6 +273,7 @@ class Adapter(LifecycleNode):
         return StoreJournal(
             store, study=study.name, environment=environment, sim_time=self._sim_time,
             keep_days=study.adaptation.get('journal_days'), deadline=_NOTE,
+            tell=self.get_logger().warning,
         )
 
     def _sim_time(self) -> float | None:

@@ -66,7 +66,10 @@ def test_the_history_keeps_runs_and_refusals_for_the_next_time(tmp_path, capsys)
     assert history(tmp_path, 'another').refused == []
 
 
-@pytest.mark.parametrize('text', ['[', '{}', '{"runs": [3], "refused": []}', '[1]'])
+@pytest.mark.parametrize('text', [
+    '[', '{}', '{"runs": [3], "refused": []}', '[1]', '{"runs": [{"number": "x"}], "refused": []}',
+    pytest.param('[' * 200_000, id='deep'),
+])
 def test_a_file_that_is_no_history_is_one_clear_error(text, tmp_path):
     (tmp_path / 'transfer.json').write_text(text)
     with pytest.raises(InputError, match=r'transfer\.json: is no history of a tuning run'):

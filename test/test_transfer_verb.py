@@ -12,6 +12,8 @@ from tl_adapt.errors import ApparatusError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
+from tl_adapt.transfer import aim_digest
+from tl_adapt.tuning.history import History
 from tl_adapt.tuning.operator import Unattended
 from tl_adapt.verbs import transfer
 
@@ -275,3 +277,51 @@ def test_giving_up_ends_a_simulation_under_way(folder, campaign, capsys, monkeyp
     captured = capsys.readouterr()
     assert 'stopped: the operator ended it' in captured.out
     assert 'no target measurement was taken' in captured.err
+
+
+@pytest.fixture
+def refused(folder, campaign, monkeypatch):
+    """Return what would be run without, and how much the store and the transfer know of it."""
+    study = load_study(folder / 'study.yaml')
+    given = []
+
+    def run(*_, refused, **__):
+        given.append(list(refused))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer, 'run_transfer', run)
+
+    def count():
+        with Store(folder / 's.sqlite', study=study, write=False) as store:
+            return len(store.refused('new'))
+
+    for method, seed in (('transfer', study.seeds.tuning), ('target-only', 5)):
+        history = History(folder / 'output' / f'{method}.json', study, method,
+                          aim_digest(study, seed))
+        history.refuse(study.space.default())
+    with Store(folder / 's.sqlite', study=study) as store:
+        store.refuse('new', study.space.default())
+    return count, given
+
+
+def test_what_was_refused_is_taken_back_wherever_it_is_kept(refused, folder, capsys):
+    count, given = refused
+    go()
+    assert (count(), len(given.pop())) == (1, 1)
+    go('--forget-refused')
+    assert (count(), len(given.pop())) == (0, 0)
+    assert '1 refusals were taken back' in capsys.readouterr().out
+    go()
+    assert not given.pop()
+    go('--method', 'target-only', '--seed', '5')
+    assert not given.pop(), 'the history of another method and seed keeps none'
+
+
+@pytest.mark.parametrize('text', ['{', '[' * 200_000], ids=['cut', 'deep'])
+def test_nothing_is_taken_back_where_the_transfer_can_not_begin(refused, folder, capsys, text):
+    count, given = refused
+    (folder / 'output' / 'transfer.json').write_text(text)
+    assert go('--forget-refused') == 2
+    error = capsys.readouterr().err
+    assert 'transfer.json: is no history of a tuning run: ' in error and error.count('\n') == 1
+    assert (count(), given) == (1, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_adapt.errors import InputError
+from tl_adapt.json_file import read_json
 from tl_adapt.parameter_file import write_text
 from tl_adapt.space import Configuration
 from tl_adapt.tuning.operator import Question, Report
@@ -45,6 +46,13 @@ class History:
         self._data['refused'].append(dict(configuration))
         self._write()
 
+    def forget(self) -> None:
+        """Drop what was refused, and write that if it was in the file."""
+        if self._data['refused']:
+            self._data['refused'] = []
+            self._write()
+        self.refused.clear()
+
     def add(self, question: Question, report: Report) -> None:
         """Take note of a run; one that an interrupted process did not keep is replaced."""
         run, best = report.measurement, report.incumbent
@@ -68,13 +76,29 @@ def _number(value: float) -> float | None:
     return value if value == value else None
 
 
+def forget_refused(path: Path, study: Study) -> None:
+    """
+    Drop what was refused from another history of the study, of whatever method or aim.
+
+    What is no history of it stays as it is: nobody goes by that.
+    """
+    try:
+        data = _read(path)
+    except InputError:
+        return
+    if data.get('study') == study.name and data['refused']:
+        write_text(path, json.dumps({**data, 'refused': []}, indent=2) + '\n')
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'is no history of a tuning run: {error}', file=path) from error
+        data = read_json(path, 'can not be read')
+    except InputError as error:
+        raise InputError(f'is no history of a tuning run: {error.rule}', file=path) from error
     if not isinstance(data, dict) or not all(
         isinstance(data.get(key), list) for key in ('runs', 'refused')
-    ) or not all(isinstance(run, dict) and 'number' in run for run in data['runs']):
+    ) or not all(
+        isinstance(run, dict) and type(run.get('number')) is int for run in data['runs']
+    ):
         raise InputError('is no history of a tuning run', file=path)
     return data

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import json
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ from tl_adapt.transfer import (
     run_transfer,
 )
 from tl_adapt.tuning.dialogue import Dialogue
-from tl_adapt.tuning.history import History
+from tl_adapt.tuning.history import History, forget_refused
 from tl_adapt.tuning.operator import AtTerminal, Operator, Unattended
 
 
@@ -99,8 +100,6 @@ def run(args: argparse.Namespace) -> int:
     with _open(study, args) as store:
         source = _source(study, args, store)
         check_chosen(args.output)
-        if args.forget_refused:
-            print(f'{store.allow(study.target.name)} refusals were taken back')
         try:
             with _terminable():
                 result = _spend(study, store, source, args)
@@ -190,6 +189,8 @@ def _spend(
     try:
         operator = _operator(study, args, give_up)
         try:
+            if args.forget_refused:  # not before all that may be wrong was looked at
+                _forget(study, store, history)
             dialogue = Dialogue(study, budget, operator, history)
             result = run_transfer(
                 study, store, environment, method=args.method, budget=budget, seed=seed,
@@ -205,6 +206,17 @@ def _spend(
     finally:
         simulators.close()
         environment.close()
+
+
+def _forget(study: Study, store: Store, history: History) -> None:
+    """Take back what was refused on the target: in the store, and in all histories beside ours."""
+    kept = store.refused(study.target.name)
+    alone = {json.dumps(one, sort_keys=True) for one in history.refused if one not in kept}
+    history.forget()
+    for method in METHODS:
+        forget_refused(history.path.with_name(f'{method}.json'), study)
+    count = store.allow(study.target.name) + len(alone)
+    print(f'{count} refusals were taken back', flush=True)
 
 
 def _operator(

@@ -14,6 +14,10 @@ from launch.substitutions import FindExecutable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
+from tl_adapt.errors import TlAdaptError
+from tl_adapt.own_namespace import namespace_in
+from tl_adapt.study import load_study
+
 PARAMETERS = {
     'study': ('demo', 'study file, or the name of one that the package ships', str),
     'model': ('output/model', 'folder with the transferred model and choice.json', str),
@@ -37,6 +41,19 @@ OF_STUDY = {
 }
 
 
+def namespace(context):
+    """Return the namespace that was given, or that of the environment."""
+    given = LaunchConfiguration('namespace').perform(context)
+    if given:
+        return given
+    study = LaunchConfiguration('study').perform(context)
+    environment = LaunchConfiguration('environment').perform(context)
+    try:
+        return namespace_in(load_study(study), environment)
+    except TlAdaptError:
+        return ''  # the adapter says what is wrong
+
+
 def start_adapter(context):
     """Return the adapter's node, with the parameters that were given."""
     given = {
@@ -46,7 +63,7 @@ def start_adapter(context):
     kinds = {**{name: kind for name, (_, _, kind) in PARAMETERS.items()}, **given}
     return [LifecycleNode(
         package='tl_adapt', executable='adapter', name='adapter', output='screen',
-        namespace=LaunchConfiguration('namespace'),
+        namespace=namespace(context),
         parameters=[{
             name: ParameterValue(LaunchConfiguration(name), value_type=kind)
             for name, kind in kinds.items()
@@ -67,7 +84,8 @@ def generate_launch_description():
             for name, (text, _) in OF_STUDY.items()
         ),
         DeclareLaunchArgument(
-            'namespace', default_value='', description='namespace of the adapter and the robot'
+            'namespace', default_value='', description='namespace of the adapter and the robot; '
+            "empty: the environment's own; /: the root"
         ),
         DeclareLaunchArgument(
             'bringup_demo', default_value='false',

@@ -3,10 +3,12 @@
 """Tests for the verb `adapt`."""
 
 import argparse
+import types
 
 import pytest
 
 from tl_adapt import cli
+from tl_adapt.own_namespace import with_namespace
 from tl_adapt.verbs import adapt
 
 
@@ -29,6 +31,50 @@ def test_options_become_parameters_of_their_types():
     for word in ('explore:=0', 'minimum_gain:=1.0', 'dwell:=2', 'false_alarms:=1e-05',
                  'dry_run:=true', 'store:="none"', 'diagnostics:=false', '__ns:=/r1'):
         assert word in words
+
+
+def namespaced(folder):
+    path = folder / 'study.yaml'
+    path.write_text('extends: demo\nname: ours\nenvironments: {robot: {namespace: /r1}}\n')
+    return str(path)
+
+
+@pytest.fixture
+def node(monkeypatch, tmp_path):
+    """Let `adapt` pass its checks and return what the node gets; False: nothing yet."""
+    got = []
+    monkeypatch.setattr(adapt, 'load_choice', lambda *_: None)
+    monkeypatch.setattr(adapt.ModelSet, 'load', lambda *_: None)
+    monkeypatch.setattr(adapt, 'import_ros', lambda *_: types.SimpleNamespace(
+        main=lambda words: got.append(words) or 0))
+    monkeypatch.chdir(tmp_path)
+    return got
+
+
+@pytest.mark.parametrize('words, namespace', [
+    ([], '/r1'), (['--namespace', 'r2'], '/r2'), (['--namespace', '/'], '/'),
+    (['--environment', 'simulation'], '/'),
+])
+def test_the_namespace_is_the_environments_unless_one_is_given(words, namespace, node, tmp_path):
+    assert cli.main(['adapt', namespaced(tmp_path), *words]) == 0
+    (got,) = node
+    assert [word for word in got if '__ns' in word] == [f'__ns:={namespace}']
+    assert with_namespace(got) == got
+
+
+@pytest.mark.parametrize('words, namespace', [
+    (['-p', 'study:={}'], '/r1'), (['--param', 'adapter:study:="{}"'], '/r1'),
+    (['-p', 'study:={}', '-p', 'environment:=simulation'], ''),
+    (['-p', 'study:={}', '-p', 'environment:=nowhere'], ''),
+    (['-p', 'study:={}', '-r', '__ns:=/'], '/'), (['-p', 'study:={}', '-r', 'a:__ns:=/x'], '/x'),
+    (['-p', 'study:=no_such_study'], ''), (['-p', 'study:={{}}:['], ''), ([], ''), (['-p'], ''),
+])
+def test_a_node_alone_is_in_the_namespace_of_its_environment(words, namespace, tmp_path):
+    path = namespaced(tmp_path)
+    found = with_namespace(['adapter', '--ros-args', *(word.format(path) for word in words)])
+    rules = [word.partition('__ns:=')[2] for word in found if '__ns:=' in word]
+    assert rules == ([namespace] if namespace else [])
+    assert not rules or found[-2:] in (['-r', f'__ns:={rules[0]}'], ['-r', f'a:__ns:={rules[0]}'])
 
 
 @pytest.mark.parametrize('words, told', [

@@ -115,6 +115,17 @@ def test_the_adapter_gets_what_is_given_and_the_study_says_the_rest(monkeypatch)
     assert {'minimum_gain', 'dwell', 'false_alarms', 'namespace'} < set(arguments)
 
 
+def test_the_adapter_is_in_the_namespace_of_its_environment(monkeypatch, tmp_path):
+    study = tmp_path / 'study.yaml'
+    study.write_text('extends: demo\nname: ours\nenvironments: {robot: {namespace: /r1}}\n')
+    for given, namespace in (
+        ({}, '/r1'), ({'namespace': '/'}, '/'), ({'namespace': 'r2'}, 'r2'),
+        ({'environment': 'simulation'}, ''), ({'environment': 'nowhere'}, ''),
+    ):
+        _, (_, adapter) = launched(monkeypatch, study=str(study), **given)
+        assert adapter['namespace'] == namespace
+
+
 def test_a_robot_is_started_if_it_is_asked_for(monkeypatch):
     for asked in ('false', 'true'):
         arguments, ((command, condition), _) = launched(monkeypatch, bringup_demo=asked)

@@ -15,6 +15,7 @@ from tl_adapt.adaptation.events import Rules
 from tl_adapt.adaptation.model_planner import load_choice
 from tl_adapt.errors import InputError, import_ros
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.own_namespace import namespace_in
 from tl_adapt.study import load_study
 from tl_adapt.verbs.namespaces import namespace_of
 
@@ -37,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--environment', default='', help="environment that is adapted (the study's choice)"
     )
-    parser.add_argument('--namespace', default='', help='namespace of the adapter and the robot')
+    parser.add_argument(
+        '--namespace', default='',
+        help="namespace of the adapter and the robot (the environment's own); /: the root",
+    )
     parser.add_argument(
         '--dry-run', action='store_true', help='only advise: nothing is sent'
     )
@@ -70,8 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the input, then run the node until ctrl-C; return its exit code."""
     study = load_study(args.study)
-    if args.environment:
-        study.environment(args.environment)
+    environment = args.environment or study.adaptation.get('environment')
+    if not environment:
+        raise InputError('must be given, as the study names none', key='--environment')
+    study.environment(environment)
     if not 0 < args.deadline < math.inf:
         raise InputError('must be positive and finite', key='--deadline', value=args.deadline)
     namespace_of(args.namespace)
@@ -83,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
     load_choice(args.model, study)
     ModelSet.load(args.model, study)
     module = import_ros('tl_adapt.ros.nodes.adapter', 'the adapter')
-    return int(module.main(node_arguments(args)))
+    return int(module.main(node_arguments(args, namespace_in(study, environment))))
 
 
-def node_arguments(args: argparse.Namespace) -> list[str]:
-    """Return the node's command line."""
+def node_arguments(args: argparse.Namespace, namespace: str = '') -> list[str]:
+    """Return the node's command line; `namespace` is for where none is given."""
     values = {
         'study': str(args.study), 'model': str(args.model), 'environment': args.environment,
         'store': args.store, 'dry_run': args.dry_run, 'deadline': args.deadline,
@@ -97,9 +103,9 @@ def node_arguments(args: argparse.Namespace) -> list[str]:
     for name, value in values.items():
         if value != '':
             words += ['-p', f'{name}:={json.dumps(value)}']
-    if namespace := namespace_of(args.namespace):
-        words += ['-r', f'__ns:={namespace}']
-    return words
+    if args.namespace:
+        namespace = namespace_of(args.namespace)
+    return [*words, '-r', f'__ns:={namespace or "/"}']
 
 
 def _rules(args: argparse.Namespace) -> dict[str, Any]:

@@ -56,6 +56,7 @@ from tl_adapt.journal import StoreJournal
 from tl_adapt.journal_place import adapter_lock, journal_store
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
+from tl_adapt.own_namespace import with_namespace
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.engine import Engine
@@ -390,7 +391,8 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        words = with_namespace(sys.argv if args is None else args)
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # what rclpy makes of arguments that are wrong
         return _refuse(error)
     try:

@@ -62,6 +62,19 @@ def test_the_namespace_is_the_environments_unless_one_is_given(words, namespace,
     assert with_namespace(got) == got
 
 
+def test_ros_arguments_reach_the_node_after_those_of_the_options(node, tmp_path):
+    study = namespaced(tmp_path)
+    rest = ['--enclave', '/tl_adapt/adapter', '-p', 'dry_run:=true', '-r', '__ns:=/r3']
+    assert cli.main(['adapt', study, '--ros-args', *rest]) == 0
+    assert cli.main(['adapt', study, '--namespace', 'r2', '--ros-args', *rest]) == 0
+    first, second = node
+    assert first[-8:] == [*rest, '-r', '__ns:=/r1'], 'of rules for names the first counts'
+    assert second[-8:] == ['-r', '__ns:=/r2', *rest]
+    for words in node:
+        assert words[0] == '--ros-args'
+        assert words.index('dry_run:=false') < words.index('dry_run:=true')
+
+
 @pytest.mark.parametrize('words, namespace', [
     (['-p', 'study:={}'], '/r1'), (['--param', 'adapter:study:="{}"'], '/r1'),
     (['-p', 'study:={}', '-p', 'environment:=simulation'], ''),

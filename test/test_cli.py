@@ -16,6 +16,7 @@ from tl_adapt import cli
 from tl_adapt.errors import InputError
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
+from tl_adapt.verbs.ros_arguments import split
 
 DATA = pathlib.Path(__file__).parent / 'data'
 ROOT = DATA.parents[1]
@@ -44,17 +45,32 @@ def verb(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('given', 'kept'),
+    ('given', 'kept', 'ros'),
     [
-        ('campaign demo', 'campaign demo'),
-        ('campaign demo --ros-args -r __node:=x -p a:=1', 'campaign demo'),
-        ('campaign --ros-args -r __node:=x -- demo --workers 2', 'campaign demo --workers 2'),
-        ('act a -- b --ros-args --log-level info', 'act a -- b'),
-        ('--ros-args', ''),
+        ('campaign demo', 'campaign demo', ''),
+        ('campaign demo --ros-args -r __node:=x -p a:=1', 'campaign demo', '-r __node:=x -p a:=1'),
+        ('campaign --ros-args -r __node:=x -- demo --workers 2', 'campaign demo --workers 2',
+         '-r __node:=x'),
+        ('act a -- b --ros-args --log-level info', 'act a -- b', '--log-level info'),
+        ('act --ros-args -e /a -- b --ros-args -p c:=1', 'act b', '-e /a -p c:=1'),
+        ('--ros-args', '', ''),
     ],
 )
-def test_ros_arguments_are_stripped(given, kept):
-    assert cli.strip_ros_arguments(shlex.split(given)) == shlex.split(kept)
+def test_ros_arguments_are_told_from_ours(given, kept, ros):
+    assert split(shlex.split(given)) == (shlex.split(kept), shlex.split(ros))
+
+
+@pytest.mark.parametrize('words, told', [
+    (['act', '-p', 'a:=1'], "--ros-args: act runs no node that they could be for, got '-p a:=1'"),
+    (['act', '-r', '__node:=x', '--enclave', '/e'], "got '--enclave /e'"),
+    (['transfer', TABLE, '--log-level', 'info'], 'need --confirm service: no node runs here oth'),
+    (['record', TABLE, '-r', 'a:=b'], 'the recorder has no parameters, and its names are those'),
+])
+def test_ros_arguments_without_a_node_are_refused(words, told, verb, capsys):
+    given = 1 if words[0] == 'act' else 2
+    assert cli.main([*words[:given], '--ros-args', *words[given:]]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count('\n') == 1
 
 
 def test_a_verb_gets_its_arguments_and_gives_the_exit_code(verb):

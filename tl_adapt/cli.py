@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tl_adapt import __version__
 from tl_adapt.errors import TlAdaptError
+from tl_adapt.verbs import ros_arguments
 
 #: Verb: (module with `add_arguments` and `run`, help). A module is imported only when needed.
 VERBS = {
@@ -50,20 +51,6 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 
-def strip_ros_arguments(argv: Sequence[str]) -> list[str]:
-    """Return the arguments without `--ros-args ... [--]`, which ROS's launch adds."""
-    kept: list[str] = []
-    inside = False
-    for argument in argv:
-        if argument == '--ros-args':
-            inside = True
-        elif not inside:
-            kept.append(argument)
-        elif argument == '--':
-            inside = False
-    return kept
-
-
 def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Make the parser; only the arguments of `verb` are filled in, as that imports its module."""
     parser = argparse.ArgumentParser(
@@ -88,11 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     ended by ctrl-C, what was measured is kept. Any other exception is a defect of ours and keeps
     its traceback.
     """
-    arguments = strip_ros_arguments(sys.argv[1:] if argv is None else argv)
+    arguments, ros = ros_arguments.split(sys.argv[1:] if argv is None else argv)
     verb = next((argument for argument in arguments if not argument.startswith('-')), None)
     try:
         args = make_parser(verb).parse_args(arguments)
-        code = int(importlib.import_module(VERBS[args.verb][0]).run(args))
+        args.ros_arguments = ros
+        module = importlib.import_module(VERBS[args.verb][0])
+        if not getattr(module, 'TAKES_ROS_ARGUMENTS', False):
+            ros_arguments.refuse(args, f'{args.verb} runs no node that they could be for')
+        code = int(module.run(args))
         sys.stdout.flush()
         return code
     except TlAdaptError as error:

@@ -19,6 +19,8 @@ from tl_adapt.own_namespace import namespace_in
 from tl_adapt.study import load_study
 from tl_adapt.verbs.namespaces import namespace_of
 
+TAKES_ROS_ARGUMENTS = True  # the node gets them, after those that the options make
+
 #: Options that are parameters of the node, too, and that the study has unless they are given.
 _RULES = ('explore', 'minimum_gain', 'dwell', 'false_alarms')
 
@@ -103,9 +105,11 @@ def node_arguments(args: argparse.Namespace, namespace: str = '') -> list[str]:
     for name, value in values.items():
         if value != '':
             words += ['-p', f'{name}:={json.dumps(value)}']
+    # Of rules for names the first counts, of parameters the last.
     if args.namespace:
-        namespace = namespace_of(args.namespace)
-    return [*words, '-r', f'__ns:={namespace or "/"}']
+        words += ['-r', f'__ns:={namespace_of(args.namespace) or "/"}']
+    words += getattr(args, 'ros_arguments', [])
+    return words if args.namespace else [*words, '-r', f'__ns:={namespace or "/"}']
 
 
 def _rules(args: argparse.Namespace) -> dict[str, Any]:

@@ -18,9 +18,12 @@ from tl_adapt.cli import INTERRUPTED
 from tl_adapt.errors import InputError, TlAdaptError, import_ros, try_import
 from tl_adapt.progress import duration
 from tl_adapt.study import EnvironmentSpec, Study, load_study
+from tl_adapt.verbs import ros_arguments
 
 if TYPE_CHECKING:
     from tl_adapt.ros.recording import Result
+
+TAKES_ROS_ARGUMENTS = True  # rclpy takes them from the process' own command line
 
 _MISSIONS = 1_000_000
 _SHOWN = 8
@@ -66,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until ctrl-C or the planned end; return 0, or 130 if ctrl-C came before that."""
+    ros_arguments.refuse(
+        args, 'the recorder has no parameters, and its names are those of the robot',
+        rules_only=True,
+    )
     study = load_study(args.study)
     spec = study.environment(args.environment) if args.environment else study.target
     _check(args, study, spec)

@@ -34,6 +34,9 @@ from tl_adapt.transfer import (
 from tl_adapt.tuning.dialogue import Dialogue
 from tl_adapt.tuning.history import History, forget_refused
 from tl_adapt.tuning.operator import AtTerminal, Operator, Unattended
+from tl_adapt.verbs import ros_arguments
+
+TAKES_ROS_ARGUMENTS = True  # rclpy takes them from the process' own command line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError('must be at least 0', key=key, value=value)
     if args.confirm_timeout and args.confirm != 'service':
         raise InputError('needs --confirm service', key='--confirm-timeout')
+    if args.confirm != 'service':
+        ros_arguments.refuse(args, 'need --confirm service: no node runs here otherwise')
     study = _with_budget(load_study(args.study), args)
     with _open(study, args) as store:
         source = _source(study, args, store)

@@ -19,6 +19,19 @@ def test_two_adapters_of_one_environment_do_not_share_a_journal(tmp_path):
     adapter_lock(store, 'field').close()
 
 
+def test_a_link_to_a_store_is_that_store(tmp_path):
+    store, link, folder = (tmp_path / name for name in ('small.sqlite', 'ln.sqlite', 'linked'))
+    store.touch()
+    link.symlink_to('small.sqlite')
+    folder.symlink_to(tmp_path)
+    lock = adapter_lock(str(store), 'field')
+    for other in (link, folder / 'small.sqlite', folder / 'ln.sqlite', f'sqlite:///{link}'):
+        with pytest.raises(StoreError, match='another adapter of field'):
+            adapter_lock(str(other), 'field')
+    lock.close()
+    adapter_lock(str(link), 'field').close()
+
+
 def test_a_store_that_can_not_be_written_holds_no_adapter_up(tmp_path):
     (tmp_path / 'file').touch()
     assert adapter_lock(str(tmp_path / 'file' / 'small.sqlite'), 'field') is None

@@ -130,6 +130,18 @@ def test_a_bad_url_is_an_error_without_the_password(url):
     assert 'secret' not in str(caught.value)
 
 
+def test_a_link_to_a_store_has_the_same_one_writer(path):
+    link = path.with_name('link.sqlite')
+    link.symlink_to(path.name)
+    with Store(path) as store:
+        store.add(some())
+        with pytest.raises(StoreError, match='another process writes to this store'):
+            Store(link)
+        with Store(link, write=False) as reader:
+            assert reader.count() == 1
+    Store(link).close()
+
+
 def test_a_read_only_file_can_be_read_but_not_written(open_folder):
     path = open_folder / 'store.sqlite'
     with Store(path) as store:

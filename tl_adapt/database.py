@@ -70,9 +70,10 @@ def take_lock(
     Take the writer's lock beside the file; raises StoreError, with `held` if somebody has it.
 
     `flock` belongs to the open file, not to the process as `lockf` does: a second writer in this
-    process is refused too, and the kernel frees it when the holder is killed.
+    process is refused too, and the kernel frees it when the holder is killed. It is beside the
+    file itself, not beside a link to it: by whatever name a store is opened, there is one lock.
     """
-    lock_path = path.with_name(path.name + '.lock')
+    lock_path = pathlib.Path(f'{os.path.realpath(path)}.lock')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = lock_path.open('a+', encoding='utf-8')

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -33,6 +34,7 @@ def adapter_lock(store: str, environment: str) -> IO[str] | None:
     path = parse(store)[0] if store else None
     if path is None:
         return None
+    path = Path(os.path.realpath(path))  # a link leads to the same journal
     held = f'another adapter of {environment} keeps its journal in this store'
     try:
         return take_lock(path.with_name(f'{path.name}.{quote(environment, safe="")}'), held=held)

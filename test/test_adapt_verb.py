@@ -3,12 +3,14 @@
 """Tests for the verb `adapt`."""
 
 import argparse
+import json
 import types
 
 import pytest
 
 from tl_adapt import cli
 from tl_adapt.own_namespace import with_namespace
+from tl_adapt.study import load_study
 from tl_adapt.verbs import adapt
 
 
@@ -31,6 +33,16 @@ def test_options_become_parameters_of_their_types():
     for word in ('explore:=0', 'minimum_gain:=1.0', 'dwell:=2', 'false_alarms:=1e-05',
                  'dry_run:=true', 'store:="none"', 'diagnostics:=false', '__ns:=/r1'):
         assert word in words
+
+
+def test_a_chosen_value_without_end_is_one_line(tmp_path, capsys):
+    study = load_study('demo')
+    configuration = {**study.space.default(), 'max_vel_x': 10**400}
+    (tmp_path / 'choice.json').write_text(json.dumps({'configuration': configuration}))
+    assert cli.main(['adapt', 'demo', '--model', str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert 'choice.json: ' in error and 'max_vel_x: is far too large, got' in error
+    assert error.count('\n') == 1
 
 
 def namespaced(folder):

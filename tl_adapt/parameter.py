@@ -26,6 +26,7 @@ _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 # a fine one (12 digits of the range, 11 significant digits on a log scale), but far coarser than
 # the rounding errors of the way. These bounds keep it so.
 _LARGEST_INT = 2**40
+_BITS_OF_DOUBLE = 1023  # a whole number of more has no double
 _LARGEST_DOUBLE = 1e100
 _NARROWEST = 1e-6
 _LIST_OF_POWERS = [float(f'1e{n}') for n in range(309)]
@@ -188,6 +189,8 @@ class Parameter:
         if isinstance(value, np.generic):
             value = value.item()
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, int) and value.bit_length() > _BITS_OF_DOUBLE:
+            self._fail('is far too large', key, f'a whole number of {value.bit_length()} bits')
         if number and not math.isfinite(value):
             self._fail('must be finite', key, value)
         if self.type == 'double' and number:

@@ -7,8 +7,10 @@ import json
 import types
 
 import pytest
+import yaml
 
 from tl_adapt import cli
+from tl_adapt.errors import InputError
 from tl_adapt.own_namespace import with_namespace
 from tl_adapt.study import load_study
 from tl_adapt.verbs import adapt
@@ -43,6 +45,24 @@ def test_a_chosen_value_without_end_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert 'choice.json: ' in error and 'max_vel_x: is far too large, got' in error
     assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize('loader', [
+    yaml.SafeLoader, pytest.param(getattr(yaml, 'CSafeLoader', yaml.SafeLoader), id='libyaml'),
+])
+@pytest.mark.parametrize('name', [
+    'm\U0001f600', 'a "b" \\ud83d \\', 'grün', '\x7f\x85\x9f\u2028\ufffe\n\t',
+    "it's: {a} # b", '12',
+])
+def test_any_name_of_a_file_reaches_the_node(name, loader):
+    word, = (word for word in arguments('--model', name) if word.startswith('model:='))
+    assert word.isascii() and word.isprintable()
+    assert yaml.load(word.removeprefix('model:='), loader) == name
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(InputError, match=r"--model: must be UTF-8, got 'm\\udcff'"):
+        arguments('--model', 'm\udcff')
 
 
 def namespaced(folder):

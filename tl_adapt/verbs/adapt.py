@@ -104,12 +104,23 @@ def node_arguments(args: argparse.Namespace, namespace: str = '') -> list[str]:
     words = ['--ros-args']
     for name, value in values.items():
         if value != '':
-            words += ['-p', f'{name}:={json.dumps(value)}']
+            words += ['-p', f'{name}:={_yaml(name, value)}']
     # Of rules for names the first counts, of parameters the last.
     if args.namespace:
         words += ['-r', f'__ns:={namespace_of(args.namespace) or "/"}']
     words += getattr(args, 'ros_arguments', [])
     return words if args.namespace else [*words, '-r', f'__ns:={namespace or "/"}']
+
+
+def _yaml(name: str, value: Any) -> str:
+    """Return a value as YAML on one line of ASCII, as JSON has no such text for all characters."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if any('\ud800' <= char <= '\udfff' for char in value):
+        raise InputError('must be UTF-8', key=f'--{name}', value=value)
+    plain = (char.isascii() and char.isprintable() and char not in '"\\' for char in value)
+    text = (char if kept else f'\\U{ord(char):08x}' for char, kept in zip(value, plain))
+    return f'"{"".join(text)}"'
 
 
 def _rules(args: argparse.Namespace) -> dict[str, Any]:

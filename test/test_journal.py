@@ -411,6 +411,7 @@ DAMAGE = (
     "sim_time = 'zz'", 'sim_time = 1e999', "change = 'x'", "time = 'x'", 'time = 5',
     "node_values = '[1]'", "node_values = '{broken'", 'node_values = \'{"$": "bytes"}\'',
     'node_values = \'{"$": "rm", "value": 1}\'', "intent = x'05'",
+    "before = CAST(x'ff41' AS TEXT)",
 )
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -170,6 +171,30 @@ def test_long_cells_go_on_below_in_a_narrow_terminal():
     assert len(journal_table(rows).splitlines()) == 4
 
 
+@pytest.mark.parametrize('change', [
+    "configuration = '5'", "before = '[]'", "why = x'ff00'", "what = x'0c'", "format = 'a'",
+    "sim_time = 'zz'", 'sim_time = 1e999', "why = CAST(x'ff41' AS TEXT)", "study = x'61'",
+    "environment = x'61'", "ok = 'maybe'",
+])
+def test_a_damaged_entry_is_told_of_by_its_number_and_the_rest_is_shown(capsys, change):
+    with adapter() as journal:
+        changes(journal)
+    sound = shown(capsys, 'output/small.sqlite').splitlines()
+    with contextlib.closing(sqlite3.connect('output/small.sqlite')) as connection:
+        connection.execute(f"UPDATE adaptation_journal SET {change} WHERE what = 'effect'")
+        connection.commit()
+    for words in ([], ['--json'], ['--last', '0']):
+        assert cli.main(['journal', 'output/small.sqlite', *words]) == 0
+        captured = capsys.readouterr()
+        if change.startswith('ok'):
+            assert captured.err == ''
+            continue
+        (line,) = captured.err.splitlines()
+        assert line.startswith('tl_adapt: warning: entry 4 of the journal is damaged: ')
+        rows = [row for row in captured.out.splitlines() if row.startswith(('2', '{'))]
+        assert len(rows) == (4 if '--json' in words else len(sound) - 2 - 1)
+
+
 def test_it_is_read_while_an_adapter_writes_and_a_campaign_has_the_store(capsys):
     with Store('output/small.sqlite'), adapter() as journal:
         for i in range(3):
@@ -219,6 +244,9 @@ def test_it_follows(folder):
         (['study.yaml', '--last', '9' * 30], '--last: must be at most'),
         (['study.yaml', '--change', '9' * 30], '--change: must be at most'),
         (['study.yaml', '--environment', 'moon'], "got 'moon'"),
+        (['old.sqlite', '--environment', '\udcff'], r"--environment: must be UTF-8, got '\udcff'"),
+        (['study.yaml', '--store', 'a\udcff'], '--store: must be UTF-8'),
+        (['\udcff.sqlite'], 'STUDY|STORE: must be UTF-8'),
     ],
 )
 def test_what_can_not_be_shown_is_one_line(folder, capsys, arguments, message):

@@ -25,6 +25,7 @@ from tl_adapt.journal_table import (
     has_table,
     make_table,
     reason_of,
+    tolerant,
     unfinished_change,
 )
 from tl_adapt.store import check_tables, make_tables
@@ -162,7 +163,8 @@ class JournalDatabase:
             version, journal = self._look(self.path, left) if present else (None, False)
             if version is None and self._inode is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            engine = self._engine = sqlite_engine(self.path, read_only=False, busy=left)
+            engine = tolerant(sqlite_engine(self.path, read_only=False, busy=left))
+            self._engine = engine
             if version is None:
                 # As `Store` does: readers and writers don't wait for each other then.
                 with engine.begin() as connection:

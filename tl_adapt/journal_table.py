@@ -196,6 +196,16 @@ def make_table(connection: sa.engine.Connection) -> None:
     _TABLES.create_all(connection)
 
 
+def tolerant(engine: sa.engine.Engine) -> sa.engine.Engine:
+    """Let a SQLite file's text that is no UTF-8 be the fault of its row, not of each query."""
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.text_factory = lambda data: data.decode(errors='surrogateescape')
+
+    sa.event.listen(engine, 'connect', connected)
+    return engine
+
+
 def has_table(connection: sa.engine.Connection) -> bool:
     """Return whether there is a journal."""
     return bool(sa.inspect(connection).has_table(ROWS.name))
@@ -251,8 +261,14 @@ def _check(row: Mapping[str, Any]) -> None:
         for key in keys:
             if not isinstance(row[key], kind):
                 raise ValueError(f'{key} must be {what}, got {row[key]!r:.60}')
+            if isinstance(row[key], str) and not _encodable(row[key]):
+                raise ValueError(f'{key} must be UTF-8, got {row[key]!r:.60}')
     if row['sim_time'] is not None and not math.isfinite(row['sim_time']):
         raise ValueError(f'sim_time must be finite, got {row["sim_time"]}')
+
+
+def _encodable(text: str) -> bool:
+    return not any('\ud800' <= char <= '\udfff' for char in text)
 
 
 def last_begin(
@@ -318,7 +334,7 @@ def _reading_engine(
     if path is not None:
         if file_size(path) == 0:
             raise MissingStoreError(f'{name}: there is no store here')
-        return sqlite_engine(path, read_only=True)
+        return tolerant(sqlite_engine(path, read_only=True))
     if url is None:
         raise StoreError(f'{name}: the store must be a file or a URL of SQLAlchemy')
     return server_engine(url, name)

@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and not 0 <= value <= _MOST:
             rule = 'must be at least 0' if value < 0 else f'must be at most {_MOST}'
             raise InputError(rule, key=f'--{name}', value=value)
+    for name in ('study', 'store', 'environment'):
+        if any('\ud800' <= char <= '\udfff' for char in getattr(args, name)):
+            key = 'STUDY|STORE' if name == 'study' else f'--{name}'
+            raise InputError('must be UTF-8', key=key, value=getattr(args, name))
     wanted: dict[str, Any] = {'change': args.change, 'since': _time(args.since)}
     if args.environment:
         wanted['environment'] = args.environment
@@ -107,14 +111,21 @@ def _time(text: str) -> datetime.datetime | None:
 
 def _show(reader: JournalReader, args: argparse.Namespace, wanted: dict[str, Any],
           last: int) -> None:
+    known = 0  # the newest row that was met
+
+    def damaged(row: int, reason: str) -> None:
+        nonlocal known
+        known = max(known, row)
+        print(f'tl_adapt: warning: {reason}', file=sys.stderr)
+
     # A change is a begin, an end, and at least one record or a line of its own.
-    entries = reader.entries(**wanted, last=last if args.json else 3 * last)
+    entries = reader.entries(**wanted, last=last if args.json else 3 * last, damaged=damaged)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     if args.json:
         _print_json(entries)
     else:
         rows = journal_rows(entries)
-        if not rows:
+        if not rows and not known:
             print(f'{reader.name}: no entries of that kind' if any(wanted.values()) else
                   f'{reader.name}: no entries yet')
         elif last and len(rows) - 1 > last:
@@ -124,8 +135,8 @@ def _show(reader: JournalReader, args: argparse.Namespace, wanted: dict[str, Any
     while args.follow:
         sys.stdout.flush()
         time.sleep(_POLL)
-        known = entries[-1].id if entries else 0
-        new = reader.entries(**wanted, after=known)
+        known = max(known, entries[-1].id if entries else 0)
+        new = reader.entries(**wanted, after=known, damaged=damaged)
         if not new:
             continue
         entries = new

@@ -168,6 +168,7 @@ def test_a_fit_that_fails_late_is_said_and_changes_nothing(study, model, monkeyp
     ('[]', 'must hold a configuration'),
     (json.dumps({'configuration': {'v': 2.0, 'w': 0.5}}), 'choice.json'),
     (json.dumps({'configuration': {'v': 0.5}}), 'missing'),
+    (json.dumps({'configuration': {'v': 0.5, 'w': 1}, 'digest': 'x'}), 'another study, or to'),
 ])
 def test_a_wrong_choice_is_refused(study, tmp_path, text, match):
     if text is not None:
@@ -180,6 +181,9 @@ def test_a_choice_is_read(study, tmp_path):
     (tmp_path / 'choice.json').write_text(
         json.dumps({'configuration': {'v': 0.5, 'w': 1}, 'why': 'because'}))
     assert load_choice(tmp_path, study) == ({'v': 0.5, 'w': 1.0}, 'because')
+    (tmp_path / 'choice.json').write_text(
+        json.dumps({'configuration': {'v': 0.5, 'w': 1}, 'digest': study.digest}))
+    assert load_choice(tmp_path, study)[0] == {'v': 0.5, 'w': 1.0}
 
 
 def test_what_is_chosen_keeps_the_limits(study, model):

@@ -1,6 +1,7 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
 
+import dataclasses
 import json
 import zipfile
 
@@ -221,6 +222,9 @@ def test_foreign_and_corrupt_files_are_refused(models, tmp_path):
     refused('taste')
     edit(folder, metrics=7)
     refused('corrupt')
+    for metrics in ([], ['duration', 'energy'], ['duration', 'duration', 'margin']):
+        edit(folder, metrics=metrics)
+        refused('model.json: the model is corrupt: 3 metrics are kept, and')
     edit(folder, seed=None)
     refused('corrupt')
     (folder / 'model.json').write_text('{"format":')
@@ -232,6 +236,19 @@ def test_foreign_and_corrupt_files_are_refused(models, tmp_path):
     refused('corrupt')
     (folder / 'model.npz').unlink()
     refused('can not be read')
+
+
+@pytest.mark.parametrize('lacks', ['duration', 'margin'])
+def test_a_model_without_a_metric_that_decides_is_refused(data, tmp_path, lacks):
+    def without(measurements):
+        return [
+            dataclasses.replace(m, metrics={k: v for k, v in m.metrics.items() if k != lacks})
+            for m in measurements
+        ]
+
+    ModelSet(STUDY).fit(*map(without, data)).save(tmp_path)
+    with pytest.raises(InputError, match=f'metrics: has no model of {lacks}, which the object'):
+        ModelSet.load(tmp_path, STUDY)
 
 
 def test_the_file_holds_the_arrays_and_nothing_else(tmp_path):

@@ -25,7 +25,7 @@ from tl_adapt.adaptation.worth import Seen, Settled, Trial
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.json_file import read_json
-from tl_adapt.models.model_set import ModelSet
+from tl_adapt.models.model_set import ModelSet, of_another_study
 from tl_adapt.study import Study
 from tl_adapt.tuner import Tuner
 from tl_adapt.tuning.climb import Rank
@@ -246,11 +246,13 @@ def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:
     """
     Return the configuration that was chosen with a saved model, and why.
 
-    Raises InputError if the file is missing, no JSON, or the configuration is outside of the
-    study's space.
+    Raises InputError if the file is missing, no JSON, of another study, or the configuration is
+    outside of the study's space. One that was written by hand needs no digest.
     """
     path = Path(folder) / CHOICE
     data = read_json(path, 'no chosen configuration here')
     if not isinstance(data, dict) or not isinstance(data.get('configuration'), dict):
         raise InputError('must hold a configuration', file=path, key='configuration')
+    if data.get('digest', study.digest) != study.digest:
+        raise of_another_study(study, path, data['digest'])
     return study.space.validate(data['configuration'], file=path), str(data.get('why', ''))

@@ -281,17 +281,19 @@ class ModelSet:
         """
         Return the models that `save` wrote.
 
-        Raises InputError if they are of another study or version, or corrupt.
+        Raises InputError if they are of another study or version, corrupt, or lack a metric of
+        the objectives or limits.
         """
         meta, arrays = persistence.load(folder)
         file = Path(folder) / persistence.META
         if meta.get('digest') != study.digest:
-            raise InputError(
-                f'belongs to another study, or to {study.name!r} before it was changed', file=file,
-                key='digest', value=meta.get('digest'),
-            )
+            raise of_another_study(study, file, meta.get('digest'))
         try:
             found = cls(study, seed=int(meta['seed']))
+            kept = {key.partition('/')[0] for key in arrays} - {'validity'}
+            named = {f'metric{i}' for i in range(len(meta['metrics']))}
+            if named != kept or len(set(meta['metrics'])) < len(named):
+                raise ValueError(f'{len(kept)} metrics are kept, and {meta["metrics"]} named')
             models = {}
             for i, name in enumerate(meta['metrics']):
                 if name not in study.metrics:
@@ -303,7 +305,22 @@ class ModelSet:
             found.validity = ValidityModel.from_arrays(_inside(arrays, 'validity/'))
         except (KeyError, ValueError, TypeError, IndexError, ArithmeticError) as error:
             raise InputError(f'the model is corrupt: {error}', file=file) from error
+        wanted = {one.metric for one in study.objectives} | {one.metric for one in study.limits}
+        if missing := sorted(wanted - set(models)):
+            raise InputError(
+                f'has no model of {", ".join(missing)}, which the objectives or limits need: no '
+                'valid measurement told of it', file=file, key='metrics',
+            )
         return found
+
+
+def of_another_study(study: Study, file: Path, digest: object) -> InputError:
+    """Return what to raise for a file that was made with a study of another digest."""
+    return InputError(
+        f'belongs to another study, or to {study.name!r} before it was changed: run `tl_adapt '
+        'transfer` again (what the store has of the target is not measured anew), or take the '
+        'change back', file=file, key='digest', value=digest,
+    )
 
 
 def metric_values(measurements: Sequence[Measurement], metric: str) -> Array:

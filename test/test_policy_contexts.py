@@ -163,6 +163,20 @@ def test_windows_of_another_context_are_not_judged():
     assert (policy.status.judged, policy.status.windows) == (0, 6)
 
 
+def test_a_broken_limit_rolls_back_while_the_context_is_not_known():
+    policy = started(Branching(), explore=0)
+
+    def unplaced(**metrics):
+        return policy.handle(Window(metrics, '', 20.0, dict(policy.current), unplaced=True))
+
+    for _ in range(6):
+        assert sent(unplaced(time=99.0, gap=0.5)) is None, 'nothing but limits counts'
+    assert (policy.status.judged, policy.status.windows) == (0, 6)
+    change = sent(unplaced(time=10.0, gap=0.0))
+    assert isinstance(change, Rollback) and change.configuration == DEFAULT
+    assert policy.status.quarantined == 1
+
+
 def test_no_context_is_entered_while_a_change_is_under_way():
     policy = started(Branching([7, 8]), explore=3)
     change = sent(surprised_in(policy))

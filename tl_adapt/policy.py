@@ -135,6 +135,8 @@ class Policy(Verifying):
         self._windows += 1
         self._last = window
         self.context.judge.clear()
+        if watching and window.unplaced:
+            return self._glance(window)
         if not watching or window.context != self.context.name:
             return []
         self._judged += 1
@@ -261,7 +263,7 @@ class Policy(Verifying):
     # --- judging ---------------------------------------------------------------------------------
 
     def _glance(self, window: Window) -> list[Action]:
-        """Answer a limit that is broken before a full window has ended; nothing else counts."""
+        """Answer a broken limit, and nothing else that a window shows."""
         context = self.context
         broken = context.judge.broken(window)
         if not broken:

@@ -102,6 +102,7 @@ class Monitor:
     """Give windows of what is in force."""
 
     goal_active = False
+    doubts = {}
 
     def __init__(self):
         self.windows = queue.Queue()
@@ -352,6 +353,13 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
     rig.applier.read_values = there
     assert rig.sent() == CHOSEN
     assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
+
+
+def test_a_context_that_can_not_be_told_is_a_warning(rig):
+    rig.monitor.doubts = {'scan': 'context c: topic scan has no field x'}
+    rig.start()
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert (report.level, report.message) == (Level.WARN, rig.monitor.doubts['scan'])
 
 
 def test_the_same_advice_is_written_once(rig):

@@ -106,6 +106,7 @@ class Engine:
         self._waited_since = 0.0
         self._next_prepare = self._next_obstacle = 0.0
         self._silent: tuple[str, ...] = ()
+        self._doubts: dict[str, str] = {}
         self._patience = 0.0  # until when a topic that nobody publishes is waited for
         self._error = ''
         self._said = ''
@@ -179,6 +180,7 @@ class Engine:
             settled=status.settled and not self._busy and not self._connecting(),
             advice=self._execution.advice,
             silent=self._silent,
+            doubts=self._doubts,
             trouble=self._journal.trouble,
             running=self.running,
         )
@@ -238,10 +240,11 @@ class Engine:
             self._windows.append(window)
 
     def _connect(self) -> None:
-        silent, self._silent = self._silent, self._monitor.prepare()
+        before = self._silent, self._doubts
+        self._silent, self._doubts = self._monitor.prepare(), dict(self._monitor.doubts)
         soon = self._connecting()
         self._next_prepare = time.monotonic() + (_OBSTACLE if soon else _PREPARE)
-        if silent != self._silent:
+        if before != (self._silent, self._doubts):
             self._tell()
 
     def _connecting(self) -> bool:

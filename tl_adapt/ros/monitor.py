@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rclpy.node import Node
 
@@ -119,6 +119,11 @@ class Monitor:
     def goal_active(self) -> bool:
         """Tell whether a mission runs, see `MissionWatch`."""
         return self._missions is not None and self._missions.goal_active
+
+    @property
+    def doubts(self) -> Mapping[str, str]:
+        """Return why the context can not be told, or whether to explore, by the topic."""
+        return self._situation.doubts
 
     def prepare(self) -> tuple[str, ...]:
         """
@@ -323,11 +328,13 @@ class Monitor:
     ) -> Window:
         with self._lock:
             known = self._whole and ours
+            unplaced = not (overlapping or self._situation.known)
             if not overlapping:
-                known = known and self._uniform and self._situation.steady
+                known = known and self._uniform and (unplaced or self._situation.steady)
             configuration = self._in_force if known else None
         return Window(
-            metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping
+            metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping,
+            unplaced,
         )
 
     def _find_unpublished(self) -> tuple[str, ...]:

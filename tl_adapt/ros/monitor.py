@@ -130,18 +130,19 @@ class Monitor:
         Connect to topics that have got a publisher since, but not while a mission is watched.
 
         Cheap, to be called now and then. Returns the topics that are silent: nobody publishes
-        them, or their messages have stopped, and since when [s, sim time].
+        them, or their messages have stopped, and since when [s, sim time]. Raises
+        MeasurementError for a topic that can not be connected to; others may be by then.
         """
         if self._taker is None:
             self._taker = threading.Thread(target=self._take, name='monitor', daemon=True)
             self._taker.start()
         self.clock.forget_before(time.time_ns() - _KEPT)
         if self._missions is None or not self._missions.open:
-            self._recorder.prepare(deadline=0.0)
-            self._situation.connect()
             if self._missions is not None:
                 self._missions.connect()
+            self._situation.connect()
             self._unpublished = self._find_unpublished()
+            self._recorder.prepare(deadline=0.0)
         if self._sliding is not None and self._open:
             self._processes.refresh()
         return (*self._unpublished, *self._stopped())

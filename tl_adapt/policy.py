@@ -58,7 +58,9 @@ class Policy(Verifying):
     only those that could be had). `matters` are the metrics that are judged, and `relevant` tells
     whether a deviation is worth an adaptation. `objective` gives what is minimised from metrics
     (nan where it can not), `risk` is the probability that a planned configuration may break a
-    limit or fail. What was `refused` before, and why, is never sent.
+    limit or fail. `limited` are the metrics of limits that each window should give: without one
+    of them nothing is tried out, and a window vouches for nothing. What was `refused` before, and
+    why, is never sent.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Policy(Verifying):
         objective: Callable[[Mapping[str, float]], float] = lambda metrics: math.nan,
         risk: float = 0.1,
         refused: Sequence[tuple[Configuration, str]] = (),
+        limited: Sequence[str] = (),
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
         rules = rules or Rules()
@@ -86,6 +89,7 @@ class Policy(Verifying):
             planner=planner, chosen=chosen, fallback=fallback, contains=contains,
             make_judge=make_judge, rules=rules, risk=risk, matters=matters, objective=objective,
         )
+        self._limited = tuple(limited)
         for configuration, reason in refused:
             self.contexts.refuse(configuration, reason)
 
@@ -140,6 +144,7 @@ class Policy(Verifying):
         if not watching or window.context != self.context.name:
             return []
         self._judged += 1
+        self._look_for_limits(window)
         if self.state is State.EXPLORING:
             return self._explored_window(window)
         return self._watched_window(window)
@@ -262,6 +267,24 @@ class Policy(Verifying):
 
     # --- judging ---------------------------------------------------------------------------------
 
+    def _look_for_limits(self, window: Window) -> None:
+        """Take note whether the window tells of each limit; a mission that failed need not."""
+        if window.outcome:
+            return
+        lacking = [
+            name for name in self._limited
+            if not math.isfinite(window.metrics.get(name, math.nan))
+        ]
+        seen = not self._unseen
+        self._unseen = ''
+        if lacking:
+            what = 'a limit is' if len(lacking) == 1 else 'limits are'
+            self._unseen = (
+                f'no number for {", ".join(lacking)}, which {what} about: nothing is tried out'
+            )
+            if seen and self._trying_out:
+                self._note('exploration', f'ended: {self._unseen}')
+
     def _glance(self, window: Window) -> list[Action]:
         """Answer a broken limit, and nothing else that a window shows."""
         context = self.context
@@ -320,6 +343,8 @@ class Policy(Verifying):
             return self._replan()
         if bands and not any(math.isfinite(window.metrics.get(name, math.nan)) for name in bands):
             self._say(Level.WARN, NO_NUMBER)
+        elif self._unseen:
+            self._say(Level.WARN, self._unseen)
         else:
             self.memory.remember(self.current)
             if bands:
@@ -340,7 +365,8 @@ class Policy(Verifying):
         else:
             context.explored += 1
         if not verdict.broken and not window.outcome:
-            self.memory.remember(self.current)
+            if not self._unseen:
+                self.memory.remember(self.current)
             return self._explore()
         self._end_effect(verdict.text)
         self._ban(self.current, verdict.text, doubted=True)
@@ -376,7 +402,7 @@ class Policy(Verifying):
         if then == 'explore' and context.anchor is None:
             return self._replan()
         if then in ('explore', 'recover'):
-            if (stayed and then == 'recover') or not self._allowed:
+            if (stayed and then == 'recover') or not self._may_try:
                 return self._explore()
             self.state = State.EXPLORING
             context.recovering = then == 'recover'

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from rclpy.node import Node
 
 from tl_adapt.adaptation.events import Configuration, Event, Window
+from tl_adapt.adaptation.watched import watched_metrics
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.judging import SUCCEEDED
 from tl_adapt.metrics import evaluate, needed_fields
@@ -39,7 +40,6 @@ _FINAL = {
     '>=': ('min',),
 }
 _NEVER = ('given', 'last', 'success')  # says nothing before the mission ends
-_OF_MISSIONS = ('time_to_goal', 'success')
 
 
 class Monitor:
@@ -76,12 +76,7 @@ class Monitor:
             length = round(float(window) * 1e9)
             self._stride = self._stride or length // 4
             self._sliding = SimWindows(length, min(self._stride, length))
-        self._metrics = [
-            metric for metric in study.metrics.values()
-            if metric.reduction != 'given' and (
-                self._sliding is None or metric.reduction not in _OF_MISSIONS
-            )
-        ]
+        self._metrics = watched_metrics(study)
         self._limits: list[tuple[Limit, Metric]] = [
             (limit, study.metrics[limit.metric]) for limit in study.limits
             if study.metrics[limit.metric] in self._metrics

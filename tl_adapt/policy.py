@@ -208,6 +208,7 @@ class Policy(Verifying):
             self._say(Level.WARN, 'paused: a rollback needs resume first')
             return []
         if not self._started:
+            self._say(Level.WARN, 'nothing to roll back: waiting for the robot')
             return []
         left = self.current or (self._pending.configuration if self._pending else None)
         if left != self.memory.fallback:

@@ -32,8 +32,9 @@ from tl_adapt.adaptation.records import Record  # noqa: E402
 from tl_adapt.errors import MeasurementError, StoreError  # noqa: E402
 from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
-from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
+from tl_adapt.ros.apply import Change, Obstacle, Outcome  # noqa: E402
 from tl_adapt.ros.engine import Engine  # noqa: E402
+from tl_adapt.ros.nodes.adapter import obeyed  # noqa: E402
 from tl_adapt.ros.parameters import ParameterError  # noqa: E402
 
 FALLBACK, CHOSEN, NEXT = ({'v': value} for value in (0.0, 0.5, 1.0))
@@ -353,6 +354,26 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
     rig.applier.read_values = there
     assert rig.sent() == CHOSEN
     assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
+
+
+@pytest.mark.parametrize('waits', [True, False])
+def test_a_rollback_before_the_robot_is_there_is_not_obeyed(rig, waits):
+    there, rig.applier.obstacle = rig.applier.obstacle, lambda: Obstacle('node /a is not there')
+    if not waits:
+        rig.engine._may_change = lambda: False  # before the first look
+    rig.engine.start()
+    for kind, ok in ((RollbackRequested, False), (Paused, True), (Resumed, True)):
+        report = rig.command(kind())
+        assert obeyed(kind, report) is ok
+        if kind is RollbackRequested:
+            reason = 'node /a is not there' if waits else 'nothing to roll back: waiting for'
+            assert reason in report.message
+    assert rig.applier.sent.empty()
+    if waits:
+        rig.applier.obstacle = there
+        assert rig.sent() == CHOSEN
+        assert obeyed(RollbackRequested, rig.command(RollbackRequested()))
+        assert rig.sent() == FALLBACK
 
 
 def test_a_context_that_can_not_be_told_is_a_warning(rig):

@@ -340,10 +340,7 @@ class Adapter(LifecycleNode):
             # As a task of the executor it wakes it up, too.
             engine.post(kind(), lambda report: executor.create_task(done.set_result, report))
             report: Report = await done
-            paused = report.status.state is State.PAUSED
-            response.success = paused is (kind is Paused)
-            if kind is RollbackRequested and report.level is Level.ERROR:
-                response.success = False
+            response.success = obeyed(kind, report)
             response.message = f'{report.status.state.value}: {report.message}'
             return response
 
@@ -367,6 +364,14 @@ class Adapter(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         for publisher in self._outputs:
             publisher.publish(message)
+
+
+def obeyed(kind: Callable[[], Event], report: Report) -> bool:
+    """Tell whether what an operator asked for was done, or is under way."""
+    state = report.status.state
+    if kind is RollbackRequested and (state is State.IDLE or report.level is Level.ERROR):
+        return False
+    return (state is State.PAUSED) is (kind is Paused)
 
 
 def _wall() -> Clock:

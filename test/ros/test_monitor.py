@@ -18,6 +18,7 @@ from std_msgs.msg import Header  # noqa: E402
 from tl_adapt.adaptation.events import ContextChanged, Exploration  # noqa: E402
 from tl_adapt.ros.field_reader import FieldReader  # noqa: E402
 from tl_adapt.ros.monitor import Monitor  # noqa: E402
+from tl_adapt.ros.topic_watch import TopicWatch  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
 
 IN_FORCE = {'max_vel_x': 0.3}
@@ -251,3 +252,26 @@ def test_a_context_that_has_become_known_is_no_doubt_any_more():
     watched.windows()
     assert watched.monitor.doubts == {}, 'once is no reason to warn: the label holds'
     watched.monitor.close()
+
+
+def test_a_topic_is_silent_that_two_looks_find_so():
+    class Recorder:
+        times = range(0, 2 * SECOND, SECOND // 10)
+
+        def heard(self, topic):
+            return tuple(self.times)
+
+    study = load_study('demo')
+    recorder = Recorder()
+    watch = TopicWatch(recorder, [study.metrics['clearance']])
+
+    def look(now):
+        return [text for _, text in watch.stopped(0, now)]
+
+    assert look(5 * SECOND) == [], 'the machine was busy'
+    recorder.times = range(SECOND, 6 * SECOND, SECOND // 10)
+    assert look(6 * SECOND) == []
+    assert look(9 * SECOND) == []
+    (text,) = look(10 * SECOND)
+    assert text.endswith(' (since 5.9 s)')
+    assert look(11 * SECOND) == [text]

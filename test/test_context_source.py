@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import array
 import math
 
 import pytest
@@ -15,7 +16,16 @@ def source(**entry):
 def test_numbers_fall_into_bins():
     load = source(field='data', edges=[0.5, 1.5])
     assert [load.label(v) for v in (0.0, 0.5, 1.0, 9.0)] == ['0', '1', '1', '2']
-    assert [load.label(v) for v in (math.nan, 'heavy')] == [None, None]
+    assert [load.label(v) for v in (math.nan, math.inf, 'heavy', 10**400)] == [None] * 4
+
+
+@pytest.mark.parametrize('value', [array.array('f', [1.0, 2.0]), [1.0], None, object()])
+@pytest.mark.parametrize('entry', [
+    {'field': 'data', 'edges': [0.5]}, {'field': 'data'},
+    {'polygons': {'hall': [[0, 0], [4, 0], [4, 4]]}},
+])
+def test_what_is_of_another_type_has_no_label(entry, value):
+    assert source(**entry).label(value) is None
 
 
 def test_a_bin_is_left_beyond_the_hysteresis():

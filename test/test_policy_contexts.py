@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for tl_adapt.policy in several contexts, and while exploring is not allowed."""
 
+import math
+
 import pytest
 from test_policy import CHOSEN, DEFAULT, StandIn, broken, confirm, contains, sent, surprised
 
@@ -10,6 +12,7 @@ from tl_adapt.adaptation.events import (
     Choice,
     ContextChanged,
     Exploration,
+    Level,
     NodeRestarted,
     Outlook,
     Paused,
@@ -163,6 +166,20 @@ def test_windows_of_another_context_are_not_judged():
     assert (policy.status.judged, policy.status.windows) == (0, 6)
 
 
+def test_a_broken_limit_rolls_back_while_the_context_is_not_known():
+    policy = started(Branching(), explore=0)
+
+    def unplaced(**metrics):
+        return policy.handle(Window(metrics, '', 20.0, dict(policy.current), unplaced=True))
+
+    for _ in range(6):
+        assert sent(unplaced(time=99.0, gap=0.5)) is None, 'nothing but limits counts'
+    assert (policy.status.judged, policy.status.windows) == (0, 6)
+    change = sent(unplaced(time=10.0, gap=0.0))
+    assert isinstance(change, Rollback) and change.configuration == DEFAULT
+    assert policy.status.quarantined == 1
+
+
 def test_no_context_is_entered_while_a_change_is_under_way():
     policy = started(Branching([7, 8]), explore=3)
     change = sent(surprised_in(policy))
@@ -248,6 +265,56 @@ def test_exploring_ends_when_it_is_forbidden_and_goes_on_when_it_is_allowed(when
             confirm(policy, actions)
     assert sent(policy.handle(Exploration(False))) is None
     assert sent(policy.handle(Exploration(True))) is None, 'it was brought to its end'
+
+
+def limited(planner, **rules):
+    """Return a policy that needs a number for the gap, and has begun."""
+    policy = Policy(
+        planner=planner, chosen=CHOSEN, fallback=DEFAULT, contains=contains, broken=broken,
+        matters=['time', 'gap'], limited=['gap'], rules=Rules(**{'dwell': 0, **rules}))
+    confirm(policy, policy.handle(Start()))
+    return policy
+
+
+def blind(policy, time=10.0, **metrics):
+    return policy.handle(Window({'time': time, **metrics}, '', 20.0, dict(policy.current)))
+
+
+@pytest.mark.parametrize('metrics', [{}, {'gap': math.nan}, {'gap': math.inf}])
+def test_nothing_is_tried_out_where_a_limit_can_not_be_seen(metrics):
+    planner = StandIn([7, 8], best=Choice({'v': 3}, gain=0.5))
+    policy = limited(planner, explore=2)
+    for _ in range(8):
+        assert sent(blind(policy, time=20.0, **metrics)) is None
+    assert policy.status.replans >= 1
+    assert (planner.proposals, policy.current) == ([7, 8], CHOSEN)
+    assert policy.memory.last_good(other_than=None) == DEFAULT, (
+        'what nobody saw vouches for nothing')
+    blind(policy, **metrics)
+    assert policy.status.level is Level.WARN
+    assert policy.status.reason.startswith('no number for gap, which a limit is about')
+    actions = watched(policy)
+    assert sent(actions).configuration == {'v': 7}, 'it goes on once there is a number'
+
+
+def test_what_is_tried_out_ends_when_a_limit_can_not_be_seen():
+    planner = StandIn([7, 8], best=Choice({'v': 7}, gain=0.5))
+    policy = limited(planner, explore=2)
+    confirm(policy, surprised(policy))
+    assert (policy.state, policy.current) == (State.EXPLORING, {'v': 7})
+    actions = blind(policy)
+    assert sent(actions).configuration == CHOSEN
+    assert any('no number for gap' in one.why for one in records(actions))
+    assert policy.memory.last_good(other_than=None) != {'v': 7}
+    confirm(policy, actions)
+    actions = watched(policy)
+    assert sent(actions).configuration == {'v': 8}
+
+
+def test_a_mission_that_failed_need_not_tell_of_limits():
+    policy = limited(StandIn([7]), explore=1)
+    policy.handle(Window({}, 'collision', 20.0, dict(policy.current)))
+    assert sent(surprised(policy)).configuration == {'v': 7}
 
 
 def test_a_broken_limit_rolls_back_also_where_nothing_may_be_tried_out():

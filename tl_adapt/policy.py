@@ -58,7 +58,9 @@ class Policy(Verifying):
     only those that could be had). `matters` are the metrics that are judged, and `relevant` tells
     whether a deviation is worth an adaptation. `objective` gives what is minimised from metrics
     (nan where it can not), `risk` is the probability that a planned configuration may break a
-    limit or fail. What was `refused` before, and why, is never sent.
+    limit or fail. `limited` are the metrics of limits that each window should give: without one
+    of them nothing is tried out, and a window vouches for nothing. What was `refused` before, and
+    why, is never sent.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Policy(Verifying):
         objective: Callable[[Mapping[str, float]], float] = lambda metrics: math.nan,
         risk: float = 0.1,
         refused: Sequence[tuple[Configuration, str]] = (),
+        limited: Sequence[str] = (),
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
         rules = rules or Rules()
@@ -86,6 +89,7 @@ class Policy(Verifying):
             planner=planner, chosen=chosen, fallback=fallback, contains=contains,
             make_judge=make_judge, rules=rules, risk=risk, matters=matters, objective=objective,
         )
+        self._limited = tuple(limited)
         for configuration, reason in refused:
             self.contexts.refuse(configuration, reason)
 
@@ -135,9 +139,12 @@ class Policy(Verifying):
         self._windows += 1
         self._last = window
         self.context.judge.clear()
+        if watching and window.unplaced:
+            return self._glance(window)
         if not watching or window.context != self.context.name:
             return []
         self._judged += 1
+        self._look_for_limits(window)
         if self.state is State.EXPLORING:
             return self._explored_window(window)
         return self._watched_window(window)
@@ -201,6 +208,7 @@ class Policy(Verifying):
             self._say(Level.WARN, 'paused: a rollback needs resume first')
             return []
         if not self._started:
+            self._say(Level.WARN, 'nothing to roll back: waiting for the robot')
             return []
         left = self.current or (self._pending.configuration if self._pending else None)
         if left != self.memory.fallback:
@@ -260,8 +268,26 @@ class Policy(Verifying):
 
     # --- judging ---------------------------------------------------------------------------------
 
+    def _look_for_limits(self, window: Window) -> None:
+        """Take note whether the window tells of each limit; a mission that failed need not."""
+        if window.outcome:
+            return
+        lacking = [
+            name for name in self._limited
+            if not math.isfinite(window.metrics.get(name, math.nan))
+        ]
+        seen = not self._unseen
+        self._unseen = ''
+        if lacking:
+            what = 'a limit is' if len(lacking) == 1 else 'limits are'
+            self._unseen = (
+                f'no number for {", ".join(lacking)}, which {what} about: nothing is tried out'
+            )
+            if seen and self._trying_out:
+                self._note('exploration', f'ended: {self._unseen}')
+
     def _glance(self, window: Window) -> list[Action]:
-        """Answer a limit that is broken before a full window has ended; nothing else counts."""
+        """Answer a broken limit, and nothing else that a window shows."""
         context = self.context
         broken = context.judge.broken(window)
         if not broken:
@@ -318,6 +344,8 @@ class Policy(Verifying):
             return self._replan()
         if bands and not any(math.isfinite(window.metrics.get(name, math.nan)) for name in bands):
             self._say(Level.WARN, NO_NUMBER)
+        elif self._unseen:
+            self._say(Level.WARN, self._unseen)
         else:
             self.memory.remember(self.current)
             if bands:
@@ -338,7 +366,8 @@ class Policy(Verifying):
         else:
             context.explored += 1
         if not verdict.broken and not window.outcome:
-            self.memory.remember(self.current)
+            if not self._unseen:
+                self.memory.remember(self.current)
             return self._explore()
         self._end_effect(verdict.text)
         self._ban(self.current, verdict.text, doubted=True)
@@ -374,7 +403,7 @@ class Policy(Verifying):
         if then == 'explore' and context.anchor is None:
             return self._replan()
         if then in ('explore', 'recover'):
-            if (stayed and then == 'recover') or not self._allowed:
+            if (stayed and then == 'recover') or not self._may_try:
                 return self._explore()
             self.state = State.EXPLORING
             context.recovering = then == 'recover'

@@ -143,6 +143,12 @@ def _validator() -> Any:
     return jsonschema.Draft7Validator(schema)
 
 
+def bounds(section: str, name: str) -> tuple[float, float]:
+    """Return the lowest and the highest number that the schema allows for a section's key."""
+    rule = _validator().schema['properties'][section]['properties'][name]
+    return rule['minimum'], rule['maximum']
+
+
 def _refuse_traps(root: yaml.Node, path: Path) -> None:
     """Raise InputError for a key given twice, and for numbers that only YAML 1.1 reads so."""
     waiting: list[tuple[yaml.Node, tuple[Any, ...]]] = [(root, ())]

@@ -127,6 +127,16 @@ def test_topics_and_values_are_told_one_by_one(study):
     assert found['parameters'][2]['particles'] == '300'
 
 
+def test_why_a_context_is_not_known_is_told(study):
+    why = 'context c: topic scan has no field range'
+    found = told(study, doubts={'scan': why})
+    assert found['state'][:2] == (1, why)
+    assert found['state'][2]['not_known'] == why
+    assert found['topics'][:2] == (1, why)
+    assert found['topics'][2]['scan'] == why
+    assert told(study)['state'][2]['not_known'] == ''
+
+
 def test_names_tell_robots_apart_and_no_journal_is_said(study):
     assert told(study, node='/r1/adapter')
     level, message, values = told(study, store='')['journal']

@@ -5,6 +5,7 @@
 import dataclasses
 import queue
 import threading
+import time
 
 import pytest
 
@@ -29,11 +30,12 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     Window,
 )
 from tl_adapt.adaptation.records import Intent, Record  # noqa: E402
-from tl_adapt.errors import StoreError  # noqa: E402
+from tl_adapt.errors import MeasurementError, StoreError  # noqa: E402
 from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
-from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
+from tl_adapt.ros.apply import Change, Obstacle, Outcome  # noqa: E402
 from tl_adapt.ros.engine import Engine  # noqa: E402
+from tl_adapt.ros.nodes.adapter import obeyed  # noqa: E402
 from tl_adapt.ros.parameters import ParameterError  # noqa: E402
 from tl_adapt.ros.settings import Settings, SettingsChanged  # noqa: E402
 
@@ -115,6 +117,7 @@ class Monitor:
     """Give windows of what is in force."""
 
     goal_active = False
+    doubts = {}
 
     def __init__(self):
         self.windows = queue.Queue()
@@ -178,16 +181,15 @@ class Journal(NullJournal):
 
 
 class Log:
-    def info(self, message):
-        pass
-
-    error = info
+    def __init__(self):
+        self.infos, self.errors = [], []
+        self.info, self.error = self.infos.append, self.errors.append
 
 
 class Rig:
     def __init__(self):
         self.planner, self.applier, self.monitor = Planner(), Applier(), Monitor()
-        self.watch, self.journal = Watch(), Journal()
+        self.watch, self.journal, self.log = Watch(), Journal(), Log()
         worker = Worker()
         self.close = worker.close
 
@@ -201,7 +203,7 @@ class Rig:
         )
         self.engine = Engine(
             self.policy, self.applier, self.monitor, watch=self.watch, journal=self.journal,
-            broken=broken, report=lambda report: None, applied=lambda values: None, log=Log(),
+            broken=broken, report=lambda report: None, applied=lambda values: None, log=self.log,
         )
         worker.urgent = self.engine.urgent
 
@@ -369,6 +371,72 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
     rig.applier.read_values = there
     assert rig.sent() == CHOSEN
     assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
+
+
+@pytest.mark.parametrize('waits', [True, False])
+def test_a_rollback_before_the_robot_is_there_is_not_obeyed(rig, waits):
+    there, rig.applier.obstacle = rig.applier.obstacle, lambda: Obstacle('node /a is not there')
+    if not waits:
+        rig.engine._may_change = lambda: False  # before the first look
+    rig.engine.start()
+    for kind, ok in ((RollbackRequested, False), (Paused, True), (Resumed, True)):
+        report = rig.command(kind())
+        assert obeyed(kind, report) is ok
+        if kind is RollbackRequested:
+            reason = 'node /a is not there' if waits else 'nothing to roll back: waiting for'
+            assert reason in report.message
+    assert rig.applier.sent.empty()
+    if waits:
+        rig.applier.obstacle = there
+        assert rig.sent() == CHOSEN
+        assert obeyed(RollbackRequested, rig.command(RollbackRequested()))
+        assert rig.sent() == FALLBACK
+
+
+def test_a_context_that_can_not_be_told_is_a_warning(rig):
+    rig.monitor.doubts = {'scan': 'context c: topic scan has no field x'}
+    rig.start()
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert (report.level, report.message) == (Level.WARN, rig.monitor.doubts['scan'])
+
+
+@pytest.mark.parametrize('kind', [MeasurementError, ValueError])
+def test_topics_that_do_not_fit_are_one_line_and_one_status(rig, kind):
+    tries = []
+
+    def prepare():
+        tries.append(time.monotonic())
+        raise kind('topic scan has publishers of several types')
+
+    there, rig.monitor.prepare = rig.monitor.prepare, prepare
+    rig.start()  # the robot is set all the same
+    reports = [rig.command(RulesChanged(rig.policy.rules)) for _ in range(30)]
+    ((level, message),) = {(report.level, report.message) for report in reports}
+    assert level is Level.ERROR and message.endswith('topic scan has publishers of several types')
+    (line,) = rig.log.errors
+    assert line.endswith(': topic scan has publishers of several types')
+    assert len(tries) <= 3 + tries[-1] - tries[0]
+    rig.monitor.prepare = there
+    rig.engine._next_prepare = 0.0
+    while rig.command(RulesChanged(rig.policy.rules)).level is Level.ERROR:
+        pass
+
+
+def test_an_error_that_repeats_is_logged_once(rig, monkeypatch):
+    rig.start()
+    handle = rig.policy.handle
+
+    def fail(event):
+        if isinstance(event, Paused):
+            raise RuntimeError('a\nbug')
+        return handle(event)
+
+    monkeypatch.setattr(rig.policy, 'handle', fail)
+    for _ in range(5):
+        assert 'a bug' in rig.command(Paused()).message
+        assert 'a bug' not in rig.command(RulesChanged(rig.policy.rules)).message
+    (line,) = rig.log.errors
+    assert line.endswith(': RuntimeError: a bug')
 
 
 def test_the_same_advice_is_written_once(rig):

@@ -11,9 +11,14 @@ pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
 from action_msgs.msg import GoalStatus, GoalStatusArray  # noqa: E402
+from rclpy.serialization import serialize_message  # noqa: E402
+from sensor_msgs.msg import LaserScan  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from tl_adapt.adaptation.events import ContextChanged, Exploration  # noqa: E402
+from tl_adapt.ros.field_reader import FieldReader  # noqa: E402
 from tl_adapt.ros.monitor import Monitor  # noqa: E402
+from tl_adapt.ros.topic_watch import TopicWatch  # noqa: E402
 from tl_adapt.study import load_study  # noqa: E402
 
 IN_FORCE = {'max_vel_x': 0.3}
@@ -52,13 +57,22 @@ class NoNode:
         return 0
 
 
+def heard(watched, topic, message):
+    """Let a message come that the situation reads."""
+    latest = watched.monitor._situation._latest[topic]
+    if latest._reader is None:
+        latest._kind, latest._reader = type(message), FieldReader(type(message), latest.fields)
+    latest._on_message(serialize_message(message), None)
+
+
 class Watched:
     """A monitor, and a clock of our own for what it is told."""
 
     def __init__(self, **adaptation):
         study = load_study('demo')
         study = dataclasses.replace(study, adaptation={**study.adaptation, **adaptation})
-        self.monitor = Monitor(NoNode(), study)
+        self.events = []
+        self.monitor = Monitor(NoNode(), study, post=self.events.append)
         self.monitor.in_force(IN_FORCE)
         self.now = time.time_ns()
         self.monitor.clock.now = lambda: self.now
@@ -168,3 +182,96 @@ def test_a_system_clock_that_is_set_costs_a_window_of_time():
     (window,) = watched.windows()
     assert (window.configuration, window.sim_time) == (IN_FORCE, 4.0)
     watched.monitor.close()
+
+
+SCAN = {'name': 'c', 'topic': 'scan', 'hold': 0.0}
+HALL = {'hall': [[0, 0], [4, 0], [4, 4]]}
+
+
+@pytest.mark.parametrize(('entry', 'why'), [
+    ({'field': 'not_there'}, 'has no field not_there'),
+    ({'field': 'nothing.here', 'edges': [1.0]}, 'has no field nothing.here'),
+    ({'field': 'ranges', 'edges': [0.5]}, 'gives no number for ranges'),
+    ({'field': 'header.frame_id', 'edges': [0.5]}, 'gives no number for header.frame_id'),
+    ({'field': 'range_min / range_max', 'edges': [0.5]},
+     'gives no number for range_min / range_max'),
+    ({'field': 'header'}, 'gives no text, flag or integer for header'),
+    ({'polygons': HALL}, 'has no position'),
+])
+@pytest.mark.parametrize('window', ['mission', 4.0])
+def test_what_tells_no_context_is_named_and_the_limits_are_watched(entry, why, window):
+    watched = Watched(contexts=[{**SCAN, **entry}], window=window)
+    assert watched.monitor.doubts == {}
+    heard(watched, 'scan', LaserScan(ranges=[1.0, 2.0]))
+    assert watched.windows() == []
+    assert watched.monitor.doubts == {'scan': f'context c: topic scan {why}'}
+    if window == 'mission':
+        watched.begin(1)
+        watched.succeed(1)
+    else:
+        watched.now += 5 * SECOND
+    (found,) = [each for each in watched.windows() if not each.overlapping]
+    assert (found.unplaced, found.configuration, found.context) == (True, IN_FORCE, '')
+    watched.monitor.close()
+
+
+def test_a_field_that_is_misspelt_does_not_cost_the_others_of_the_topic():
+    rule = {'topic': 'scan', 'field': 'range_min', 'op': '<', 'value': 1.0}
+    watched = Watched(
+        contexts=[{**SCAN, 'field': 'header.frame_id'}, {**SCAN, 'name': 'd', 'field': 'wrong'}],
+        explore_when=rule,
+    )
+    heard(watched, 'scan', LaserScan(header=Header(frame_id='base')))
+    watched.windows()
+    assert watched.events == [Exploration(True)]
+    assert watched.monitor.doubts == {'scan': 'context d: topic scan has no field wrong'}
+    watched.monitor.close()
+
+
+@pytest.mark.parametrize('field', ['wrong', 'ranges', 'header'])
+def test_an_explore_when_that_can_not_be_judged_is_named(field):
+    rule = {'topic': 'scan', 'field': field, 'op': '<', 'value': 1.0}
+    watched = Watched(explore_when=rule)
+    heard(watched, 'scan', LaserScan(ranges=[1.0, 2.0]))
+    watched.windows()
+    (said,) = watched.events
+    assert not said.allowed and said.why in watched.monitor.doubts['scan']
+    watched.monitor.close()
+
+
+def test_a_context_that_has_become_known_is_no_doubt_any_more():
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5]}])
+    heard(watched, 'scan', LaserScan(range_min=float('nan')))
+    watched.windows()
+    assert 'gives no number' in watched.monitor.doubts['scan']
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    watched.windows()
+    assert watched.events == [ContextChanged('c=1')]
+    assert watched.monitor.doubts == {}
+    heard(watched, 'scan', LaserScan(range_min=float('nan')))
+    watched.windows()
+    assert watched.monitor.doubts == {}, 'once is no reason to warn: the label holds'
+    watched.monitor.close()
+
+
+def test_a_topic_is_silent_that_two_looks_find_so():
+    class Recorder:
+        times = range(0, 2 * SECOND, SECOND // 10)
+
+        def heard(self, topic):
+            return tuple(self.times)
+
+    study = load_study('demo')
+    recorder = Recorder()
+    watch = TopicWatch(recorder, [study.metrics['clearance']])
+
+    def look(now):
+        return [text for _, text in watch.stopped(0, now)]
+
+    assert look(5 * SECOND) == [], 'the machine was busy'
+    recorder.times = range(SECOND, 6 * SECOND, SECOND // 10)
+    assert look(6 * SECOND) == []
+    assert look(9 * SECOND) == []
+    (text,) = look(10 * SECOND)
+    assert text.endswith(' (since 5.9 s)')
+    assert look(11 * SECOND) == [text]

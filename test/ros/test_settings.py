@@ -3,16 +3,20 @@
 """Tests for the adapter's settings, and for the engine that goes by them."""
 
 import dataclasses
+import json
 import math
 import queue
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip('rclpy')
 
+from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
 from test_engine import CHOSEN, FALLBACK, NEXT, Rig  # noqa: E402
 
+import tl_adapt  # noqa: E402
 from tl_adapt.adaptation.events import (  # noqa: E402
     ForeignChange,
     Level,
@@ -24,7 +28,12 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     State,
 )
 from tl_adapt.errors import InputError  # noqa: E402
-from tl_adapt.ros.settings import Settings, SettingsChanged, declare_of_study  # noqa: E402
+from tl_adapt.ros.settings import (  # noqa: E402
+    OF_STUDY,
+    Settings,
+    SettingsChanged,
+    declare_of_study,
+)
 
 
 @pytest.fixture
@@ -64,14 +73,33 @@ def test_differences_are_told_and_a_dry_run_explores_nothing():
     assert set(before.values()) == set(after.values())
 
 
-def test_a_study_may_say_what_nobody_else_should(graph):
+@pytest.mark.parametrize('ends', ['minimum', 'maximum'])
+def test_whatever_a_study_may_say_can_be_set(graph, ends):
+    schema = json.loads(Path(tl_adapt.__file__).with_name('study_schema.json').read_text())
+    entries = schema['properties']['adaptation']['properties']
+    rules = Rules.of({name: entries[name][ends] for name in OF_STUDY})
     node = graph('settings')
-    rules = Rules(false_alarms=1e-12, explore=5000)
     node.declare_parameter('dry_run', False)
     node.declare_parameter('publish_rate', 1.0)
     assert declare_of_study(node, rules).rules == rules
     assert declare_of_study(node, rules).rules == rules, 'a second time, too'
-    assert node.describe_parameter('explore').integer_range[0].to_value == 5000
+    assert Settings().changed(dataclasses.asdict(rules)).rules == rules
+    found = node.describe_parameter('explore').integer_range[0]
+    assert (found.from_value, found.to_value) == (0, entries['explore']['maximum'])
+
+
+def test_a_value_of_the_command_line_that_no_study_may_say_is_one_short_error():
+    class Node:
+        def has_parameter(self, name):
+            return False
+
+        def declare_parameter(self, name, default, descriptor):
+            if name == 'dwell':
+                raise InvalidParameterValueException(name, 10**9, 'it is out of its range')
+
+    with pytest.raises(InputError) as caught:
+        declare_of_study(Node(), Rules())
+    assert str(caught.value) == 'dwell: must lie in [0, 100000]'
 
 
 def test_rules_reach_the_policy_and_the_journal(rig):

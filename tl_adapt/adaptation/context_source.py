@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,6 +56,8 @@ class ContextSource:
         `value` is the field's, or (x, y) for polygons; `present` is the label so far.
         """
         if self.polygons:
+            if not isinstance(value, tuple):
+                return None
             x, y = (float(part) for part in value)
             if not (math.isfinite(x) and math.isfinite(y)):
                 return None
@@ -70,16 +73,28 @@ class ContextSource:
             return _UNFIT.sub('_', str(value))[:_LONGEST] or '_'
         return None
 
+    @property
+    def lack(self) -> str:
+        """Return what is to be said of the topic where its messages give no label."""
+        if self.field is None:
+            return 'gives no position'
+        kind = 'number' if self.edges else 'text, flag or integer'
+        return f'gives no {kind} for {self.field}'
+
     def _bin(self, value: Any, present: str | None) -> str | None:
-        if isinstance(value, (str, bytes)) or not math.isfinite(value):
+        try:
+            number = float(value) if isinstance(value, numbers.Real) else math.nan
+        except OverflowError:  # what an integer's power can be
+            number = math.inf
+        if not math.isfinite(number):
             return None
-        found = bisect.bisect_right(self.edges, value)
+        found = bisect.bisect_right(self.edges, number)
         if present is not None and present.isdigit():
             old = int(present)
             if found > old:
-                found = max(old, bisect.bisect_right(self.edges, value - self.hysteresis))
+                found = max(old, bisect.bisect_right(self.edges, number - self.hysteresis))
             elif found < old:
-                found = min(old, bisect.bisect_right(self.edges, value + self.hysteresis))
+                found = min(old, bisect.bisect_right(self.edges, number + self.hysteresis))
         return str(found)
 
 

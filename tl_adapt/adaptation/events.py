@@ -174,7 +174,8 @@ class Window:
     mission that was driven so far. It holds only metrics that limits are about and is to be
     compared with the limits alone: it is no further evidence of a change, and does not count for
     `confirm` and `dwell`. That no limit is broken in it says nothing; one that breaks a limit is
-    a measurement of that.
+    a measurement of that. One that is `unplaced`, as a part of the context was not known all the
+    time, is to be compared with the limits alone, too.
     """
 
     metrics: Mapping[str, float]
@@ -183,6 +184,7 @@ class Window:
     configuration: Configuration | None = None
     context: str = ''
     overlapping: bool = False
+    unplaced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from tl_adapt.adaptation.events import Configuration, Rules
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.planner import Planner
+from tl_adapt.adaptation.watched import watched_metrics
 from tl_adapt.policy import Policy
 from tl_adapt.study import Study
 
@@ -25,6 +26,7 @@ def make_policy(
     limits = {limit.metric: limit for limit in study.limits}
     judged = [o.metric for o in study.objectives]
     judged += [name for name in limits if name not in judged]
+    limited = [metric.name for metric in watched_metrics(study) if metric.name in limits]
 
     def objective(metrics: Mapping[str, float]) -> float:
         known = all(o.metric in metrics for o in study.objectives)
@@ -35,6 +37,6 @@ def make_policy(
         contains=study.space.contains,
         broken=functools.partial(study.broken_limits, known=True), matters=judged, rules=rules,
         relevant=relevance(study, lambda: policy.rules.minimum_gain), objective=objective,
-        risk=study.tuning.risk, refused=refused,
+        risk=study.tuning.risk, refused=refused, limited=limited,
     )
     return policy

@@ -32,8 +32,9 @@ class Planning(Changing):
     """
     Plan after a change of the environment or of the context.
 
-    Configurations are tried out only while that is allowed. What a plan chooses keeps the limits
-    with probability 1 - `risk`, or at least as surely as what is there.
+    Configurations are tried out only while that is allowed, and while windows tell whether they
+    keep the limits: else nothing that is allowed is left for what a model says. What a plan
+    chooses keeps the limits with probability 1 - `risk`, or at least as surely as what is there.
     """
 
     def __init__(self, *, risk: float, **rest: Any) -> None:
@@ -41,9 +42,15 @@ class Planning(Changing):
         super().__init__(**rest)
         self._risk = risk
         self._allowed = True
+        self._unseen = ''  # why it can not be seen whether the limits hold
         self._wanted: str | None = None  # a context that could not be entered yet
         self._due = False  # whether what the context is to have is still to be decided
         self._keep_present = True  # whether what is there may stay if it is as good
+
+    @property
+    def _may_try(self) -> bool:
+        """Tell whether configurations may be tried out now."""
+        return self._allowed and not self._unseen
 
     def _predicted(
         self, configuration: Configuration | None
@@ -82,7 +89,7 @@ class Planning(Changing):
         context = self.context
         self.state = State.EXPLORING
         choice = None
-        if context.explored < self.rules.explore and not self._allowed:
+        if context.explored < self.rules.explore and not self._may_try:
             context.suspended = True
         elif context.explored < self.rules.explore:
             try:
@@ -150,6 +157,8 @@ class Planning(Changing):
         What broke a limit may be chosen, once what the model has learnt, and the windows since
         the environment changed, make it likely that this was bad luck. Raises TlAdaptError.
         """
+        if self._unseen and self.memory.allowed(present):
+            return None
         doubted = self.memory.doubted
         avoid = [one for one in self.memory.avoided if one not in doubted]
         for _ in range(len(doubted) + 1):
@@ -229,7 +238,7 @@ class Planning(Changing):
     def _resume_exploring(self) -> list[Action]:
         """Go on with what was only ended because it was not allowed."""
         context = self.context
-        if not (self._allowed and context.suspended) or context.anchor is not None:
+        if not (self._may_try and context.suspended) or context.anchor is not None:
             return []
         explored = context.explored
         context.begin(self.current or self.desired)

@@ -90,6 +90,7 @@ class Diagnostics:
             'reason': status.reason,
             'waiting': report.waiting,
             'silent_topics': ', '.join(report.silent),
+            'not_known': '; '.join(report.doubts.values()),
             'configuration': json.dumps(status.configuration),
             'changes': str(status.changes),
             'replans': str(status.replans),
@@ -134,8 +135,11 @@ class Diagnostics:
             topic: 'silent' if topic in silent else 'there'
             for topic in (*self._topics, *(one for one in silent if one not in self._topics))
         }
-        if silent:
-            return Level.WARN, f'silent: {", ".join(report.silent)}', values
+        values.update(report.doubts)
+        faults = [f'silent: {", ".join(report.silent)}'] if silent else []
+        faults += report.doubts.values()
+        if faults:
+            return Level.WARN, '; '.join(faults), values
         return Level.OK, f'all {len(values)} are there', values
 
     def _of_parameters(self, report: Report) -> _Concern:

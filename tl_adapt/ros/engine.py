@@ -29,11 +29,12 @@ from tl_adapt.adaptation.events import (
     Window,
 )
 from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, record_of
-from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.errors import TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
 from tl_adapt.ros.advising import ADVICE, Advising
 from tl_adapt.ros.apply import Applier, Obstacle
+from tl_adapt.ros.enduring import Repeats, one_line
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.parameters import ParameterError
@@ -106,9 +107,12 @@ class Engine:
         self._waited_since = 0.0
         self._next_prepare = self._next_obstacle = 0.0
         self._silent: tuple[str, ...] = ()
+        self._doubts: dict[str, str] = {}
         self._patience = 0.0  # until when a topic that nobody publishes is waited for
         self._error = ''
+        self._unfit = ''  # why topics can not be connected to
         self._said = ''
+        self._repeats = Repeats()
 
     # --- what callbacks call ------------------------------------------------------------------
 
@@ -143,8 +147,9 @@ class Engine:
             return True
         try:
             self._look()
-        except MeasurementError as error:
-            self._log.error(error.reason)
+        except TlAdaptError as error:
+            if self._repeats.new(str(error)):
+                self._log.error(str(error))
         return bool(self._noticed) or any(
             window.configuration is not None and self._broken(window.metrics)
             for window in self._windows
@@ -174,11 +179,12 @@ class Engine:
             waiting=None if status.state is State.PAUSED else self._waiting,
             late=late,
             connecting=self._connecting(),
-            error=self._error,
+            error=self._error or self._unfit,
             settings=self.settings,
             settled=status.settled and not self._busy and not self._connecting(),
             advice=self._execution.advice,
             silent=self._silent,
+            doubts=self._doubts,
             trouble=self._journal.trouble,
             running=self.running,
         )
@@ -194,7 +200,7 @@ class Engine:
             except TlAdaptError as error:
                 self._fail(str(error))
             except Exception as error:  # the robot must not lose its adapter for one bad message
-                self._fail(f'{type(error).__name__}: {error}')
+                self._fail(one_line(error))
                 self._stop.wait(_TICK)
             if request is not None:
                 self._answer(request)
@@ -238,10 +244,15 @@ class Engine:
             self._windows.append(window)
 
     def _connect(self) -> None:
-        silent, self._silent = self._silent, self._monitor.prepare()
+        before = self._silent, self._doubts, self._unfit
+        try:
+            self._silent, self._unfit = self._monitor.prepare(), ''
+        except Exception as error:  # not tried again before its time
+            self._unfit = str(error) if isinstance(error, TlAdaptError) else one_line(error)
+        self._doubts = dict(self._monitor.doubts)
         soon = self._connecting()
         self._next_prepare = time.monotonic() + (_OBSTACLE if soon else _PREPARE)
-        if silent != self._silent:
+        if before != (self._silent, self._doubts, self._unfit):
             self._tell()
 
     def _connecting(self) -> bool:
@@ -428,17 +439,18 @@ class Engine:
     def _fail(self, reason: str) -> None:
         if not self._stop.is_set():
             self._error = reason
-            self._log.error(reason)
             self._tell()
 
     def _tell(self) -> None:
         report = self.report()
         key = f'{report.level} {report.message}'
-        if key != self._said:
+        fault = bool(self._error or self._unfit)
+        # A fault that comes again and again is one line, whatever is said in between.
+        if key != self._said and (not fault or self._repeats.new(key)):
             self._said = key
             text = f'{report.status.state.value}: {report.message}'
             # Not one call for both: rclpy's loggers want one severity in each place.
-            if report.level is Level.ERROR:
+            if fault or report.level is Level.ERROR:
                 self._log.error(text)
             else:
                 self._log.info(text)

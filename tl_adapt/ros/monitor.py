@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rclpy.node import Node
 
 from tl_adapt.adaptation.events import Configuration, Event, Window
+from tl_adapt.adaptation.watched import watched_metrics
 from tl_adapt.errors import MeasurementError, TlAdaptError
 from tl_adapt.judging import SUCCEEDED
 from tl_adapt.metrics import evaluate, needed_fields
@@ -39,7 +40,6 @@ _FINAL = {
     '>=': ('min',),
 }
 _NEVER = ('given', 'last', 'success')  # says nothing before the mission ends
-_OF_MISSIONS = ('time_to_goal', 'success')
 
 
 class Monitor:
@@ -76,12 +76,7 @@ class Monitor:
             length = round(float(window) * 1e9)
             self._stride = self._stride or length // 4
             self._sliding = SimWindows(length, min(self._stride, length))
-        self._metrics = [
-            metric for metric in study.metrics.values()
-            if metric.reduction != 'given' and (
-                self._sliding is None or metric.reduction not in _OF_MISSIONS
-            )
-        ]
+        self._metrics = watched_metrics(study)
         self._limits: list[tuple[Limit, Metric]] = [
             (limit, study.metrics[limit.metric]) for limit in study.limits
             if study.metrics[limit.metric] in self._metrics
@@ -120,23 +115,29 @@ class Monitor:
         """Tell whether a mission runs, see `MissionWatch`."""
         return self._missions is not None and self._missions.goal_active
 
+    @property
+    def doubts(self) -> Mapping[str, str]:
+        """Return why the context can not be told, or whether to explore, by the topic."""
+        return self._situation.doubts
+
     def prepare(self) -> tuple[str, ...]:
         """
         Connect to topics that have got a publisher since, but not while a mission is watched.
 
         Cheap, to be called now and then. Returns the topics that are silent: nobody publishes
-        them, or their messages have stopped, and since when [s, sim time].
+        them, or their messages have stopped, and since when [s, sim time]. Raises
+        MeasurementError for a topic that can not be connected to; others may be by then.
         """
         if self._taker is None:
             self._taker = threading.Thread(target=self._take, name='monitor', daemon=True)
             self._taker.start()
         self.clock.forget_before(time.time_ns() - _KEPT)
         if self._missions is None or not self._missions.open:
-            self._recorder.prepare(deadline=0.0)
-            self._situation.connect()
             if self._missions is not None:
                 self._missions.connect()
+            self._situation.connect()
             self._unpublished = self._find_unpublished()
+            self._recorder.prepare(deadline=0.0)
         if self._sliding is not None and self._open:
             self._processes.refresh()
         return (*self._unpublished, *self._stopped())
@@ -323,11 +324,13 @@ class Monitor:
     ) -> Window:
         with self._lock:
             known = self._whole and ours
+            unplaced = not (overlapping or self._situation.known)
             if not overlapping:
-                known = known and self._uniform and self._situation.steady
+                known = known and self._uniform and (unplaced or self._situation.steady)
             configuration = self._in_force if known else None
         return Window(
-            metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping
+            metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping,
+            unplaced,
         )
 
     def _find_unpublished(self) -> tuple[str, ...]:

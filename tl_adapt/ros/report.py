@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from tl_adapt.adaptation.events import NO_NUMBER, Level, Status
 from tl_adapt.ros.apply import Obstacle
@@ -17,7 +19,8 @@ class Report:
     Hold what the adapter says of itself: the policy's status and what the engine waits for.
 
     `settled`: no change is under way and every window that has ended was dealt with. `silent`
-    are topics that metrics need and that nobody publishes, or that have stopped and since when.
+    are topics that metrics need and that nobody publishes, or that have stopped and since when;
+    `doubts` tell, by the topic, why the context or `explore_when` can not be told.
     `trouble` tells why records could not be written yet. `running` is false before the adapter is
     active.
     """
@@ -32,6 +35,7 @@ class Report:
     trouble: str = ''
     settings: Settings = Settings()
     running: bool = True
+    doubts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,6 +52,7 @@ class Report:
         silent: tuple[str, ...],
         trouble: str,
         running: bool = True,
+        doubts: Mapping[str, str] = MappingProxyType({}),
     ) -> Report:
         """
         Say first what went wrong, then what is waited for, then what the policy says.
@@ -62,6 +67,8 @@ class Report:
         # Silent topics are why there is no number.
         if silent and (level is Level.OK or message == NO_NUMBER) and not connecting:
             level, message = Level.WARN, f'silent: {", ".join(silent)}'
+        if doubts and level is Level.OK:
+            level, message = Level.WARN, '; '.join(doubts.values())
         if waiting is not None:
             level = Level.ERROR if late or waiting.ambiguous else Level.WARN
             message = waiting.reason
@@ -72,5 +79,5 @@ class Report:
         return cls(
             status, Level(level), message, settled=settled,
             waiting='' if waiting is None else waiting.reason, advice=advice, silent=silent,
-            trouble=trouble, settings=settings, running=running,
+            trouble=trouble, settings=settings, running=running, doubts=doubts,
         )

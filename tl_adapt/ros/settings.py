@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidParameterValueException, ParameterException
 from rclpy.node import Node
 
 from tl_adapt.adaptation.events import Rules
 from tl_adapt.errors import InputError
+from tl_adapt.study_file import bounds
 
-# Name -> lowest and highest value, and what it is. The study gives the values to begin with.
-OF_STUDY: dict[str, tuple[float, float, str]] = {
-    'explore': (0, 1000, 'configurations that may be tried out after a change; 0: none'),
-    'minimum_gain': (0.0, 10.0, 'predicted relative gain below which nothing is changed'),
-    'dwell': (0, 1000, 'windows to wait after a change before the next one may count'),
-    'false_alarms': (1e-9, 0.1, 'how often, per window, a change may be seen where there is none'),
+# What the study gives to begin with; nobody may say what a study may not.
+OF_STUDY = {
+    'explore': 'configurations that may be tried out after a change; 0: none',
+    'minimum_gain': 'predicted relative gain below which nothing is changed',
+    'dwell': 'windows to wait after a change before the next one may count',
+    'false_alarms': 'how often, per window, a change may be seen where there is none',
 }
 RATES = (0.1, 20.0)
 
@@ -57,7 +58,7 @@ class Settings:
     def changed(self, values: Mapping[str, Any]) -> Settings:
         """Return a copy with other values, by name; raises InputError for a wrong one."""
         for name, value in values.items():
-            low, high, _ = OF_STUDY.get(name, (-math.inf, math.inf, ''))
+            low, high = _range(name) if name in OF_STUDY else (-math.inf, math.inf)
             if not low <= value <= high:  # also NaN
                 raise InputError(f'must lie in [{low:g}, {high:g}]', key=name, value=value)
         rules = {name: value for name, value in values.items() if name in OF_STUDY}
@@ -99,27 +100,33 @@ def declare_of_study(node: Node, rules: Rules) -> Settings:
 
     Raises InputError for a value of the command line, or of a launch file, that is wrong.
     """
-    for name, (low, high, text) in OF_STUDY.items():
+    for name, text in OF_STUDY.items():
         default = getattr(rules, name)
         if node.has_parameter(name):
             continue
         descriptor = ParameterDescriptor(description=f'{text}; the study says {default:g}')
-        # A study may say what nobody else should.
-        ends = {'from_value': min(low, default), 'to_value': max(high, default)}
+        low, high = _range(name)
         if isinstance(default, int):
-            descriptor.integer_range = [IntegerRange(**ends)]
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
         else:
             descriptor.floating_point_range = [
-                FloatingPointRange(**{key: float(end) for key, end in ends.items()})
+                FloatingPointRange(from_value=float(low), to_value=float(high))
             ]
         try:
             node.declare_parameter(name, default, descriptor)
+        except InvalidParameterValueException:
+            raise InputError(f'must lie in [{low:g}, {high:g}]', key=name) from None
         except ParameterException as error:
             raise InputError(str(error), key=name) from None
     return Settings(
         dataclasses.replace(rules, **{name: node.get_parameter(name).value for name in OF_STUDY}),
         node.get_parameter('dry_run').value, node.get_parameter('publish_rate').value,
     )
+
+
+def _range(name: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a study may give."""
+    return bounds('adaptation', name)
 
 
 def _text(value: Any) -> str:

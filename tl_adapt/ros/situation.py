@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 
 from tl_adapt.adaptation.context_source import (
     ContextSource,
@@ -25,8 +26,9 @@ from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import matching_qos, message_type
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import FailRule, Study
-from tl_adapt.trace import POSITION
+from tl_adapt.trace import POSITION, extract
 
+_GATE = 'explore_when'
 _AGE = 5.0  # s after which a message no longer allows anything
 _GONE = 5.0  # s of wall time after which a topic that nobody publishes tells nothing any more
 
@@ -37,9 +39,11 @@ class _Latest:
     def __init__(self, topic: str, clock: WatchedClock) -> None:
         self.topic = topic
         self.fields: set[str] = set()
+        self.missing: set[str] = set()  # those that the messages' type lacks
         self.heard: int | None = None
         self._clock = clock
         self._raw = self._seen = b''
+        self._kind: Any = None
         self._reader: FieldReader | None = None
         self._values: dict[str, Any] | None = None
         self._gone: float | None = None  # since when nobody publishes [s, wall]
@@ -48,6 +52,11 @@ class _Latest:
     def gone(self) -> bool:
         """Tell whether nobody has published the topic for long."""
         return self._gone is not None and time.monotonic() - self._gone > _GONE
+
+    @property
+    def absent(self) -> bool:
+        """Tell whether nobody publishes the topic, which is said elsewhere."""
+        return self._reader is None or self._gone is not None
 
     def connect(self, node: Node, inbox: Inbox) -> None:
         """Subscribe once somebody publishes; raises MeasurementError for an unknown type."""
@@ -64,18 +73,37 @@ class _Latest:
             inbox.subscribe(
                 kind, self.topic, self._on_message, matching_qos(node, self.topic, 1), raw=True
             )
-            self._reader = FieldReader(kind, self.fields)
+            self._kind, self._reader = kind, FieldReader(kind, self.fields)
 
     def read(self) -> dict[str, Any] | None:
-        """Return what the message holds for the fields, None if there is none or it lacks one."""
+        """Return what the message holds for those fields that it has, None without a message."""
         raw = self._raw
         if raw is not self._seen and self._reader is not None:
             self._seen = raw
             try:
                 self._values = self._reader.read(raw)
             except AttributeError:
-                self._values = None
+                # One field that is misspelt must not cost the others of the topic.
+                self._leave_out(deserialize_message(raw, self._kind))
+                self._values = self._reader.read(raw)
         return self._values
+
+    def _leave_out(self, message: Any) -> None:
+        """Read only fields that the message has from now on."""
+        for field in self.fields - self.missing:
+            try:
+                extract(message, field)
+            except AttributeError:
+                self.missing.add(field)
+        self._reader = FieldReader(self._kind, self.fields - self.missing)
+
+    def lacks(self, fields: Iterable[str]) -> str:
+        """Return what is to be said of the topic if its messages lack one of the fields."""
+        missing = sorted(self.missing.intersection(fields))
+        if not missing:
+            return ''
+        what = 'position' if missing == [POSITION] else f'field {", ".join(missing)}'
+        return f'topic {self.topic} has no {what}'
 
     def forget(self) -> None:
         """Drop what was heard."""
@@ -92,7 +120,8 @@ class Situation:
     Follow a study's `adaptation.contexts` and `adaptation.explore_when`.
 
     `context` is the present one's id, empty where the study names none or a part is unknown: no
-    message has come yet, nobody publishes the topic any more, or the last message is too old.
+    message has come yet, nobody publishes the topic any more, or the last message is too old or
+    lacks what is needed of it. `doubts` tells why.
     """
 
     def __init__(self, node: Node, study: Study, clock: WatchedClock, inbox: Inbox) -> None:
@@ -109,6 +138,8 @@ class Situation:
         self._latest = {topic: _Latest(topic, clock) for topic, _ in wanted}
         for topic, fields in wanted:
             self._latest[topic].fields |= fields
+        # By what can not be told: its topic, why, since when and how long it may be so [s, wall].
+        self._faults: dict[str, tuple[str, str, float, float]] = {}
         self._said: Exploration | None = None
         self._jumped = clock.jumped
         self.context = ''
@@ -118,6 +149,21 @@ class Situation:
     def topics(self) -> tuple[str, ...]:
         """Return the topics that are needed."""
         return tuple(self._latest)
+
+    @property
+    def known(self) -> bool:
+        """Tell whether all parts of the context are known."""
+        return all(label.label is not None for label in self._labels.values())
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Return why a part of the context, or explore_when, can not be told, by the topic."""
+        now = time.monotonic()
+        found: dict[str, list[str]] = {}
+        for what, (topic, why, since, patience) in self._faults.items():
+            if now - since >= patience:
+                found.setdefault(topic, []).append(f'{what}: {why}')
+        return {topic: '; '.join(texts) for topic, texts in found.items()}
 
     @property
     def steady(self) -> bool:
@@ -155,36 +201,60 @@ class Situation:
     def _follow(self, source: ContextSource, now: int) -> None:
         """Bring the source's label up to date."""
         lasting, latest = self._labels[source.name], self._latest[source.topic]
-        values = latest.read()
+        values, what = latest.read(), f'context {source.name}'
         if values is None:
+            why = '' if latest.absent else f'no message on topic {source.topic}'
+            self._doubt(what, source.topic, why, _GONE)
             return
         heard = now if latest.heard is None else latest.heard
         if latest.gone or (now - heard) * 1e-9 > source.age:
             # What a dead node said last would be believed for ever.
             lasting.forget()
+            why = f'no message on topic {source.topic} for {source.age:g} s'
+            self._doubt(what, source.topic, '' if latest.absent else why)
             if latest.gone:
                 latest.forget()
             return
-        lasting.update(source.label(_value(source, values), lasting.label), now)
+        label = source.label(_value(source, values), lasting.label)
+        lasting.update(label, now)
+        why = latest.lacks(source.field.names if source.field else {POSITION})
+        why = why or f'topic {source.topic} {source.lack}'
+        patience = 0.0 if lasting.label is None else _GONE
+        self._doubt(what, source.topic, why if label is None else '', patience)
+
+    def _doubt(self, what: str, topic: str, why: str, patience: float = 0.0) -> None:
+        """Note why something can not be told, the empty text if it can."""
+        if why:
+            since = self._faults[what][2] if what in self._faults else time.monotonic()
+            self._faults[what] = topic, why, since, patience
+        else:
+            self._faults.pop(what, None)
 
     def _judge(self, rule: FailRule, age: float, now: int) -> Exploration:
         latest = self._latest[rule.topic]
         heard, values = latest.heard, latest.read()
         if heard is None or values is None:
             return Exploration(False, f'no message on topic {rule.topic}')
+        why = latest.lacks(needed(rule.field))
+        if why:
+            self._doubt(_GATE, rule.topic, why)
+            return Exploration(False, why)
         if not 0.0 <= (now - heard) * 1e-9 <= age:
             return Exploration(False, f'no message on topic {rule.topic} for {age:g} s')
         try:
             allowed = met(rule, values)
-        except (InputError, TypeError) as error:
-            return Exploration(False, f'topic {rule.topic} can not be judged ({error})')
+        except (InputError, TypeError, ValueError) as error:
+            why = f'topic {rule.topic} can not be judged ({error})'
+            self._doubt(_GATE, rule.topic, why)
+            return Exploration(False, why)
+        self._doubt(_GATE, rule.topic, '')
         return Exploration(allowed, '' if allowed else f'not {rule.reason}')
 
 
 def _value(source: ContextSource, values: Mapping[str, Any]) -> Any:
     """Return the value that the source makes a label of; NaN if it has none."""
     if source.field is None:
-        return values[POSITION]
+        return values.get(POSITION)
     try:
         return source.field.evaluate(values)
     except InputError:

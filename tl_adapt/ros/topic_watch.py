@@ -34,11 +34,13 @@ class TopicWatch:
         })
         self._usual: dict[str, float] = {}
         self._last: dict[str, int] = {}
+        self._suspects: set[str] = set()
 
     def forget(self) -> None:
         """Forget the rates: other parameters may mean others."""
         self._usual.clear()
         self._last.clear()
+        self._suspects.clear()
 
     def fit(self, metrics: Sequence[Metric], trace: Trace) -> list[Metric]:
         """Return the metrics whose topics did not stop in the trace."""
@@ -54,8 +56,13 @@ class TopicWatch:
         return [metric for metric in metrics if self._fits(metric, silent)]
 
     def stopped(self, start: int, now: int) -> list[tuple[str, str]]:
-        """Return topics that are silent now, each with a text that says so; times in ns."""
-        found = []
+        """
+        Return topics that are silent now, each with a text that says so; times in ns.
+
+        They were at the last look, too: after a spell in which the whole machine was busy none is
+        heard of for a moment.
+        """
+        found = {}
         for topic in self._expected:
             heard = self._recorder.heard(topic)
             if heard:
@@ -72,8 +79,9 @@ class TopicWatch:
             else:
                 longest = max(10.0 * usual, _SHORTEST)
             if now - last > longest:
-                found.append((topic, f'{topic} (since {_when(last)})'))
-        return found
+                found[topic] = f'{topic} (since {_when(last)})'
+        before, self._suspects = self._suspects, set(found)
+        return [(topic, text) for topic, text in found.items() if topic in before]
 
     def _fits(self, metric: Metric, silent: set[str]) -> bool:
         if _counts_events(metric):

@@ -28,7 +28,6 @@ from rcl_interfaces.msg import (
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -59,6 +58,7 @@ from tl_adapt.models.model_set import ModelSet
 from tl_adapt.own_namespace import with_namespace
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
+from tl_adapt.ros.enduring import EnduringExecutor, one_line
 from tl_adapt.ros.engine import Engine
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.node_processes import NodeProcesses
@@ -113,11 +113,7 @@ class Adapter(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load study and model and join the graph; nothing is set yet."""
-        try:
-            self._configure()
-        except TlAdaptError as error:
-            self.error = str(error)
-            self.get_logger().error(self.error)
+        if not self._configured():
             self._clean_up()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
@@ -141,10 +137,7 @@ class Adapter(LifecycleNode):
         if self._engine is not None and self._engine.changing:
             return TransitionCallbackReturn.FAILURE
         self._clean_up()
-        try:
-            self._configure()
-        except TlAdaptError as error:
-            self.get_logger().error(str(error))
+        if not self._configured():
             return TransitionCallbackReturn.ERROR
         return super().on_deactivate(state)
 
@@ -179,6 +172,16 @@ class Adapter(LifecycleNode):
         """End the engine, while the node is still being spun, so that it can finish a change."""
         if self._engine is not None and not self._engine.stop():
             self.get_logger().error('a change did not end in time')
+
+    def _configured(self) -> bool:
+        """Configure, or say in one line why that failed."""
+        try:
+            self._configure()
+        except Exception as error:
+            self.error = str(error) if isinstance(error, TlAdaptError) else one_line(error)
+            self.get_logger().error(self.error)
+            return False
+        return True
 
     def _configure(self) -> None:
         values = {name: self.get_parameter(name).value for name in _PARAMETERS}
@@ -340,10 +343,7 @@ class Adapter(LifecycleNode):
             # As a task of the executor it wakes it up, too.
             engine.post(kind(), lambda report: executor.create_task(done.set_result, report))
             report: Report = await done
-            paused = report.status.state is State.PAUSED
-            response.success = paused is (kind is Paused)
-            if kind is RollbackRequested and report.level is Level.ERROR:
-                response.success = False
+            response.success = obeyed(kind, report)
             response.message = f'{report.status.state.value}: {report.message}'
             return response
 
@@ -367,6 +367,14 @@ class Adapter(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         for publisher in self._outputs:
             publisher.publish(message)
+
+
+def obeyed(kind: Callable[[], Event], report: Report) -> bool:
+    """Tell whether what an operator asked for was done, or is under way."""
+    state = report.status.state
+    if kind is RollbackRequested and (state is State.IDLE or report.level is Level.ERROR):
+        return False
+    return (state is State.PAUSED) is (kind is Paused)
 
 
 def _wall() -> Clock:
@@ -400,7 +408,7 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
     except ParameterException as error:
         rclpy.try_shutdown()
         return _refuse(error)
-    executor = SingleThreadedExecutor()
+    executor = EnduringExecutor(node.get_logger().error)
     executor.add_node(node)
     try:
         if node.get_parameter('autostart').value:

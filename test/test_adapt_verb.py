@@ -123,10 +123,18 @@ def test_a_node_alone_is_in_the_namespace_of_its_environment(words, namespace, t
 
 
 @pytest.mark.parametrize('words, told', [
-    (['--explore', '-1'], '--explore: must be >= 0, got -1'),
-    (['--minimum-gain', 'nan'], '--minimum-gain: must be >= 0, got nan'),
-    (['--dwell', '-3'], '--dwell: must be >= 0'),
-    (['--false-alarms', '0'], '--false-alarms: 0 < false_alarms <= 0.1 must hold, got 0'),
+    (['--explore', '-1'], 'error: --explore: must lie in [0, 100000], got -1'),
+    (['--explore', '100001'], 'error: --explore: must lie in [0, 100000], got 100001'),
+    (['--minimum-gain', 'nan'], 'error: --minimum-gain: must lie in [0, 1000], got nan'),
+    (['--minimum-gain', '1001'], 'error: --minimum-gain: must lie in [0, 1000], got 1001'),
+    (['--dwell', '-3'], 'error: --dwell: must lie in [0, 100000], got -3'),
+    (['--dwell', '9' * 30], 'error: --dwell: must lie in [0, 100000], got 9999'),
+    (['--false-alarms', '0'], 'error: --false-alarms: must lie in [1e-12, 0.1], got 0'),
+    (['--false-alarms', '0.5'], 'error: --false-alarms: must lie in [1e-12, 0.1], got 0.5'),
+    (['--store', '.'], 'error: --store: .: a folder, not a store'),
+    (['--store', '/dev/null'], 'error: --store: /dev/null: no regular file'),
+    (['--store', '://'], 'error: --store: the store must be a file or a URL'),
+    (['--store', __file__], '.py: file is not a database'),
     (['--deadline', '0'], '--deadline: must be positive'),
     (['--deadline', 'inf'], '--deadline: must be positive'),
     (['--namespace', 'a b'], '--namespace: must be names'),

@@ -63,6 +63,15 @@ def file_size(path: pathlib.Path) -> int:
         raise StoreError(f'{path}: {error.strerror}') from error
 
 
+def is_sqlite(path: pathlib.Path) -> bool:
+    """Return whether a file is a database of SQLite, as far as it can be read."""
+    try:
+        with path.open('rb') as file:
+            return file.read(16) == b'SQLite format 3\0'
+    except OSError:
+        return False
+
+
 def take_lock(
     path: pathlib.Path, *, held: str = 'another process writes to this store'
 ) -> IO[str]:

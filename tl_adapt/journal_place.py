@@ -13,12 +13,12 @@ from tl_adapt.database import parse, take_lock
 from tl_adapt.errors import StoreError
 from tl_adapt.study import Study
 
-_NO_STORE = 'none'
+NO_STORE = 'none'
 
 
 def journal_store(store: str, model: str, study: Study) -> str:
     """Return the file or URL of the journal's store, empty for none."""
-    if store == _NO_STORE:
+    if store == NO_STORE:
         return ''
     return store or str(Path(model).parent / f'{study.name}.sqlite')
 

@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
-from tl_adapt.adaptation.events import Rules
 from tl_adapt.adaptation.model_planner import load_choice
-from tl_adapt.errors import InputError, import_ros
+from tl_adapt.database import file_size, is_sqlite, parse
+from tl_adapt.errors import InputError, StoreError, import_ros
+from tl_adapt.journal_place import NO_STORE
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.own_namespace import namespace_in
 from tl_adapt.study import load_study
+from tl_adapt.study_file import bounds
 from tl_adapt.verbs.namespaces import namespace_of
 
 TAKES_ROS_ARGUMENTS = True  # the node gets them, after those that the options make
@@ -83,15 +85,29 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.deadline < math.inf:
         raise InputError('must be positive and finite', key='--deadline', value=args.deadline)
     namespace_of(args.namespace)
-    try:
-        dataclasses.replace(Rules.of(study.adaptation), **_rules(args))
-    except InputError as error:
-        name = (error.key or '').rpartition('.')[2].replace('_', '-')
-        raise InputError(error.rule, key=f'--{name}', value=error.value) from None
+    for name, value in _rules(args).items():
+        low, high = bounds('adaptation', name)
+        if not low <= value <= high:  # also NaN
+            key = f'--{name.replace("_", "-")}'
+            raise InputError(f'must lie in [{low:g}, {high:g}]', key=key, value=value)
+    _check_store(args.store)
     load_choice(args.model, study)
     ModelSet.load(args.model, study)
     module = import_ros('tl_adapt.ros.nodes.adapter', 'the adapter')
     return int(module.main(node_arguments(args, namespace_in(study, environment))))
+
+
+def _check_store(store: str) -> None:
+    """Raise InputError for what is no store at all; one that is out of reach now may come back."""
+    if store in ('', NO_STORE):
+        return
+    try:
+        path, name, _ = parse(store)
+        readable = path is not None and file_size(path) and os.access(path, os.R_OK)
+        if path is not None and readable and not is_sqlite(path):
+            raise StoreError(f'{name}: file is not a database')
+    except StoreError as error:
+        raise InputError(str(error), key='--store') from None
 
 
 def node_arguments(args: argparse.Namespace, namespace: str = '') -> list[str]:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tl_adapt.database import is_sqlite
 from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.journal_table import Entry, JournalReader, NoJournalError, open_journal
 from tl_adapt.report.journal_lines import journal_object, journal_rows, journal_table
@@ -91,11 +92,7 @@ def _is_store(text: str) -> bool:
     """Tell a store from a study: a URL, a SQLite file, or what is named like one."""
     if '://' in text or text.endswith(_SUFFIXES):
         return True
-    try:
-        with Path(text).open('rb') as file:
-            return file.read(16) == b'SQLite format 3\0'
-    except OSError:
-        return False
+    return is_sqlite(Path(text))
 
 
 def _time(text: str) -> datetime.datetime | None:

@@ -386,7 +386,9 @@ def test_settings_change_at_runtime_and_diagnostics_tell_each_concern(graph, pre
 
     with open_journal(tmp_path / 'fake.sqlite') as journal:
         told = [(e.who, e.what, e.why) for e in journal.entries() if e.kind == RECORD]
-    assert ('operator', 'setting', 'dry_run: false -> true, explore: 4 -> 3') in told
+    assert ('adapter', 'setting',
+            'given at the start: dry_run: false -> true, explore: 4 -> 3') in told
+    assert told.count(('adapter', 'advice', 'chosen by the model')) == 1
     assert ('operator', 'setting', 'explore: 3 -> 0, minimum_gain: 0.02 -> 0.25') in told
     assert ('adapter', 'advice', 'chosen by the model') in told
     assert [what for _, what, _ in told].index('change') > told.index(

@@ -157,7 +157,7 @@ class Journal(NullJournal):
     """Remember what is noted; wait before that if told to."""
 
     def __init__(self):
-        self.noted = []
+        self.noted, self.records = [], []
         self.left = None
         self.asked, self.go = threading.Event(), threading.Event()
         self.go.set()
@@ -178,6 +178,7 @@ class Journal(NullJournal):
 
     def add(self, record):
         self.noted.append((record.who, record.what))
+        self.records.append(record)
 
 
 class Log:
@@ -454,6 +455,41 @@ def test_the_same_advice_is_written_once(rig):
     assert told('change', CHOSEN) is None, 'it is there'
     assert told('change failed', NEXT) is None
     assert told('quarantine', CHOSEN) == ('quarantine', CHOSEN, 3)
+
+
+def test_a_rollback_that_is_refused_is_written_down_as_that(rig):
+    rig.start()
+    rig.command(Paused())
+    rig.command(RollbackRequested())
+    record = rig.journal.records[-1]
+    assert (record.who, record.what) == ('operator', 'rollback')
+    assert record.effect == 'nothing was done: the adapter is paused'
+    rig.command(Resumed())
+    rig.command(RollbackRequested())
+    assert rig.sent() == FALLBACK
+    assert [r.effect for r in rig.journal.records if r.what == 'rollback'][1:] == ['']
+
+
+def test_a_change_that_the_end_overtakes_is_called_off(rig):
+    rig.journal.error = StoreError('full')
+    rig.engine.start()
+    assert rig.journal.asked.wait(20.0)
+    assert rig.engine.stop()
+    change, called_off, stop = rig.journal.records[-3:]
+    assert [r.what for r in (change, called_off, stop)] == ['change', 'change called off', 'stop']
+    assert called_off.change == change.change is not None
+    assert called_off.effect == 'nothing of it was sent'
+
+
+def test_a_dry_run_writes_the_first_advice_once(rig):
+    rig.engine.settings = Settings(rig.policy.rules, dry_run=True)
+    rig.engine._execution.dry_run = True
+    rig.engine.start()
+    rig.command(Exploration(True))
+    again = Record('adapter', 'change', 'better', 1, configuration=CHOSEN, before=FALLBACK)
+    assert rig.engine._advising.record(again) is None
+    assert [r.configuration for r in rig.journal.records if r.what == 'advice'] == [CHOSEN], (
+        'what is there already is no advice')
 
 
 def test_a_change_that_was_cut_short_is_put_back_once_a_dry_run_ends(rig):

@@ -16,6 +16,7 @@ from tl_adapt.adaptation.events import (
     Paused,
     Resumed,
     RollbackRequested,
+    State,
 )
 
 # Full node name -> ROS parameter -> value.
@@ -90,8 +91,19 @@ class Journal(Protocol):
         """Write what can be written, and let go of the store."""
 
 
-def record_of(event: Event, present: Configuration | None) -> Record | None:
-    """Return the record of an event that is not the adapter's own doing, None for any other."""
+#: States in which a rollback is refused, and why.
+_NO_ROLLBACK = {State.PAUSED: 'the adapter is paused', State.IDLE: 'the robot is not there yet'}
+
+
+def record_of(
+    event: Event, present: Configuration | None, state: State | None = None
+) -> Record | None:
+    """
+    Return the record of an event that is not the adapter's own doing, None for any other.
+
+    `state` is that in which the adapter was when it came.
+    """
+    effect = ''
     if isinstance(event, ForeignChange):
         who, what, why = STRANGER, 'foreign change', event.what
     elif isinstance(event, NodeRestarted):
@@ -102,6 +114,10 @@ def record_of(event: Event, present: Configuration | None) -> Record | None:
         who, what, why = OPERATOR, 'resume', 'resumed by the operator'
     elif isinstance(event, RollbackRequested):
         who, what, why = OPERATOR, 'rollback', 'asked for by the operator'
+        if state in _NO_ROLLBACK:
+            effect = f'nothing was done: {_NO_ROLLBACK[state]}'
     else:
         return None
-    return Record(who, what, why, before=None if present is None else dict(present))
+    return Record(
+        who, what, why, before=None if present is None else dict(present), effect=effect
+    )

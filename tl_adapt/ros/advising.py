@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from tl_adapt.adaptation.events import Configuration, Paused, Resumed, State
-from tl_adapt.adaptation.records import Record
+from tl_adapt.adaptation.records import ADAPTER, Record
 from tl_adapt.policy import Policy
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.execution import Logger
@@ -27,6 +27,14 @@ class Advising:
         self._monitor = monitor
         self._log = log
         self._advised: Configuration | None = None
+        self._found: Configuration | None = None
+
+    def begin(self, advised: Configuration, found: Configuration) -> Record | None:
+        """Return the record of the first advice, with what was found on the robot."""
+        self._found = dict(found)
+        return self.record(Record(
+            ADAPTER, 'change', 'chosen by the model', configuration=advised, before=found
+        ))
 
     def record(self, record: Record) -> Record | None:
         """
@@ -39,6 +47,8 @@ class Advising:
             return found
         if found.configuration == self._advised:
             return None
+        if found.before is None and found.configuration == self._found:
+            return None  # it is there
         self._advised = found.configuration
         return found
 

@@ -32,7 +32,7 @@ from tl_adapt.adaptation.records import ADAPTER, OPERATOR, Journal, Record, reco
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
-from tl_adapt.ros.advising import ADVICE, Advising
+from tl_adapt.ros.advising import Advising
 from tl_adapt.ros.apply import Applier, Obstacle
 from tl_adapt.ros.enduring import Repeats, one_line
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
@@ -205,11 +205,17 @@ class Engine:
             if request is not None:
                 self._answer(request)
         if self._started:
+            left = self._policy.pending
+            if left is not None and not (self._execution.open or self.settings.dry_run):
+                self._journal.add(Record(
+                    ADAPTER, 'change called off', 'the adapter ends', left.change,
+                    effect='nothing of it was sent',
+                ))
             self._journal.add(Record(
                 ADAPTER, 'stop', 'the adapter ends', configuration=self._policy.current
             ))
-        for left in self._requests.left():
-            self._answer(left)
+        for request in self._requests.left():
+            self._answer(request)
 
     def _answer(self, request: Request) -> None:
         """Let whoever asked know how it ended, be it with an error."""
@@ -285,7 +291,7 @@ class Engine:
             for each in self._set(event.settings):
                 self._react(each)
             return
-        own = record_of(event, self._policy.current)
+        own = record_of(event, self._policy.current, self._policy.state)
         if isinstance(event, (ForeignChange, NodeRestarted)):
             self._monitor.changing()
         written = []
@@ -379,16 +385,15 @@ class Engine:
         self._connect()
         self._watch.in_force(values)
         self._monitor.in_force(found)
-        advised = None
+        advice = None
         if self.settings.dry_run and found is not None and self._policy.memory.contains(found):
             advised = self._policy.desired
             self._execution.advice = f'{advised}'
+            advice = self._advising.begin(advised, found)
             self._policy.desired = dict(found)
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
-        if advised is not None:
-            self._journal.add(Record(
-                ADAPTER, ADVICE, 'chosen by the model', configuration=advised, before=found
-            ))
+        if advice is not None:
+            self._journal.add(advice)
         self._handle(Start(found, whole=not self._execution.half_made))
 
     def _execute(self) -> bool:

@@ -48,7 +48,7 @@ from tl_adapt.adaptation.events import (
 )
 from tl_adapt.adaptation.making import make_policy
 from tl_adapt.adaptation.model_planner import ModelPlanner, load_choice
-from tl_adapt.adaptation.records import OPERATOR, Journal, Record
+from tl_adapt.adaptation.records import ADAPTER, Journal, Record
 from tl_adapt.adaptation.refused import refused_before
 from tl_adapt.errors import InputError, StoreError, TlAdaptError
 from tl_adapt.journal import StoreJournal
@@ -123,7 +123,9 @@ class Adapter(LifecycleNode):
         if self._engine is None:
             return TransitionCallbackReturn.FAILURE
         if self._changed_at_start:
-            self._journal.add(Record(OPERATOR, 'setting', self._changed_at_start))
+            self._journal.add(Record(
+                ADAPTER, 'setting', f'given at the start: {self._changed_at_start}'
+            ))
         self._engine.start()
         return super().on_activate(state)
 

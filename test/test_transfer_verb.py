@@ -8,7 +8,7 @@ import yaml
 
 from tl_adapt.cli import main
 from tl_adapt.environments.base import make_environment
-from tl_adapt.errors import ApparatusError
+from tl_adapt.errors import ApparatusError, InputError
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.store import Store
 from tl_adapt.study import load_study
@@ -325,3 +325,15 @@ def test_nothing_is_taken_back_where_the_transfer_can_not_begin(refused, folder,
     error = capsys.readouterr().err
     assert 'transfer.json: is no history of a tuning run: ' in error and error.count('\n') == 1
     assert (count(), given) == (1, [])
+
+
+def test_an_edit_of_adaptation_makes_the_model_anew_and_measures_nothing(folder, campaign, capsys):
+    assert go() == 0
+    count = kept(folder)
+    path = folder / 'study.yaml'
+    path.write_text(STUDY + 'adaptation: {explore: 2}\n')
+    with pytest.raises(InputError, match='before it was changed: run `tl_adapt transfer` again'):
+        ModelSet.load(folder / 'output' / 'model', load_study(path))
+    assert go() == 0
+    ModelSet.load(folder / 'output' / 'model', load_study(path))
+    assert kept(folder) == count > 0

@@ -118,7 +118,10 @@ class Applier:
         for node in self.nodes:
             count = self._client.count(node)
             if count > 1:
-                return Obstacle(f'{count} nodes have the name {node}: none is touched', True)
+                return Obstacle(
+                    f'{count} nodes have the name {node}: none is touched (after a restart this '
+                    'passes by itself)', True,
+                )
             try:
                 self._client.wait_for_nodes([node], deadline=0.0)
             except ParameterError as error:

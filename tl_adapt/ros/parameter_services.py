@@ -116,8 +116,9 @@ class ParameterServices:
                 ):
                     break
                 if time.monotonic() > end:
+                    domain = self._node.context.get_domain_id()
                     what = 'offers no parameter services' if found else 'is not there'
-                    raise ParameterError(full, f'node {full} {what}')
+                    raise ParameterError(full, f'node {full} {what} (ROS domain {domain})')
                 if alive is not None:
                     alive()
                 time.sleep(0.01)

@@ -254,6 +254,21 @@ def test_a_context_that_has_become_known_is_no_doubt_any_more():
     watched.monitor.close()
 
 
+def test_a_context_that_is_about_to_change_does_not_hide_a_broken_limit():
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5], 'hold': 9.0}])
+    for number, (value, unplaced) in enumerate(((1.0, True), (1.0, False), (0.0, True))):
+        heard(watched, 'scan', LaserScan(range_min=value))
+        watched.windows()
+        if not unplaced:
+            watched.now += 9 * SECOND
+            assert watched.windows() == []
+        watched.begin(number)
+        watched.succeed(number)
+        (window,) = watched.windows()
+        assert (window.unplaced, window.configuration) == (unplaced, IN_FORCE)
+    watched.monitor.close()
+
+
 def test_a_topic_is_silent_that_two_looks_find_so():
     class Recorder:
         times = range(0, 2 * SECOND, SECOND // 10)

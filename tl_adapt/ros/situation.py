@@ -151,11 +151,6 @@ class Situation:
         return tuple(self._latest)
 
     @property
-    def known(self) -> bool:
-        """Tell whether all parts of the context are known."""
-        return all(label.label is not None for label in self._labels.values())
-
-    @property
     def doubts(self) -> dict[str, str]:
         """Return why a part of the context, or explore_when, can not be told, by the topic."""
         now = time.monotonic()

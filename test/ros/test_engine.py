@@ -417,6 +417,8 @@ def test_topics_that_do_not_fit_are_one_line_and_one_status(rig, kind):
     (line,) = rig.log.errors
     assert line.endswith(': topic scan has publishers of several types')
     assert len(tries) <= 3 + tries[-1] - tries[0]
+    assert obeyed(RollbackRequested, rig.command(RollbackRequested())), 'that hinders nothing'
+    assert rig.sent() == FALLBACK
     rig.monitor.prepare = there
     rig.engine._next_prepare = 0.0
     while rig.command(RulesChanged(rig.policy.rules)).level is Level.ERROR:

@@ -254,6 +254,38 @@ def test_a_context_that_has_become_known_is_no_doubt_any_more():
     watched.monitor.close()
 
 
+def test_a_context_that_never_lasts_is_told_after_a_while(monkeypatch):
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5], 'hold': 9.0}])
+    for value in (1.0, 0.0):
+        heard(watched, 'scan', LaserScan(range_min=value))
+        watched.windows()
+        watched.now += 5 * SECOND
+    assert watched.monitor.doubts == {}
+    late = time.monotonic() + 24.0
+    monkeypatch.setattr('tl_adapt.ros.situation.time.monotonic', lambda: late)
+    assert watched.monitor.doubts == {
+        'scan': 'context c: topic scan gives nothing that lasts 9 s'}
+    watched.now += 5 * SECOND
+    watched.windows()
+    assert watched.monitor.doubts == {}
+    watched.monitor.close()
+
+
+def test_a_context_that_is_about_to_change_does_not_hide_a_broken_limit():
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5], 'hold': 9.0}])
+    for number, (value, unplaced) in enumerate(((1.0, True), (1.0, False), (0.0, True))):
+        heard(watched, 'scan', LaserScan(range_min=value))
+        watched.windows()
+        if not unplaced:
+            watched.now += 9 * SECOND
+            assert watched.windows() == []
+        watched.begin(number)
+        watched.succeed(number)
+        (window,) = watched.windows()
+        assert (window.unplaced, window.configuration) == (unplaced, IN_FORCE)
+    watched.monitor.close()
+
+
 def test_a_topic_is_silent_that_two_looks_find_so():
     class Recorder:
         times = range(0, 2 * SECOND, SECOND // 10)

@@ -175,7 +175,7 @@ class Window:
     compared with the limits alone: it is no further evidence of a change, and does not count for
     `confirm` and `dwell`. That no limit is broken in it says nothing; one that breaks a limit is
     a measurement of that. One that is `unplaced`, as a part of the context was not known all the
-    time, is to be compared with the limits alone, too.
+    time or was about to change, is to be compared with the limits alone, too.
     """
 
     metrics: Mapping[str, float]

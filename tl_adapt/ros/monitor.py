@@ -323,10 +323,8 @@ class Monitor:
         *, overlapping: bool = False, ours: bool = False,
     ) -> Window:
         with self._lock:
-            known = self._whole and ours
-            unplaced = not (overlapping or self._situation.known)
-            if not overlapping:
-                known = known and self._uniform and (unplaced or self._situation.steady)
+            known = self._whole and ours and (overlapping or self._uniform)
+            unplaced = not (overlapping or self._situation.steady)
             configuration = self._in_force if known else None
         return Window(
             metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping,

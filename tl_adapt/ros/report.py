@@ -20,7 +20,8 @@ class Report:
 
     `settled`: no change is under way and every window that has ended was dealt with. `silent`
     are topics that metrics need and that nobody publishes, or that have stopped and since when;
-    `doubts` tell, by the topic, why the context or `explore_when` can not be told.
+    `doubts` tell, by the topic, why the context or `explore_when` can not be told, `unfit` why
+    topics can not be connected to.
     `trouble` tells why records could not be written yet. `running` is false before the adapter is
     active.
     """
@@ -36,6 +37,7 @@ class Report:
     settings: Settings = Settings()
     running: bool = True
     doubts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unfit: str = ''
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class Report:
         trouble: str,
         running: bool = True,
         doubts: Mapping[str, str] = MappingProxyType({}),
+        unfit: str = '',
     ) -> Report:
         """
         Say first what went wrong, then what is waited for, then what the policy says.
@@ -72,12 +75,13 @@ class Report:
         if waiting is not None:
             level = Level.ERROR if late or waiting.ambiguous else Level.WARN
             message = waiting.reason
-        if error:
-            level, message = Level.ERROR, error
+        if error or unfit:
+            level, message = Level.ERROR, error or unfit
         if settings.dry_run:
             level = min(level, Level.WARN)
         return cls(
             status, Level(level), message, settled=settled,
             waiting='' if waiting is None else waiting.reason, advice=advice, silent=silent,
             trouble=trouble, settings=settings, running=running, doubts=doubts,
+            unfit=unfit,
         )

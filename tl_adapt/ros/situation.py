@@ -151,11 +151,6 @@ class Situation:
         return tuple(self._latest)
 
     @property
-    def known(self) -> bool:
-        """Tell whether all parts of the context are known."""
-        return all(label.label is not None for label in self._labels.values())
-
-    @property
     def doubts(self) -> dict[str, str]:
         """Return why a part of the context, or explore_when, can not be told, by the topic."""
         now = time.monotonic()
@@ -217,15 +212,22 @@ class Situation:
             return
         label = source.label(_value(source, values), lasting.label)
         lasting.update(label, now)
-        why = latest.lacks(source.field.names if source.field else {POSITION})
-        why = why or f'topic {source.topic} {source.lack}'
-        patience = 0.0 if lasting.label is None else _GONE
-        self._doubt(what, source.topic, why if label is None else '', patience)
+        if label is None:
+            why = latest.lacks(source.field.names if source.field else {POSITION})
+            why = why or f'topic {source.topic} {source.lack}'
+            self._doubt(what, source.topic, why, 0.0 if lasting.label is None else _GONE)
+        elif lasting.label is None:
+            why = f'topic {source.topic} gives nothing that lasts {source.hold:g} s'
+            # The simulation may be slower than the world.
+            self._doubt(what, source.topic, why, _GONE + 2.0 * source.hold)
+        else:
+            self._doubt(what, source.topic, '')
 
     def _doubt(self, what: str, topic: str, why: str, patience: float = 0.0) -> None:
         """Note why something can not be told, the empty text if it can."""
         if why:
-            since = self._faults[what][2] if what in self._faults else time.monotonic()
+            before = self._faults.get(what)
+            since = before[2] if before and before[1] == why else time.monotonic()
             self._faults[what] = topic, why, since, patience
         else:
             self._faults.pop(what, None)

@@ -374,8 +374,10 @@ class Adapter(LifecycleNode):
 def obeyed(kind: Callable[[], Event], report: Report) -> bool:
     """Tell whether what an operator asked for was done, or is under way."""
     state = report.status.state
-    if kind is RollbackRequested and (state is State.IDLE or report.level is Level.ERROR):
-        return False
+    if kind is RollbackRequested:
+        failed = report.level is Level.ERROR and report.message != report.unfit
+        if failed or state is State.IDLE or report.status.level is Level.ERROR:
+            return False
     return (state is State.PAUSED) is (kind is Paused)
 
 

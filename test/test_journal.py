@@ -428,6 +428,10 @@ def test_a_damaged_entry_is_named_and_the_others_are_read(path, change):
     assert [row.what for row in rows] == ['effect']
     ((row, why),) = told
     assert row == 1 and why.startswith('entry 1 of the journal is damaged: ')
+    damage(path, change)
+    told.clear()
+    assert entries(path, damaged=lambda row, why: told.append(row)) == []
+    assert told == [1, 2]
 
 
 @pytest.mark.parametrize('change', [

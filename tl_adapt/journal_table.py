@@ -392,5 +392,11 @@ class JournalReader:
             query = query.where(ROWS.c.time >= time_text(since))
         if last:
             query = query.limit(last)
+        told: list[tuple[int, str]] = []
+        collect = None if damaged is None else lambda row, why: told.append((row, why))
         with _told(self.name), self._engine.begin() as connection:
-            return select(connection, self.name, query, damaged)[::-1]
+            found = select(connection, self.name, query, collect)[::-1]
+        for row, why in reversed(told):
+            if damaged is not None:
+                damaged(row, why)
+        return found

@@ -130,8 +130,11 @@ class Watch:
     def __init__(self):
         self.events = queue.Queue()
 
-    def in_force(self, values, *, restarted=()):
-        pass
+    def in_force(self, values, *, restarted=(), foreign=None):
+        for node, each in (foreign or {}).items():
+            for name, value in each.items():
+                self.events.put(
+                    ForeignChange(f'{node} {name}: {value} -> {values[node][name]}'))
 
     def poll(self):
         return [] if self.events.empty() else [self.events.get()]
@@ -297,6 +300,21 @@ def test_a_restart_while_paused_is_made_good_by_resume(rig):
         rig.command(Paused())
     rig.command(Resumed())
     assert rig.sent() == CHOSEN
+
+
+def test_a_change_during_which_others_set_something_is_made_and_the_adapter_stands_back(
+    rig, monkeypatch
+):
+    monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
+        True, configuration=CHOSEN, values={'/a': {'v': 0.75}}, foreign={'/a': {'v': 0.5}}))
+    rig.engine.start()
+    while ('someone else', 'foreign change') not in rig.journal.noted:
+        rig.command(RulesChanged(rig.policy.rules))
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert report.status.state is State.PAUSED and report.status.quarantined == 0
+    assert 'v: 0.5 -> 0.75; standing back' in report.message
+    assert ('end', True, '') in rig.journal.noted
+    assert rig.monitor.configuration is None
 
 
 @pytest.mark.parametrize('what', ['pause', 'foreign change'])

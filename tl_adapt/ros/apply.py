@@ -23,6 +23,7 @@ from tl_adapt.ros.parameters import (
     assignments,
 )
 from tl_adapt.ros.restart import Restarts
+from tl_adapt.ros.tuned import Tuned, merged, without
 from tl_adapt.ros.values import Snapshot
 from tl_adapt.space import Space
 
@@ -39,7 +40,8 @@ class Outcome:
 
     `configuration` is what is in force now, None if that is not known; `values` what each node
     has now (full node name -> parameter -> value), without those of which that is not known.
-    `open` holds the nodes that could not be restored, with what they are to get once they answer.
+    `open` holds the nodes that could not be restored, with what they are to get once they answer,
+    `foreign` what someone else changed meanwhile, with the values that it had before.
     """
 
     ok: bool
@@ -48,6 +50,7 @@ class Outcome:
     refused: bool = False
     values: Snapshot = dataclasses.field(default_factory=dict)
     open: Snapshot = dataclasses.field(default_factory=dict)
+    foreign: Snapshot = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Change:
             node: {name: self.after.get(node, {}).get(name, value) for name, value in each.items()}
             for node, each in self.unfit.items()
         }
-        return _merged(self.present, known)
+        return merged(self.present, known)
 
     @property
     def wanted(self) -> Snapshot:
         """Return all tuned parameters as they are to be."""
-        return _merged(self.present, self.after)
+        return merged(self.present, self.after)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Applier:
         self._client = client
         self._distribution = distribution
         self._restarts = restarts or Restarts(client)
-        self.names = self._names()
+        self._tuned = Tuned(space, client.full_name)
+        self.names = self._tuned.names
         self.nodes = tuple(self.names)
 
     def obstacle(self) -> Obstacle | None:
@@ -178,12 +182,18 @@ class Applier:
                     'adaptation.restart hold it', self.decode(present), refused=True,
                     values=present,
                 )
-        unfit = self._unfit(before)
+        unfit = self._tuned.unfit(before)
         return Change(
-            dict(wanted), present, _without(before, unfit), after, tuple(named), unfit)
+            dict(wanted), present, without(before, unfit), after, tuple(named), unfit)
 
     def carry_out(self, change: Change) -> Outcome:
-        """Send a change to all nodes, verify it, and on any failure restore what was there."""
+        """
+        Send a change to all nodes, verify it, and on any failure restore what was there.
+
+        What has another value in the end than was verified, or was there before, is someone
+        else's (or the node's own doing, which can't be told from that): it stays, and is no
+        failure.
+        """
         live = {n: each for n, each in change.after.items() if n not in change.restarting}
         anew = {n: each for n, each in change.after.items() if n in change.restarting}
         known = self._client.identities()
@@ -195,18 +205,18 @@ class Applier:
             errors = self._restarts.give(anew, change.wanted)
         if not errors:
             values, errors = self._client.get_each(self.names, patience=_PATIENCE)
-            if not errors and self.decode(values) is not None:
-                return Outcome(True, configuration=dict(change.configuration), values=values)
-            errors = errors or {
-                self.nodes[0]: ParameterError(
-                    self.nodes[0], 'the nodes do not agree after the change'
-                )
-            }
-        present = self._client.identities()
-        for node in errors:
-            # Its new process has its own initial values: it did not refuse ours.
-            if node not in touched and present.get(node, _NOBODY) - known.get(node, _NOBODY):
-                errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
+            if not errors:
+                foreign = self._tuned.differing(values, change.wanted)
+                if foreign:
+                    # A new process has its own initial values: they are nobody's change.
+                    for node in self._restarted(known) - set(touched):
+                        foreign.pop(node, None)
+                return Outcome(True, configuration=dict(change.configuration), values=values,
+                               foreign=foreign)
+        restarted = self._restarted(known) - set(touched)
+        for node in restarted & errors.keys():
+            # It did not refuse our values.
+            errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
         return self._undo(change, errors, touched)
 
     def reopen(self, open_nodes: Snapshot) -> Snapshot:
@@ -261,7 +271,7 @@ class Applier:
         live = {node: each for node, each in back.items() if node not in anew}
         restarting = {node: each for node, each in back.items() if node in anew}
         errors = self._client.set_each(live) or self._client.verify_each(live)
-        errors = errors or self._restarts.give(restarting, _merged(present, restarting))
+        errors = errors or self._restarts.give(restarting, merged(present, restarting))
         _raise_any(errors)
         values = self.read_values()
         told = ', '.join(f'{node} {name}' for node, each in back.items() for name in each)
@@ -272,7 +282,7 @@ class Applier:
         """Start the nodes whose restart was cut short, as nobody else does; raises as above."""
         for node in self._restarting(self._ours(before, after)):
             if self._restarts.starts(node) and self._client.count(node) == 0:
-                unfit = self._unfit({node: dict(before[node])}).get(node, {})
+                unfit = self._tuned.unfit({node: dict(before[node])}).get(node, {})
                 every = {node: {
                     n: after[node].get(n, v) if n in unfit else v
                     for n, v in before[node].items() if n in self.names[node]
@@ -296,23 +306,7 @@ class Applier:
             }
             for node, each in after.items() if node in self.names
         }
-        return _without(found, self._unfit(found))
-
-    def _unfit(self, values: Snapshot) -> Snapshot:
-        """Return the values that are outside of their parameters' ranges."""
-        found: Snapshot = {}
-        for parameter in self._space.parameters:
-            for target in parameter.targets:
-                node = self._client.full_name(target.node)
-                if target.name not in values.get(node, {}):
-                    continue
-                value = values[node][target.name]
-                try:
-                    part = value if target.index is None else value[target.index]
-                    parameter.canonical(target.from_ros(part))
-                except (InputError, IndexError, TypeError):
-                    found.setdefault(node, {})[target.name] = value
-        return found
+        return without(found, self._tuned.unfit(found))
 
     def _restarting(self, values: Snapshot) -> list[str]:
         """Return the nodes of which some value is taken by a restart only."""
@@ -324,6 +318,14 @@ class Applier:
             node for node, each in values.items() if self._restarts.possible(node)
             and any(modes.get((node, name)) == 'restart' for name in each)
         ]
+
+    def _restarted(self, known: Mapping[str, frozenset[bytes]]) -> set[str]:
+        """Return the nodes that have another process than in `known`."""
+        present = self._client.identities()
+        return {
+            node for node in self.nodes
+            if present.get(node, _NOBODY) - known.get(node, _NOBODY)
+        }
 
     def _undo(
         self, change: Change, errors: Mapping[str, ParameterError], touched: Collection[str]
@@ -378,15 +380,6 @@ class Applier:
     def _assign(self, configuration: Mapping[str, object]) -> list[Assignment]:
         return assignments(self._space, configuration, distribution=self._distribution)
 
-    def _names(self) -> dict[str, list[str]]:
-        """Return the names of all tuned parameters by their node's full name."""
-        names: dict[str, list[str]] = {}
-        for item in self._assign(self._space.default()):
-            known = names.setdefault(self._client.full_name(item.node), [])
-            if item.name not in known:
-                known.append(item.name)
-        return names
-
     def _differing(
         self, configuration: Configuration, present: Snapshot | None = None
     ) -> list[Assignment]:
@@ -400,36 +393,7 @@ class Applier:
 
     def decode(self, values: Snapshot) -> Configuration | None:
         """Turn the nodes' values into a configuration; None if that can't be done."""
-        found: Configuration = {}
-        for parameter in self._space.parameters:
-            for target in parameter.targets:
-                value = values[self._client.full_name(target.node)][target.name]
-                try:
-                    value = value if target.index is None else value[target.index]
-                    decoded = target.from_ros(value)
-                except (IndexError, TypeError):
-                    return None
-                if found.setdefault(parameter.name, decoded) != decoded:
-                    return None
-            if not parameter.targets:
-                found[parameter.name] = parameter.default
-        try:
-            return dict(self._space.validate(found))
-        except InputError:
-            return found
-
-
-def _merged(values: Snapshot, more: Snapshot) -> Snapshot:
-    """Return values with others in their place."""
-    return {node: {**each, **more.get(node, {})} for node, each in values.items()}
-
-
-def _without(values: Snapshot, others: Snapshot) -> Snapshot:
-    """Return values but for those of others."""
-    return {
-        node: {name: value for name, value in each.items() if name not in others.get(node, {})}
-        for node, each in values.items()
-    }
+        return self._tuned.decode(values)
 
 
 def _raise_any(errors: Mapping[str, ParameterError]) -> None:

@@ -13,15 +13,17 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tl_adapt.adaptation.events import Apply, ApplyResult, Configuration, Event, Rollback
-from tl_adapt.adaptation.records import ADAPTER, Intent, Journal, Record
+from tl_adapt.adaptation.records import ADAPTER, Intent, Journal, NodeValues, Record
 from tl_adapt.errors import StoreError
 from tl_adapt.ros.apply import Applier, Change, Obstacle, Outcome
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.values import Snapshot
 
+_NONE: NodeValues = MappingProxyType({})
 _AGAIN = (0.2, 10.0)  # s between attempts to reach nodes that gave no answer: first and longest
 
 
@@ -42,7 +44,9 @@ class Watch(Protocol):
     def unsettled(self) -> tuple[str, ...]:
         """Return the nodes that are not there, or not yet up."""
 
-    def in_force(self, values: Snapshot, *, restarted: tuple[str, ...] = ()) -> None:
+    def in_force(
+        self, values: Snapshot, *, restarted: tuple[str, ...] = (), foreign: NodeValues = _NONE
+    ) -> None:
         """Take note of what the nodes have after a change of ours."""
 
     def poll(self) -> list[Event]:
@@ -54,7 +58,9 @@ class NoWatch:
 
     unsettled: tuple[str, ...] = ()
 
-    def in_force(self, values: Snapshot, *, restarted: tuple[str, ...] = ()) -> None:
+    def in_force(
+        self, values: Snapshot, *, restarted: tuple[str, ...] = (), foreign: NodeValues = _NONE
+    ) -> None:
         """Do nothing."""
 
     def poll(self) -> list[Event]:
@@ -196,8 +202,10 @@ class Execution:
         self._monitor.changing()
         with self._setting():
             outcome = self._applier.carry_out(change)
-        self._watch.in_force(outcome.values, restarted=change.restarting)
-        self._monitor.in_force(outcome.configuration)
+        self._watch.in_force(
+            outcome.values, restarted=change.restarting, foreign=outcome.foreign
+        )
+        self._monitor.in_force(None if outcome.foreign else outcome.configuration)
         return outcome
 
     def _note(self, intent: Intent, rollback: bool) -> bool:

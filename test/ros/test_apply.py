@@ -1,0 +1,198 @@
+# Copyright 2026 the tl_adapt authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for a change as one transaction, with nodes that are made up."""
+
+import types
+
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip('rclpy')
+
+from rcl_interfaces.msg import Parameter as ParameterMsg  # noqa: E402
+from rcl_interfaces.msg import ParameterEvent, SetParametersResult  # noqa: E402
+from rcl_interfaces.srv import (  # noqa: E402
+    GetParameters,
+    ListParameters,
+    SetParametersAtomically,
+)
+
+from tl_adapt.adaptation.events import ForeignChange  # noqa: E402
+from tl_adapt.ros import parameter_watch  # noqa: E402
+from tl_adapt.ros.apply import Applier  # noqa: E402
+from tl_adapt.ros.parameter_watch import ParameterWatch  # noqa: E402
+from tl_adapt.ros.parameters import NoAnswerError, ParameterClient  # noqa: E402
+from tl_adapt.ros.values import from_message, to_message  # noqa: E402
+from tl_adapt.space import Parameter, RosTarget, Space  # noqa: E402
+
+
+def parameter(name, node, *, ros=None, **more):
+    return Parameter(
+        name=name, type='double', low=0.0, high=1.0, default=0.5,
+        targets=(RosTarget(node=node, name=ros or name, **more),))
+
+
+SPACE = Space([
+    parameter('v', 'alpha'), parameter('w', 'alpha'), parameter('u', 'beta'),
+    parameter('g', 'beta', ros='gains', index=1),
+])
+INITIAL = {'v': 0.25, 'w': 0.25, 'u': 0.25, 'g': 0.25}
+
+
+class FakeNode:
+    """Take sets and tell of them; `then` is called after each that is taken."""
+
+    def __init__(self, name, tell, values):
+        self.name, self.tell, self.values = name, tell, values
+        self.limit, self.refuses, self.silent = {}, False, False
+        self.sent = []
+        self.identity = frozenset([name.encode()])
+        self.then = lambda: None
+
+    def answer(self, kind, request):
+        if kind is ListParameters:
+            answer = ListParameters.Response()
+            answer.result.names = list(self.values)
+            return answer
+        if kind is GetParameters:
+            values = [to_message(self.values[name]) for name in request.names]
+            return GetParameters.Response(values=values)
+        assert kind is SetParametersAtomically
+        wanted = {each.name: from_message(each.value) for each in request.parameters}
+        self.sent.append(wanted)
+        if self.refuses:
+            result = SetParametersResult(successful=False, reason='too much for me')
+            self.then()
+            return SetParametersAtomically.Response(result=result)
+        self.set(**{name: self.limit.get(name, lambda v: v)(v) for name, v in wanted.items()})
+        then, self.then = self.then, lambda: None
+        then()
+        return SetParametersAtomically.Response(result=SetParametersResult(successful=True))
+
+    def set(self, **values):
+        """Change values, be it by us or by someone else."""
+        self.values.update(values)
+        self.tell(ParameterEvent(node=self.name, changed_parameters=[
+            ParameterMsg(name=name, value=to_message(value)) for name, value in values.items()]))
+
+
+class FakeService:
+    """Answer at once."""
+
+    def __init__(self, answer):
+        self.call_async = lambda request: types.SimpleNamespace(
+            done=lambda: True, result=lambda: answer(request),
+            add_done_callback=lambda call: call(None))
+
+
+class FakeClient(ParameterClient):
+    """Ask made-up nodes."""
+
+    def __init__(self):
+        super().__init__(types.SimpleNamespace(get_namespace=lambda: '/'))
+        self.nodes = {}
+
+    def count(self, node):
+        return int(self.full_name(node) in self.nodes)
+
+    def identities(self):
+        return {name: node.identity for name, node in self.nodes.items()}
+
+    def wait_for_nodes(self, nodes, *, deadline=None, alive=None):
+        pass
+
+    def service(self, kind, node):
+        return FakeService(lambda request: self.nodes[node].answer(kind, request))
+
+    def ask(self, requests, *, patience=None, deadline=None):
+        answers, errors = {}, {}
+        for name, (kind, request) in requests.items():
+            node = self.nodes[self.full_name(name)]
+            if node.silent:
+                errors[node.name] = NoAnswerError(node.name, f'{node.name} gave no answer')
+            else:
+                answers[node.name] = node.answer(kind, request)
+        return answers, errors
+
+
+class Rig:
+    """Two nodes, what sets them, and what watches them."""
+
+    def __init__(self, space=SPACE):
+        self.client = FakeClient()
+        self.alpha = self.add('/alpha', v=0.25, w=0.25)
+        self.beta = self.add('/beta', u=0.25, gains=[0.0, 0.25])
+        node = types.SimpleNamespace(
+            create_subscription=lambda *args: None, destroy_subscription=lambda _: None)
+        self.watch = ParameterWatch(node, self.client, space)
+        self.applier = Applier(space, self.client)
+        self.watch.in_force(self.applier.read_values())
+        assert self.watch.poll() == []
+
+    def add(self, name, **values):
+        self.client.nodes[name] = FakeNode(name, self.tell, values)
+        return self.client.nodes[name]
+
+    def tell(self, event):
+        self.watch._on_event(event)
+
+    def apply(self, **values):
+        outcome = self.applier.apply({**INITIAL, **values})
+        self.watch.in_force(outcome.values, foreign=outcome.foreign)
+        return outcome
+
+    def told(self):
+        events = self.watch.poll()
+        assert all(isinstance(event, ForeignChange) for event in events)
+        return [event.what for event in events]
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    monkeypatch.setattr(parameter_watch, '_READ', 1e9)
+    return Rig()
+
+
+@pytest.mark.parametrize('lost', [False, True])
+@pytest.mark.parametrize('value', [0.75, 99.0])
+def test_what_others_set_meanwhile_of_what_the_change_does_not_set_is_theirs(rig, lost, value):
+    if lost:
+        rig.tell = lambda event: None
+        rig.alpha.tell = rig.beta.tell = rig.tell
+    rig.beta.then = lambda: rig.alpha.set(w=value)
+    outcome = rig.apply(v=0.5, u=0.5)
+    assert outcome.ok and outcome.configuration == {**INITIAL, 'v': 0.5, 'u': 0.5}
+    assert outcome.values['/alpha'] == {'v': 0.5, 'w': value} == rig.alpha.values
+    assert rig.told() == [f'/alpha w: 0.25 -> {value}']
+    assert rig.told() == []
+
+
+def test_what_was_in_between_is_told_too(rig):
+    rig.beta.then = lambda: (rig.alpha.set(w=0.75), rig.alpha.set(w=0.625))
+    assert rig.apply(u=0.5).ok
+    assert rig.told() == ['/alpha w: 0.25 -> 0.75', '/alpha w: 0.75 -> 0.625']
+    assert rig.told() == []
+
+
+def test_elements_that_are_not_tuned_are_nobodys_business(rig):
+    rig.beta.then = lambda: rig.beta.set(gains=[9.0, 0.25])
+    outcome = rig.apply(v=0.5, u=0.5)
+    assert outcome.ok and outcome.foreign == {}
+    assert rig.told() == []
+
+
+def test_a_new_process_is_no_change_by_someone_else(rig):
+    def restart():
+        rig.alpha.values.update(v=0.125, w=0.125)
+        rig.alpha.identity = frozenset([b'another'])
+
+    read = rig.applier._client.verify_each
+
+    def verify(*args, **options):
+        found = read(*args, **options)
+        restart()
+        return found
+
+    rig.applier._client.verify_each = verify
+    outcome = rig.applier.apply({**INITIAL, 'v': 0.5})
+    assert outcome.ok and outcome.foreign == {}

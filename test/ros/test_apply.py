@@ -125,7 +125,7 @@ class Rig:
         node = types.SimpleNamespace(
             create_subscription=lambda *args: None, destroy_subscription=lambda _: None)
         self.watch = ParameterWatch(node, self.client, space)
-        self.applier = Applier(space, self.client)
+        self.applier = Applier(space, self.client, listener=self.watch)
         self.watch.in_force(self.applier.read_values())
         assert self.watch.poll() == []
 
@@ -142,14 +142,16 @@ class Rig:
         return outcome
 
     def told(self):
-        events = self.watch.poll()
+        # One reads all values, the next one looks at them; what is found is read once more.
+        events = [event for _ in range(6) for event in self.watch.poll()]
         assert all(isinstance(event, ForeignChange) for event in events)
         return [event.what for event in events]
 
 
 @pytest.fixture
 def rig(monkeypatch):
-    monkeypatch.setattr(parameter_watch, '_READ', 1e9)
+    monkeypatch.setattr(parameter_watch, '_READ', 0.0)
+    monkeypatch.setattr(parameter_watch, '_CONFIRM', 0.0)
     return Rig()
 
 
@@ -196,3 +198,59 @@ def test_a_new_process_is_no_change_by_someone_else(rig):
     rig.applier._client.verify_each = verify
     outcome = rig.applier.apply({**INITIAL, 'v': 0.5})
     assert outcome.ok and outcome.foreign == {}
+
+
+# --- what the change sets is set by others, too --------------------------------------------------
+
+
+def test_what_others_set_of_what_the_change_sets_is_no_refusal(rig):
+    rig.beta.then = lambda: rig.alpha.set(v=0.375)
+    outcome = rig.apply(v=0.5, w=0.5, u=0.5)
+    assert outcome.ok and not outcome.refused
+    assert rig.alpha.values == {'v': 0.375, 'w': 0.5} and len(rig.alpha.sent) == 1
+    assert rig.told() == ['/alpha v: 0.5 -> 0.375']
+
+
+def test_what_others_set_back_is_no_refusal(rig):
+    rig.beta.then = lambda: rig.alpha.set(v=0.25)
+    assert rig.apply(v=0.5, u=0.5).ok
+    assert rig.told() == ['/alpha v: 0.5 -> 0.25']
+
+
+@pytest.mark.parametrize('name, was', [('v', 0.5), ('w', 0.25)])
+def test_what_others_set_stays_when_a_change_is_undone(rig, name, was):
+    rig.beta.refuses = True
+    rig.beta.then = lambda: rig.alpha.set(**{name: 0.375})
+    outcome = rig.apply(v=0.5, u=0.5)
+    assert (outcome.ok, outcome.refused) == (False, True)
+    assert rig.alpha.values == {'v': 0.25, 'w': 0.25, name: 0.375}
+    assert outcome.configuration == {**INITIAL, name: 0.375}
+    assert rig.told() == [f'/alpha {name}: {was} -> 0.375']
+
+
+def test_what_others_set_on_a_node_that_refuses_is_theirs(rig):
+    rig.beta.refuses = True
+    rig.beta.then = lambda: rig.beta.set(u=0.375)
+    assert rig.apply(v=0.5, u=0.5).refused
+    assert (rig.alpha.values['v'], rig.beta.values['u']) == (0.25, 0.375)
+    assert rig.told() == ['/beta u: 0.25 -> 0.375']
+
+
+@pytest.mark.parametrize('limit', [lambda v: min(v, 0.375), lambda v: 0.25])
+def test_a_node_that_limits_or_ignores_a_value_refused_it(rig, limit):
+    rig.alpha.limit['v'] = limit
+    outcome = rig.apply(v=0.5, u=0.5)
+    assert outcome.refused and 'v was not taken: set 0.5' in outcome.reason
+    assert outcome.configuration == INITIAL
+    assert rig.alpha.values['v'] == rig.beta.values['u'] == 0.25
+    assert rig.told() == []
+
+
+def test_our_own_undo_is_never_someone_elses(rig):
+    before = rig.applier.read_values()
+    rig.client.set('alpha', {'v': 0.75})
+    rig.alpha.set(v=0.375)
+    rig.client.restore(before)
+    rig.watch.in_force(rig.applier.read_values())
+    assert rig.told() == ['/alpha v: 0.25 -> 0.375']
+    assert rig.told() == []

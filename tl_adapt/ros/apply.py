@@ -9,7 +9,9 @@ Everything here blocks for a bounded time: it belongs into a thread that does no
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from tl_adapt.adaptation.events import Configuration
 from tl_adapt.adaptation.records import NodeValues
@@ -30,6 +32,8 @@ from tl_adapt.space import Space
 # s that a node which was there may take to be found: what is restored must not wait for the dead.
 _PATIENCE = 0.5
 _PROBE = 1.0  # s that a node which gave no answer may take for the next one
+_HEARD = 0.5  # s that the event of a set may come later than what is read after it
+_LOOK = 0.01  # s between two looks for it
 _NOBODY: frozenset[bytes] = frozenset()
 
 
@@ -93,6 +97,17 @@ class Obstacle:
     ambiguous: bool = False
 
 
+class Listener:
+    """Hear nothing of what nodes tell of their parameters; see `ParameterWatch`."""
+
+    def told(self, name: str, key: str, value: Any) -> bool:
+        """Tell whether a node said that a parameter got this value since the change began."""
+        return False
+
+    def limited(self, name: str, key: str, value: Any) -> None:
+        """Take note that a node made this value of one that we sent."""
+
+
 class Applier:
     """Read and set the parameters that a study's space names, and no others."""
 
@@ -103,16 +118,19 @@ class Applier:
         *,
         distribution: str | None = None,
         restarts: Restarts | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """
         Use `client`, whose node another thread spins; `distribution` picks apply modes.
 
-        Without `restarts` what needs a restart is refused.
+        Without `restarts` what needs a restart is refused; without a `listener` a value that was
+        taken can't be told from one that was not, once someone else has set another.
         """
         self._space = space
         self._client = client
         self._distribution = distribution
         self._restarts = restarts or Restarts(client)
+        self._listener = listener or Listener()
         self._tuned = Tuned(space, client.full_name)
         self.names = self._tuned.names
         self.nodes = tuple(self.names)
@@ -192,13 +210,25 @@ class Applier:
 
         What has another value in the end than was verified, or was there before, is someone
         else's (or the node's own doing, which can't be told from that): it stays, and is no
-        failure.
+        failure. So is what has another value right after it was set, if the node's events tell
+        that it took ours first. Without that it is a refusal: such a node ignores values, or
+        limits them.
         """
         live = {n: each for n, each in change.after.items() if n not in change.restarting}
         anew = {n: each for n, each in change.after.items() if n in change.restarting}
         known = self._client.identities()
         errors = self._client.set_each(live, patience=_PATIENCE)
-        errors = errors or self._client.verify_each(live, patience=_PATIENCE)
+        deaf = {node for node, error in errors.items() if isinstance(error, RefusedError)}
+
+        def taken(node: str, name: str, sent: Any, found: Any) -> bool:
+            if self._tuned.same(node, name, sent, found):
+                return True
+            if node in self._restarted(known) or not self._was_taken(node, name, sent):
+                self._listener.limited(node, name, found)
+                return False
+            return True
+
+        errors = errors or self._client.verify_each(live, patience=_PATIENCE, taken=taken)
         touched: Collection[str] = ()
         if not errors and anew:
             touched = tuple(anew)
@@ -217,7 +247,7 @@ class Applier:
         for node in restarted & errors.keys():
             # It did not refuse our values.
             errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
-        return self._undo(change, errors, touched)
+        return self._undo(change, errors, touched, deaf, restarted)
 
     def reopen(self, open_nodes: Snapshot) -> Snapshot:
         """
@@ -327,13 +357,58 @@ class Applier:
             if present.get(node, _NOBODY) - known.get(node, _NOBODY)
         }
 
+    def _was_taken(self, node: str, name: str, value: Any, patience: float = _HEARD) -> bool:
+        """Tell whether a node told that it took a value, be it that it has another one by now."""
+        end = time.monotonic() + patience
+        while not self._listener.told(node, name, value):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _foreign(
+        self,
+        change: Change,
+        present: Snapshot,
+        errors: Mapping[str, ParameterError],
+        deaf: Collection[str],
+    ) -> Snapshot:
+        """
+        Return what someone else set while a change failed, with the values before that.
+
+        `deaf` are the nodes that refused all that was sent to them.
+        """
+        found: Snapshot = {}
+        for node, each in present.items():
+            sent = {} if node in deaf else change.after.get(node, {})
+            for name, value in each.items():
+                was = change.present[node][name]
+                if self._tuned.same(node, name, value, was):
+                    continue
+                if name in sent:
+                    was = sent[name]
+                    # Where a node has an error its events were waited for.
+                    patience = 0.0 if node in errors else _HEARD
+                    if self._tuned.same(node, name, value, was) or not self._was_taken(
+                        node, name, was, patience
+                    ):
+                        continue
+                found.setdefault(node, {})[name] = was
+        return found
+
     def _undo(
-        self, change: Change, errors: Mapping[str, ParameterError], touched: Collection[str]
+        self,
+        change: Change,
+        errors: Mapping[str, ParameterError],
+        touched: Collection[str],
+        deaf: Collection[str],
+        restarted: Collection[str],
     ) -> Outcome:
         """
         Restore what is not as before on all nodes that answer; tell what is in force.
 
-        What was outside of its range is not sent: it stays as it is now.
+        What was outside of its range is not sent: it stays as it is now. So does what someone
+        else set meanwhile.
         """
         first = sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError))[0]
         refused = isinstance(first, RefusedError)
@@ -342,21 +417,25 @@ class Applier:
             node for node, error in errors.items()
             if node in change.after and node not in touched and not isinstance(error, RefusedError)
         }
-        asked = {n: each for n, each in change.before.items() if n not in silent}
         present, failed = self._client.get_each(
-            {node: list(each) for node, each in asked.items()}, patience=_PATIENCE
+            {n: each for n, each in self.names.items() if n not in silent and n not in touched},
+            patience=_PATIENCE,
         )
-        back = {
-            node: {name: value for name, value in asked[node].items() if value != each[name]}
-            for node, each in present.items() if node not in touched
-        }
+        failed = {node: error for node, error in failed.items() if node in change.before}
+        foreign = self._foreign(
+            change, {n: each for n, each in present.items() if n not in restarted}, errors, deaf
+        )
+        back = without(
+            self._tuned.differing(present, {n: change.before.get(n, {}) for n in present}),
+            foreign,
+        )
         failed.update(self._client.set_each(back, patience=_PATIENCE))
         failed.update(self._client.verify_each(
-            {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE
+            {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE,
+            taken=lambda node, name, sent, found: self._was_taken(node, name, sent),
         ))
-        again = {node: asked[node] for node in touched if node in asked}
+        again = {node: change.before[node] for node in touched}
         if again:
-            failed = {node: error for node, error in failed.items() if node not in again}
             failed.update(self._restarts.give(again, change.restored))
         left = {
             # A new process knows none of its values.
@@ -366,16 +445,15 @@ class Applier:
         if not left:
             # What can be restarted with the old values only did not take the new ones.
             refused = refused or first.node in touched
-            values = change.present
-            if change.unfit:
-                values, _ = self._client.get_each(self.names, patience=_PATIENCE)
-            found = self.decode(values) if values.keys() == self.names.keys() else None
-            return Outcome(False, first.reason, found, refused, values=values)
+            values = merged(merged(change.restored, present), back)
+            return Outcome(False, first.reason, self.decode(values), refused, values=values,
+                           foreign=foreign)
         reasons = [first.reason, *(
             error.reason for node, error in failed.items() if error.reason != first.reason
         )]
-        known = {node: each for node, each in change.present.items() if node not in left}
-        return Outcome(False, '; and then '.join(reasons), None, refused, known, left)
+        values = merged(merged(change.present, present), back)
+        known = {node: each for node, each in values.items() if node not in left}
+        return Outcome(False, '; and then '.join(reasons), None, refused, known, left, foreign)
 
     def _assign(self, configuration: Mapping[str, object]) -> list[Assignment]:
         return assignments(self._space, configuration, distribution=self._distribution)

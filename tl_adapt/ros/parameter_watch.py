@@ -24,6 +24,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_parameter_events
 
 from tl_adapt.adaptation.events import Event, ForeignChange, NodeRestarted
+from tl_adapt.ros.apply import Listener
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient, ParameterError
@@ -44,6 +45,7 @@ class _Node:
 
     tuned: dict[str, Elements]
     values: dict[str, Any] | None = None  # in force; None if not known
+    ours: dict[str, Any] = dataclasses.field(default_factory=dict)  # after our last change
     found: dict[str, Any] = dataclasses.field(default_factory=dict)  # someone else's, to be told
     met: bool = False  # its values were known once
     sent: list[tuple[str, Any, float]] = dataclasses.field(default_factory=list)
@@ -56,7 +58,7 @@ class _Node:
     doubt: dict[str, Any] | None = None  # what the last reading gave instead
 
 
-class ParameterWatch:
+class ParameterWatch(Listener):
     """
     Tell restarts of nodes, and changes that others made, as events for the policy.
 
@@ -100,6 +102,22 @@ class ParameterWatch:
             if name in self._nodes:
                 self._nodes[name].sent += [(key, value, now) for key, value in each.items()]
 
+    def told(self, name: str, key: str, value: Any) -> bool:
+        """Tell whether a node said, since the last `poll`, that a parameter got this value."""
+        tuned = self._nodes[name].tuned[key]
+        with self._lock:
+            return any(
+                parameter.name == key and same(tuned, from_message(parameter.value), value)
+                for message, _ in self._events if message.node == name
+                for parameter in message.changed_parameters
+            )
+
+    def limited(self, name: str, key: str, value: Any) -> None:
+        """Note that a node made this value of what we sent last: it is nobody else's."""
+        node = self._nodes[name]
+        since = max((at for sent, _, at in node.sent if sent == key), default=time.monotonic())
+        node.sent.append((key, value, since))
+
     def in_force(
         self,
         values: Snapshot,
@@ -120,9 +138,11 @@ class ParameterWatch:
                 node.sent = [(key, value, now) for key, value, _ in node.sent]
             node.values = dict(values[name]) if name in values else None
             node.found = {}
+            node.ours = dict(values.get(name, {}))
             if node.values is not None and name in foreign:
                 node.found = {key: node.values[key] for key in foreign[name]}
                 node.values.update(foreign[name])
+                node.ours.update(foreign[name])
             node.met = node.met or name in values
             self._drop_reading(node)
             if name in restarted:
@@ -183,6 +203,9 @@ class ParameterWatch:
             )
             if not ours:
                 found.append(self._foreign(name, node, key, value))
+            elif key in node.ours and same(node.tuned[key], value, node.ours[key]):
+                # We set it again after what someone else had set: that is in force no more.
+                node.values = {**node.values, key: value}
         return found
 
     def _foreign(self, name: str, node: _Node, key: str, value: Any) -> ForeignChange:

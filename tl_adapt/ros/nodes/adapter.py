@@ -234,7 +234,7 @@ class Adapter(LifecycleNode):
         self._engine = Engine(
             policy,
             Applier(study.space, client, distribution=spec.options.get('distribution'),
-                    restarts=restarts),
+                    restarts=restarts, listener=watch),
             self._monitor, watch=watch, journal=journal, broken=broken,
             report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
             prepare=policy.prepare, settings=settings,

@@ -150,6 +150,7 @@ class Rig:
 
 @pytest.fixture
 def rig(monkeypatch):
+    monkeypatch.setattr(parameter_watch, '_GRAPH', 0.0)
     monkeypatch.setattr(parameter_watch, '_READ', 0.0)
     monkeypatch.setattr(parameter_watch, '_CONFIRM', 0.0)
     return Rig()

@@ -205,7 +205,7 @@ class Execution:
         self._watch.in_force(
             outcome.values, restarted=change.restarting, foreign=outcome.foreign
         )
-        self._monitor.in_force(None if outcome.foreign else outcome.configuration)
+        self._monitor.in_force(outcome.configuration)
         return outcome
 
     def _note(self, intent: Intent, rollback: bool) -> bool:

@@ -164,16 +164,20 @@ class Journal(NullJournal):
 
 
 class Log:
+    def __init__(self):
+        self.errors = []
+
     def info(self, message):
         pass
 
-    error = info
+    def error(self, message):
+        self.errors.append(message)
 
 
 class Rig:
     def __init__(self):
         self.planner, self.applier, self.monitor = Planner(), Applier(), Monitor()
-        self.watch, self.journal = Watch(), Journal()
+        self.watch, self.journal, self.log = Watch(), Journal(), Log()
         worker = Worker()
         self.close = worker.close
 
@@ -187,7 +191,7 @@ class Rig:
         )
         self.engine = Engine(
             self.policy, self.applier, self.monitor, watch=self.watch, journal=self.journal,
-            broken=broken, report=lambda report: None, applied=lambda values: None, log=Log(),
+            broken=broken, report=lambda report: None, applied=lambda values: None, log=self.log,
         )
         worker.urgent = self.engine.urgent
 
@@ -370,6 +374,28 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
     rig.applier.read_values = there
     assert rig.sent() == CHOSEN
     assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
+
+
+def leave_open(rig, monkeypatch):
+    """Let the first change fail, and one node not answer; return the event that ends that."""
+    answers = threading.Event()
+    left = {'/a': dict(FALLBACK)}
+    monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
+        False, 'no answer', open=left), raising=False)
+    monkeypatch.setattr(
+        rig.applier, 'reopen', lambda nodes: {} if answers.is_set() else nodes, raising=False)
+    rig.engine.start()
+    while 'change 1 is open: no answer' not in rig.log.errors:
+        rig.command(RulesChanged(rig.policy.rules))
+    return answers
+
+
+def test_what_is_left_half_done_at_the_end_is_told(rig, monkeypatch):
+    leave_open(rig, monkeypatch)
+    assert rig.engine.stop()
+    assert rig.log.errors[-1] == (
+        'change 1 was cut short on /a, as the adapter ends; it is put back at the next start')
+    assert not [entry for entry in rig.journal.noted if entry[0] == 'end']
 
 
 def test_the_same_advice_is_written_once(rig):

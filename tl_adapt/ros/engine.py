@@ -198,6 +198,7 @@ class Engine:
                 self._stop.wait(_TICK)
             if request is not None:
                 self._answer(request)
+        self._execution.leave()
         if self._started:
             self._journal.add(Record(
                 ADAPTER, 'stop', 'the adapter ends', configuration=self._policy.current

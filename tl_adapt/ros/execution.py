@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from tl_adapt.adaptation.events import Apply, ApplyResult, Configuration, Event, Rollback
 from tl_adapt.adaptation.records import ADAPTER, Intent, Journal, NodeValues, Record
 from tl_adapt.errors import StoreError
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.ros.apply import Applier, Change, Obstacle, Outcome
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.values import Snapshot
@@ -187,6 +188,17 @@ class Execution:
         self._log.info(f'change {intent.change} was undone on all nodes: {outcome.reason}')
         return ApplyResult(
             intent.change, False, outcome.reason, configuration, outcome.refused
+        )
+
+    def leave(self) -> None:
+        """Say what is left half done as the adapter ends."""
+        if self._open is None:
+            return
+        change, nodes = self._open.intent.change, ', '.join(self._open.outcome.open)
+        kept = self._open.noted and type(self._journal) is not NullJournal
+        what = 'it is put back at the next start' if kept else 'nobody puts it back'
+        self._log.error(
+            f'change {change} was cut short on {nodes}, as the adapter ends; {what}'
         )
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for a change as one transaction, with nodes that are made up."""
 
+import dataclasses
 import types
 
 import pytest
@@ -18,10 +19,11 @@ from rcl_interfaces.srv import (  # noqa: E402
 )
 
 from tl_adapt.adaptation.events import ForeignChange  # noqa: E402
+from tl_adapt.expressions import Expression  # noqa: E402
 from tl_adapt.ros import parameter_watch  # noqa: E402
 from tl_adapt.ros.apply import Applier  # noqa: E402
 from tl_adapt.ros.parameter_watch import ParameterWatch  # noqa: E402
-from tl_adapt.ros.parameters import NoAnswerError, ParameterClient  # noqa: E402
+from tl_adapt.ros.parameters import NoAnswerError, ParameterClient, ParameterError  # noqa: E402
 from tl_adapt.ros.values import from_message, to_message  # noqa: E402
 from tl_adapt.space import Parameter, RosTarget, Space  # noqa: E402
 
@@ -255,3 +257,80 @@ def test_our_own_undo_is_never_someone_elses(rig):
     rig.watch.in_force(rig.applier.read_values())
     assert rig.told() == ['/alpha v: 0.25 -> 0.375']
     assert rig.told() == []
+
+
+# --- what was there is no configuration of the space ---------------------------------------------
+
+
+class Limited(Rig):
+    """Let w be no more than v."""
+
+    def __init__(self, v, w):
+        super().__init__(Space(SPACE.parameters, [Expression('w <= v')]))
+        self.alpha.values.update(v=v, w=w)
+        self.watch.in_force(self.applier.read_values())
+
+    @property
+    def sent(self):
+        return [each for node in (self.alpha, self.beta) for each in node.sent]
+
+
+@pytest.mark.parametrize('v, w', [(9.0, 0.75), (0.25, 0.75)])
+def test_nothing_comes_back_piece_by_piece_that_breaks_a_constraint(v, w):
+    rig = Limited(v, w)
+    rig.beta.refuses = True
+    outcome = rig.apply(v=0.5, w=0.5, u=0.5)
+    assert outcome.refused and 'is not restored' in outcome.reason
+    assert rig.sent == [{'v': 0.5, 'w': 0.5}, {'u': 0.5}]
+    assert outcome.configuration is None, 'so that a known one is set'
+    assert outcome.values['/alpha'] == {'v': 0.5, 'w': 0.5}
+    assert not outcome.open and rig.told() == []
+
+
+def test_what_fits_with_what_stays_comes_back():
+    rig = Limited(9.0, 0.25)
+    rig.beta.refuses = True
+    outcome = rig.apply(v=0.5, w=0.5, u=0.5)
+    assert outcome.configuration == {**INITIAL, 'v': 0.5}
+    assert rig.alpha.values == {'v': 0.5, 'w': 0.25}
+
+
+def test_a_killed_change_is_not_put_back_to_what_breaks_a_constraint():
+    rig = Limited(0.5, 0.5)
+    before = {'/alpha': {'v': 9.0, 'w': 0.75}, '/beta': {'u': 0.25, 'gains': [0.0, 0.25]}}
+    after = rig.applier.read_values()
+    outcome = rig.applier.put_back(before, after)
+    assert rig.sent == [] and 'nothing was left' in outcome.reason
+    before['/alpha']['w'] = 0.25
+    assert rig.applier.put_back(before, after).reason == 'restored /alpha w'
+
+
+@pytest.mark.parametrize('w, gets', [
+    (0.75, {'v': 0.5, 'w': 0.5}), (0.25, {'v': 0.625, 'w': 0.25}),
+])
+def test_a_node_whose_restart_failed_comes_up_with_what_fits(w, gets):
+    rig = Limited(9.0, w)
+    given = []
+    rig.applier._restarts = types.SimpleNamespace(
+        possible=lambda node: True,
+        give=lambda values, every: given.append(every['/alpha']) or (
+            {'/alpha': ParameterError('/alpha', 'it did not come up')} if len(given) < 2 else {}))
+    change = rig.applier.plan({**INITIAL, 'v': 0.625, 'w': 0.5, 'u': 0.5})
+    outcome = rig.applier.carry_out(dataclasses.replace(change, restarting=('/alpha',)))
+    assert given == [{'v': 0.625, 'w': 0.5}, gets]
+    assert (outcome.configuration is None) is (w == 0.75) and outcome.refused
+
+
+@pytest.mark.parametrize('w, gets', [(0.75, 0.5), (0.25, 0.25)])
+def test_a_node_that_is_started_again_gets_what_fits(w, gets):
+    rig = Limited(0.5, 0.5)
+    after = rig.applier.read_values()
+    before = {**after, '/alpha': {'v': 9.0, 'w': w}}
+    given = []
+    rig.applier._restarts = types.SimpleNamespace(
+        possible=lambda node: True, starts=lambda node: True,
+        give=lambda values, every: given.append(every) or {})
+    rig.applier._restarting = lambda values: list(values)
+    del rig.client.nodes['/alpha']
+    rig.applier.start_gone(before, after)
+    assert given == [{'/alpha': {'v': 0.5, 'w': gets}}]

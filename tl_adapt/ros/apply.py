@@ -8,7 +8,6 @@ Everything here blocks for a bounded time: it belongs into a thread that does no
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from tl_adapt.adaptation.events import Configuration
 from tl_adapt.adaptation.records import NodeValues
 from tl_adapt.errors import InputError
+from tl_adapt.ros.change import Change, Listener, Obstacle, Outcome
 from tl_adapt.ros.parameters import (
     Assignment,
     ParameterClient,
@@ -29,83 +29,15 @@ from tl_adapt.ros.tuned import Tuned, merged, without
 from tl_adapt.ros.values import Snapshot
 from tl_adapt.space import Space
 
+__all__ = ['Applier', 'Change', 'Listener', 'Obstacle', 'Outcome']
+
 # s that a node which was there may take to be found: what is restored must not wait for the dead.
 _PATIENCE = 0.5
 _PROBE = 1.0  # s that a node which gave no answer may take for the next one
 _HEARD = 0.5  # s that the event of a set may come later than what is read after it
 _LOOK = 0.01  # s between two looks for it
+_UNFIT = 'what was there before is outside of the space, and is not restored'
 _NOBODY: frozenset[bytes] = frozenset()
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """
-    Say how a change ended.
-
-    `configuration` is what is in force now, None if that is not known; `values` what each node
-    has now (full node name -> parameter -> value), without those of which that is not known.
-    `open` holds the nodes that could not be restored, with what they are to get once they answer,
-    `foreign` what someone else changed meanwhile, with the values that it had before.
-    """
-
-    ok: bool
-    reason: str = ''
-    configuration: Configuration | None = None
-    refused: bool = False
-    values: Snapshot = dataclasses.field(default_factory=dict)
-    open: Snapshot = dataclasses.field(default_factory=dict)
-    foreign: Snapshot = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """
-    Hold what has to be sent for a configuration.
-
-    `present` are all tuned parameters as they are now, `before` and `after` those that differ;
-    `restarting` are the nodes that take some of it by a restart only. What is outside of the
-    space's ranges now (`unfit`) is not in `before`, as it is not to come back.
-    """
-
-    configuration: Configuration
-    present: Snapshot
-    before: Snapshot
-    after: Snapshot
-    restarting: tuple[str, ...] = ()
-    unfit: Snapshot = dataclasses.field(default_factory=dict)
-
-    @property
-    def restored(self) -> Snapshot:
-        """Return all tuned parameters as they are to be once the change is undone."""
-        known = {
-            node: {name: self.after.get(node, {}).get(name, value) for name, value in each.items()}
-            for node, each in self.unfit.items()
-        }
-        return merged(self.present, known)
-
-    @property
-    def wanted(self) -> Snapshot:
-        """Return all tuned parameters as they are to be."""
-        return merged(self.present, self.after)
-
-
-@dataclasses.dataclass(frozen=True)
-class Obstacle:
-    """Say why nothing can be set now; `ambiguous` means that it must never be set like this."""
-
-    reason: str
-    ambiguous: bool = False
-
-
-class Listener:
-    """Hear nothing of what nodes tell of their parameters; see `ParameterWatch`."""
-
-    def told(self, name: str, key: str, value: Any) -> bool:
-        """Tell whether a node said that a parameter got this value since the change began."""
-        return False
-
-    def limited(self, name: str, key: str, value: Any) -> None:
-        """Take note that a node made this value of one that we sent."""
 
 
 class Applier:
@@ -283,8 +215,8 @@ class Applier:
         Restore what an adapter before this one was setting when it was killed.
 
         Only tuned parameters that read as `after` are set back to `before`: any other value is
-        someone else's. What was outside of the ranges stays as it is. Raises ParameterError if a
-        node does not answer.
+        someone else's. What was outside of the ranges stays as it is, and all of it does if that
+        would not be inside of the space. Raises ParameterError if a node does not answer.
         """
         ours = self._ours(before, after)
         anew = self._restarting(ours)
@@ -294,6 +226,8 @@ class Applier:
                    if present[node][name] == after[node][name]}
             for node, each in ours.items()
         }
+        if not self._tuned.fits(merged(present, back)):
+            back = {node: {} for node in back}
         back = {
             node: each for node, each in back.items()
             if each or (node in anew and not self._restarts.is_up(node))
@@ -309,15 +243,29 @@ class Applier:
                        self.decode(values), values=values)
 
     def start_gone(self, before: NodeValues, after: NodeValues) -> None:
-        """Start the nodes whose restart was cut short, as nobody else does; raises as above."""
+        """
+        Start the nodes whose restart was cut short, as nobody else does; raises as above.
+
+        They get what they had if all that was there is inside of the space, else what was wanted.
+        """
+        wanted = {node: {**each, **after.get(node, {})} for node, each in before.items()}
+        known = {
+            node: {name: value for name, value in each.items() if name in self.names[node]}
+            for node, each in wanted.items() if node in self.names
+        }
+        had = {
+            node: {name: before[node][name] for name in each} for node, each in known.items()
+        }
+        unfit = {
+            node: {name: known[node][name] for name in each}
+            for node, each in self._tuned.unfit(had).items()
+        }
+        had = merged(had, unfit)
+        every = had if self._tuned.fits(had) else known
         for node in self._restarting(self._ours(before, after)):
             if self._restarts.starts(node) and self._client.count(node) == 0:
-                unfit = self._tuned.unfit({node: dict(before[node])}).get(node, {})
-                every = {node: {
-                    n: after[node].get(n, v) if n in unfit else v
-                    for n, v in before[node].items() if n in self.names[node]
-                }}
-                _raise_any(self._restarts.give(every, every))
+                one = {node: every[node]}
+                _raise_any(self._restarts.give(one, one))
 
     def disturbs_mission(self, before: NodeValues, after: NodeValues) -> bool:
         """Tell whether `put_back` may set what must not change while a mission runs."""
@@ -396,6 +344,14 @@ class Applier:
                 found.setdefault(node, {})[name] = was
         return found
 
+    def _defaults(self, change: Change, nodes: Collection[str]) -> Snapshot:
+        """Return the default values of all that is tuned of some nodes."""
+        differing, _ = self._client.changes(
+            self._assign(self._space.default()), change.present
+        )
+        default = merged(change.present, differing)
+        return {node: default[node] for node in nodes}
+
     def _undo(
         self,
         change: Change,
@@ -408,7 +364,10 @@ class Applier:
         Restore what is not as before on all nodes that answer; tell what is in force.
 
         What was outside of its range is not sent: it stays as it is now. So does what someone
-        else set meanwhile.
+        else set meanwhile. If what was there is not inside of the space with that, nothing of it
+        comes back piece by piece: all stays as it was sent, as something that nobody knows, so
+        that a known configuration is set next. Only a node that has to come up again gets its
+        defaults.
         """
         first = sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError))[0]
         refused = isinstance(first, RefusedError)
@@ -429,29 +388,34 @@ class Applier:
             self._tuned.differing(present, {n: change.before.get(n, {}) for n in present}),
             foreign,
         )
+        values = merged(merged(change.restored, present), back)
+        fits = self._tuned.fits(values)
+        if not fits:
+            back = {}
+            values = merged(merged(change.wanted, present), self._defaults(change, touched))
         failed.update(self._client.set_each(back, patience=_PATIENCE))
         failed.update(self._client.verify_each(
             {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE,
             taken=lambda node, name, sent, found: self._was_taken(node, name, sent),
         ))
-        again = {node: change.before[node] for node in touched}
+        again = {node: change.before[node] if fits else values[node] for node in touched}
         if again:
-            failed.update(self._restarts.give(again, change.restored))
+            failed.update(self._restarts.give(again, values))
         left = {
             # A new process knows none of its values.
-            node: dict(change.restored[node] if node in touched else each)
-            for node, each in change.before.items() if node in silent or node in failed
+            node: dict(values[node] if node in touched else each)
+            for node, each in (change.before if fits else change.after).items()
+            if node in silent or node in failed
         }
         if not left:
             # What can be restarted with the old values only did not take the new ones.
             refused = refused or first.node in touched
-            values = merged(merged(change.restored, present), back)
-            return Outcome(False, first.reason, self.decode(values), refused, values=values,
-                           foreign=foreign)
+            reason = first.reason if fits else f'{first.reason}; {_UNFIT}'
+            found = self.decode(values) if fits else None
+            return Outcome(False, reason, found, refused, values=values, foreign=foreign)
         reasons = [first.reason, *(
             error.reason for node, error in failed.items() if error.reason != first.reason
         )]
-        values = merged(merged(change.present, present), back)
         known = {node: each for node, each in values.items() if node not in left}
         return Outcome(False, '; and then '.join(reasons), None, refused, known, left, foreign)
 

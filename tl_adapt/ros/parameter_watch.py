@@ -24,8 +24,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_parameter_events
 
 from tl_adapt.adaptation.events import Event, ForeignChange, NodeRestarted
-from tl_adapt.ros.apply import Listener
 from tl_adapt.ros.calls import Call
+from tl_adapt.ros.change import Listener
 from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient, ParameterError
 from tl_adapt.ros.tuned import Elements, Tuned, same

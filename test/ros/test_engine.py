@@ -4,6 +4,7 @@
 
 import queue
 import threading
+import time
 
 import pytest
 
@@ -34,6 +35,7 @@ from tl_adapt.policy import Policy  # noqa: E402
 from tl_adapt.ros.apply import Change, Outcome  # noqa: E402
 from tl_adapt.ros.engine import Engine  # noqa: E402
 from tl_adapt.ros.parameters import ParameterError  # noqa: E402
+from tl_adapt.ros.settings import Settings, SettingsChanged  # noqa: E402
 
 FALLBACK, CHOSEN, NEXT = ({'v': value} for value in (0.0, 0.5, 1.0))
 
@@ -380,6 +382,13 @@ def leave_open(rig, monkeypatch):
     """Let the first change fail, and one node not answer; return the event that ends that."""
     answers = threading.Event()
     left = {'/a': dict(FALLBACK)}
+
+    def read():
+        if not answers.is_set():
+            raise ParameterError('/a', 'no answer')
+        return dict(FALLBACK)
+
+    monkeypatch.setattr(rig.applier, 'read', read)
     monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
         False, 'no answer', open=left), raising=False)
     monkeypatch.setattr(
@@ -396,6 +405,26 @@ def test_what_is_left_half_done_at_the_end_is_told(rig, monkeypatch):
     assert rig.log.errors[-1] == (
         'change 1 was cut short on /a, as the adapter ends; it is put back at the next start')
     assert not [entry for entry in rig.journal.noted if entry[0] == 'end']
+
+
+@pytest.mark.parametrize('event', [
+    Paused(), SettingsChanged(Settings(dry_run=True), 'dry_run: true')])
+def test_a_change_that_is_under_way_is_undone_also_when_nothing_is_to_be_sent_any_more(
+    rig, monkeypatch, event
+):
+    answers = leave_open(rig, monkeypatch)
+    report = rig.command(event)
+    assert 'waits for an answer of /a' in report.waiting
+    answers.set()
+    end = time.monotonic() + 20.0
+    while not [entry for entry in rig.journal.noted if entry[0] == 'end']:
+        assert time.monotonic() < end, 'it is not undone'
+        rig.command(RulesChanged(rig.policy.rules))
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert ('end', False, 'no answer; restored later') in rig.journal.noted
+    assert report.waiting == report.advice == '' and report.status.configuration == FALLBACK
+    assert (report.status.state is State.PAUSED) is isinstance(event, Paused)
+    assert [entry for entry in rig.journal.noted if entry[0] == 'begin'] == [('begin', CHOSEN)]
 
 
 def test_the_same_advice_is_written_once(rig):

@@ -335,6 +335,9 @@ class Adapter(LifecycleNode):
             self._settings = settings
             self._timer.timer_period_ns = round(1e9 / settings.publish_rate)
             if self._engine is not None:
+                if settings.dry_run and not before.dry_run and self._engine.changing:
+                    # An answer that is a yes has no room for it.
+                    self.get_logger().info('a change under way is completed or undone first')
                 self._engine.post(SettingsChanged(settings, settings.differences(before)))
         return SetParametersResult(successful=True)
 

@@ -315,6 +315,12 @@ def test_a_refused_first_configuration_is_an_error_and_nothing_more_is_sent():
     assert policy.desired == DEFAULT
 
 
+def test_what_a_change_that_was_cut_short_left_is_no_fallback():
+    policy = make()
+    policy.handle(Start(found={'v': 7}, whole=False))
+    assert policy.memory.fallback == DEFAULT
+
+
 def test_a_failed_change_does_not_leave_the_robot_outside_of_the_space():
     policy = make()
     change = sent(policy.handle(Start(found={'v': 99})))

@@ -123,7 +123,7 @@ class Policy(Verifying):
         if self._started or self.state is State.PAUSED:
             return []
         self._started = True
-        if event.found is not None and self.memory.contains(event.found):
+        if event.whole and event.found is not None and self.memory.contains(event.found):
             self.contexts.set_fallback(event.found)
         return self._send_desired('chosen by the model', ADAPTER)
 

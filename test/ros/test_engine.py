@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for the adapter's thread, with everything around it made up."""
 
+import dataclasses
 import queue
 import threading
 import time
@@ -28,7 +29,7 @@ from tl_adapt.adaptation.events import (  # noqa: E402
     State,
     Window,
 )
-from tl_adapt.adaptation.records import Record  # noqa: E402
+from tl_adapt.adaptation.records import Intent, Record  # noqa: E402
 from tl_adapt.errors import StoreError  # noqa: E402
 from tl_adapt.memory_journal import NullJournal  # noqa: E402
 from tl_adapt.policy import Policy  # noqa: E402
@@ -91,6 +92,17 @@ class Applier:
     def waits_for_idle(self, configuration):
         return False
 
+    def disturbs_mission(self, before, after):
+        return False
+
+    def start_gone(self, before, after):
+        pass
+
+    def put_back(self, before, after):
+        self.values = {node: dict(each) for node, each in before.items()}
+        self.sent.put(before)
+        return Outcome(True, 'restored', self.read(), values=self.values)
+
     def plan(self, configuration):
         return Change(configuration, self.read_values(), self.values, {'/a': configuration})
 
@@ -147,9 +159,13 @@ class Journal(NullJournal):
 
     def __init__(self):
         self.noted = []
+        self.left = None
         self.asked, self.go = threading.Event(), threading.Event()
         self.go.set()
         self.error = None
+
+    def unfinished(self):
+        return self.left
 
     def begin(self, intent):
         self.asked.set()
@@ -442,3 +458,19 @@ def test_the_same_advice_is_written_once(rig):
     assert told('change', CHOSEN) is None, 'it is there'
     assert told('change failed', NEXT) is None
     assert told('quarantine', CHOSEN) == ('quarantine', CHOSEN, 3)
+
+
+def test_a_change_that_was_cut_short_is_put_back_once_a_dry_run_ends(rig):
+    half = {'v': 0.25}
+    rig.applier.values = {'/a': dict(half)}
+    before, after = {'/a': dict(FALLBACK)}, {'/a': dict(CHOSEN)}
+    rig.journal.left = Intent(7, 'chosen', before, after, CHOSEN)
+    rig.engine.settings = dry = Settings(rig.policy.rules, dry_run=True)
+    rig.engine._execution.dry_run = True
+    rig.engine.start()
+    assert rig.command(Exploration(True)).status.configuration == half
+    assert rig.applier.sent.empty(), 'a dry run sends nothing'
+    assert rig.policy.memory.fallback == FALLBACK, 'nobody chose what is half made'
+    rig.engine.post(SettingsChanged(dataclasses.replace(dry, dry_run=False), 'dry_run'))
+    assert [rig.sent(), rig.sent()] == [before, CHOSEN]
+    assert ('end', False, 'cut short; restored') in rig.journal.noted

@@ -150,9 +150,14 @@ class Outlook:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Say that the robot can be set; `found` is the configuration it has now, where known."""
+    """
+    Say that the robot can be set; `found` is the configuration it has now, where known.
+
+    It is no `whole` one if a change that was cut short left it behind: nobody chose that.
+    """
 
     found: Configuration | None = None
+    whole: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

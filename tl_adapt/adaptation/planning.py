@@ -120,7 +120,7 @@ class Planning(Changing):
         if self.memory.lift(choice.configuration):
             self._note('lifted', f'what it did was bad luck: {choice.why}',
                        configuration=dict(choice.configuration))
-        gain = f' (predicted gain {choice.gain:.1%})' if choice.gain else ''
+        gain = f' (predicted gain {choice.gain:.1%}, limits counted)' if choice.gain else ''
         why = f'adapted: {choice.why}{gain}'
         return self._send(choice.configuration, why, 'watch', claims=claims)
 

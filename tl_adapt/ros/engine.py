@@ -307,6 +307,8 @@ class Engine:
         if not turned or settings.dry_run:
             return [rules]
         self._execution.advice = ''
+        if self._execution.half_made:
+            self._policy.current = None  # it is put back first, to what the robot had before
         return [rules, AdviceTaken()]
 
     def _advance(self) -> None:
@@ -342,8 +344,7 @@ class Engine:
         if self._waiting is not None and now < self._next_obstacle:
             return False
         self._next_obstacle = now + _OBSTACLE
-        obstacle = None if self._started else self._execution.cut_short()
-        obstacle = obstacle or self._applier.obstacle()
+        obstacle = self._execution.cut_short() or self._applier.obstacle()
         if (
             obstacle is None and pending is not None and self._monitor.goal_active
             and self._applier.waits_for_idle(pending.configuration)
@@ -357,6 +358,7 @@ class Engine:
         if not self._started:
             self._begin()
             return True
+        self._execution.recover()  # what had to wait for the end of a dry run
         return self._execute()
 
     def _begin(self) -> None:
@@ -379,7 +381,7 @@ class Engine:
             self._journal.add(Record(
                 ADAPTER, ADVICE, 'chosen by the model', configuration=advised, before=found
             ))
-        self._handle(Start(found))
+        self._handle(Start(found, whole=not self._execution.half_made))
 
     def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""

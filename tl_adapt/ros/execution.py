@@ -253,6 +253,11 @@ class Execution:
 
     # --- before the first change --------------------------------------------------------------
 
+    @property
+    def half_made(self) -> bool:
+        """Tell whether a change was cut short that is not put back yet, as in a dry run."""
+        return self._unfinished is not None
+
     def cut_short(self) -> Obstacle | None:
         """
         Look for a change that an adapter before this one was killed in.
@@ -283,6 +288,8 @@ class Execution:
         with self._setting():
             outcome = self._applier.put_back(intent.before, intent.after)
         self._unfinished = None
+        self._watch.in_force(outcome.values)
+        self._monitor.in_force(outcome.configuration)
         self._log.info(f'change {intent.change} had been cut short: {outcome.reason}')
         self._journal.end(intent, ok=False, reason=f'cut short; {outcome.reason}')
         self._journal.add(Record(

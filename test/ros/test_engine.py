@@ -183,13 +183,8 @@ class Journal(NullJournal):
 
 class Log:
     def __init__(self):
-        self.errors = []
-
-    def info(self, message):
-        pass
-
-    def error(self, message):
-        self.errors.append(message)
+        self.infos, self.errors = [], []
+        self.info, self.error = self.infos.append, self.errors.append
 
 
 class Rig:
@@ -357,43 +352,6 @@ def test_nothing_is_sent_that_was_called_off_while_it_was_noted(rig, what):
     assert ('end', False, 'nothing was sent: it was called off') in rig.journal.noted
 
 
-def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):
-    rig.start()
-    rig.journal.error = StoreError('it is full')
-    assert rig.command(RollbackRequested()).status.configuration == FALLBACK
-    assert rig.sent() == FALLBACK
-    assert ('adapter', 'rollback') in rig.journal.noted
-    rig.plan()
-    rig.planner.go.set()
-    report = rig.command(NodeRestarted('/a'))
-    assert report.waiting == 'waits for the store: it is full'
-    assert rig.applier.sent.empty()
-    rig.journal.error = None
-    assert rig.sent() is not None
-
-
-def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
-    """What comes and goes in the status would never be late, and would fill the log."""
-    said, tries = [], threading.Semaphore(0)
-
-    def read_values():
-        tries.release()
-        raise ParameterError('/a', 'node /a has no parameter v')
-
-    there, rig.applier.read_values = rig.applier.read_values, read_values
-    rig.engine._report = lambda report: said.append(report.waiting)
-    rig.engine._deadline = 0.1
-    rig.engine.start()
-    for _ in range(3):
-        assert tries.acquire(timeout=20.0)
-    report = rig.command(RulesChanged(rig.policy.rules))
-    assert (report.waiting, report.level) == ('node /a has no parameter v', Level.ERROR)
-    assert '' not in said[said.index('node /a has no parameter v'):]
-    rig.applier.read_values = there
-    assert rig.sent() == CHOSEN
-    assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
-
-
 def leave_open(rig, monkeypatch):
     """Let the first change fail, and one node not answer; return the event that ends that."""
     answers = threading.Event()
@@ -441,6 +399,43 @@ def test_a_change_that_is_under_way_is_undone_also_when_nothing_is_to_be_sent_an
     assert report.waiting == report.advice == '' and report.status.configuration == FALLBACK
     assert (report.status.state is State.PAUSED) is isinstance(event, Paused)
     assert [entry for entry in rig.journal.noted if entry[0] == 'begin'] == [('begin', CHOSEN)]
+
+
+def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):
+    rig.start()
+    rig.journal.error = StoreError('it is full')
+    assert rig.command(RollbackRequested()).status.configuration == FALLBACK
+    assert rig.sent() == FALLBACK
+    assert ('adapter', 'rollback') in rig.journal.noted
+    rig.plan()
+    rig.planner.go.set()
+    report = rig.command(NodeRestarted('/a'))
+    assert report.waiting == 'waits for the store: it is full'
+    assert rig.applier.sent.empty()
+    rig.journal.error = None
+    assert rig.sent() is not None
+
+
+def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
+    """What comes and goes in the status would never be late, and would fill the log."""
+    said, tries = [], threading.Semaphore(0)
+
+    def read_values():
+        tries.release()
+        raise ParameterError('/a', 'node /a has no parameter v')
+
+    there, rig.applier.read_values = rig.applier.read_values, read_values
+    rig.engine._report = lambda report: said.append(report.waiting)
+    rig.engine._deadline = 0.1
+    rig.engine.start()
+    for _ in range(3):
+        assert tries.acquire(timeout=20.0)
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert (report.waiting, report.level) == ('node /a has no parameter v', Level.ERROR)
+    assert '' not in said[said.index('node /a has no parameter v'):]
+    rig.applier.read_values = there
+    assert rig.sent() == CHOSEN
+    assert rig.command(RulesChanged(rig.policy.rules)).waiting == ''
 
 
 def test_the_same_advice_is_written_once(rig):

@@ -3,6 +3,7 @@
 """Tests for a change as one transaction, with nodes that are made up."""
 
 import dataclasses
+import math
 import types
 
 import pytest
@@ -169,6 +170,14 @@ def test_what_others_set_meanwhile_of_what_the_change_does_not_set_is_theirs(rig
     assert outcome.ok and outcome.configuration == {**INITIAL, 'v': 0.5, 'u': 0.5}
     assert outcome.values['/alpha'] == {'v': 0.5, 'w': value} == rig.alpha.values
     assert rig.told() == [f'/alpha w: 0.25 -> {value}']
+    assert rig.told() == []
+
+
+def test_a_number_that_is_none_is_no_change(rig):
+    rig.alpha.values['w'] = math.nan
+    rig.watch.in_force(rig.applier.read_values())
+    rig.alpha.refuses = True
+    assert rig.apply(w=0.5).refused
     assert rig.told() == []
 
 

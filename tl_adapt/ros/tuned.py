@@ -99,9 +99,10 @@ class Tuned:
 def same(elements: Elements, one: Any, other: Any) -> bool:
     """Tell whether two values are the same in the elements of an array, or as a whole."""
     if elements is None or not isinstance(one, list) or not isinstance(other, list):
-        return bool(one == other)
+        return bool(one == other) or (one != one and other != other)  # NaN is no change of NaN
     return all(
-        index < min(len(one), len(other)) and one[index] == other[index] for index in elements
+        index < min(len(one), len(other)) and same(None, one[index], other[index])
+        for index in elements
     )
 
 

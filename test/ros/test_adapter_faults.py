@@ -191,6 +191,24 @@ def test_a_node_that_restarts_gets_its_values_again(robot):
     assert robot.records('foreign change') == []
 
 
+def test_what_others_set_in_mid_change_stays_and_bans_nothing(graph, tmp_path):
+    graph.begin_others('v', 'u')
+    graph.begin('w', hold={'w': str(tmp_path / 'go')})
+    graph.adapt()
+    graph.until(lambda _: (tmp_path / 'go.held').exists() and graph.has('v') == 0.5)
+    graph.parameters.set('alpha', {'v': 0.375})
+    (tmp_path / 'go').touch()
+    graph.until(lambda v: v['state'] == 'paused')
+    assert '/alpha v: 0.5 -> 0.375; standing back until resumed' in graph.message
+    assert graph.values['quarantined'] == '0'
+    assert graph.configuration() == {**CHOSEN, 'v': 0.375}
+    assert graph.call('resume').success
+    graph.until_in_force(CHOSEN)
+    record, = graph.until_told('foreign change')
+    assert record.why == '/alpha v: 0.5 -> 0.375'
+    assert [entry.ok for entry in graph.entries(END)] == [True, True]
+
+
 # --- a change goes wrong -------------------------------------------------------------------------
 
 

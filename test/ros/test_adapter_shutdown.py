@@ -4,6 +4,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,22 @@ class BusyEngine:
         self.asked.set()
         self.thread.join(deadline)
         return not self.thread.is_alive()
+
+
+def test_a_change_that_does_not_end_is_waited_for_and_told_once():
+    waited, told, ended = [], [], []
+    engine = SimpleNamespace(stop=lambda deadline: waited.append(deadline))
+    node = SimpleNamespace(
+        _engine=engine, _overdue=None, _journal=None,
+        _restarts=SimpleNamespace(stop=lambda: ended.append(len(waited))),
+        get_logger=lambda: SimpleNamespace(error=told.append),
+    )
+    Adapter.stop(node)
+    Adapter.stop(node)
+    assert told == [
+        'a change did not end in time and is cut short; it is put back at the next start']
+    assert waited[0] > 0.0 and waited[1:] == [0.0]
+    assert ended[0] == 0, 'a command is ended before the engine is waited for'
 
 
 def test_a_change_ends_before_the_adapter_leaves(ros_domain):

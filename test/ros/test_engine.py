@@ -146,8 +146,11 @@ class Watch:
     def __init__(self):
         self.events = queue.Queue()
 
-    def in_force(self, values, *, restarted=()):
-        pass
+    def in_force(self, values, *, restarted=(), foreign=None):
+        for node, each in (foreign or {}).items():
+            for name, value in each.items():
+                self.events.put(
+                    ForeignChange(f'{node} {name}: {value} -> {values[node][name]}'))
 
     def poll(self):
         return [] if self.events.empty() else [self.events.get()]
@@ -319,6 +322,21 @@ def test_a_restart_while_paused_is_made_good_by_resume(rig):
     assert rig.sent() == CHOSEN
 
 
+def test_a_change_during_which_others_set_something_is_made_and_the_adapter_stands_back(
+    rig, monkeypatch
+):
+    monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
+        True, configuration=CHOSEN, values={'/a': {'v': 0.75}}, foreign={'/a': {'v': 0.5}}))
+    rig.engine.start()
+    while ('someone else', 'foreign change') not in rig.journal.noted:
+        rig.command(RulesChanged(rig.policy.rules))
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert report.status.state is State.PAUSED and report.status.quarantined == 0
+    assert 'v: 0.5 -> 0.75; standing back' in report.message
+    assert ('end', True, '') in rig.journal.noted
+    assert rig.monitor.configuration is None
+
+
 @pytest.mark.parametrize('what', ['pause', 'foreign change'])
 def test_nothing_is_sent_that_was_called_off_while_it_was_noted(rig, what):
     rig.journal.go.clear()
@@ -335,6 +353,55 @@ def test_nothing_is_sent_that_was_called_off_while_it_was_noted(rig, what):
     assert rig.command(Paused()).status.state is State.PAUSED
     assert rig.applier.sent.empty()
     assert ('end', False, 'nothing was sent: it was called off') in rig.journal.noted
+
+
+def leave_open(rig, monkeypatch):
+    """Let the first change fail, and one node not answer; return the event that ends that."""
+    answers = threading.Event()
+    left = {'/a': dict(FALLBACK)}
+
+    def read():
+        if not answers.is_set():
+            raise ParameterError('/a', 'no answer')
+        return dict(FALLBACK)
+
+    monkeypatch.setattr(rig.applier, 'read', read)
+    monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
+        False, 'no answer', open=left), raising=False)
+    monkeypatch.setattr(
+        rig.applier, 'reopen', lambda nodes: {} if answers.is_set() else nodes, raising=False)
+    rig.engine.start()
+    while 'change 1 is open: no answer' not in rig.log.errors:
+        rig.command(RulesChanged(rig.policy.rules))
+    return answers
+
+
+def test_what_is_left_half_done_at_the_end_is_told(rig, monkeypatch):
+    leave_open(rig, monkeypatch)
+    assert rig.engine.stop()
+    assert rig.log.errors[-1] == (
+        'change 1 was cut short on /a, as the adapter ends; it is put back at the next start')
+    assert not [entry for entry in rig.journal.noted if entry[0] == 'end']
+
+
+@pytest.mark.parametrize('event', [
+    Paused(), SettingsChanged(Settings(dry_run=True), 'dry_run: true')])
+def test_a_change_that_is_under_way_is_undone_also_when_nothing_is_to_be_sent_any_more(
+    rig, monkeypatch, event
+):
+    answers = leave_open(rig, monkeypatch)
+    report = rig.command(event)
+    assert 'waits for an answer of /a' in report.waiting
+    answers.set()
+    end = time.monotonic() + 20.0
+    while not [entry for entry in rig.journal.noted if entry[0] == 'end']:
+        assert time.monotonic() < end, 'it is not undone'
+        rig.command(RulesChanged(rig.policy.rules))
+    report = rig.command(RulesChanged(rig.policy.rules))
+    assert ('end', False, 'no answer; restored later') in rig.journal.noted
+    assert report.waiting == report.advice == '' and report.status.configuration == FALLBACK
+    assert (report.status.state is State.PAUSED) is isinstance(event, Paused)
+    assert [entry for entry in rig.journal.noted if entry[0] == 'begin'] == [('begin', CHOSEN)]
 
 
 def test_a_change_waits_for_the_store_and_a_rollback_does_not(rig):

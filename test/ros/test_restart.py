@@ -5,8 +5,10 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,4 +142,30 @@ def test_a_node_whose_restart_was_cut_short_is_started(rig, tmp_path):
 ])
 def test_a_command_that_fails_or_does_not_end_is_told(tmp_path, script, why):
     with pytest.raises(MeasurementError, match=why):
-        restart._call(['/bin/sh', '-c', script], tmp_path, 0.5)
+        restart._call(['/bin/sh', '-c', script], tmp_path, 0.5, threading.Event())
+
+
+@pytest.mark.parametrize('trap', ['', 'trap "" TERM; '])
+def test_a_command_that_runs_when_the_adapter_ends_is_ended_with_all_it_started(
+    tmp_path, wait_until, monkeypatch, trap
+):
+    monkeypatch.setattr(restart, '_GRACE', 0.2)
+    pid = tmp_path / 'pid'
+    script = f'{trap}sleep 60 & echo $! > {pid}.new; mv {pid}.new {pid}; wait'
+    hook = Hook(('/bin/sh', '-c', script), tmp_path, tmp_path / 'server.yaml')
+    restarts = Restarts(None, hooks={'/server': hook}, timeout=60.0)
+    values, errors = {'/server': {'v': 0.5}}, {}
+    thread = threading.Thread(target=lambda: errors.update(restarts.give(values, values)))
+    thread.start()
+    wait_until(pid.exists)
+    child = os.pidfd_open(int(pid.read_text()))
+    try:
+        restarts.stop()
+        thread.join(10.0)
+        assert 'was ended: the adapter ends' in errors['/server'].reason
+        assert select.select([child], [], [], 5.0)[0], 'what it started still runs'
+    finally:
+        os.close(child)
+    pid.unlink()
+    assert 'the adapter ends' in restarts.give(values, values)['/server'].reason
+    assert not pid.exists(), 'nothing begins any more'

@@ -8,12 +8,14 @@ Everything here blocks for a bounded time: it belongs into a thread that does no
 
 from __future__ import annotations
 
-import dataclasses
+import time
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from tl_adapt.adaptation.events import Configuration
 from tl_adapt.adaptation.records import NodeValues
 from tl_adapt.errors import InputError
+from tl_adapt.ros.change import Change, Listener, Obstacle, Outcome
 from tl_adapt.ros.parameters import (
     Assignment,
     ParameterClient,
@@ -23,71 +25,19 @@ from tl_adapt.ros.parameters import (
     assignments,
 )
 from tl_adapt.ros.restart import Restarts
+from tl_adapt.ros.tuned import Tuned, merged, without
 from tl_adapt.ros.values import Snapshot
 from tl_adapt.space import Space
+
+__all__ = ['Applier', 'Change', 'Listener', 'Obstacle', 'Outcome']
 
 # s that a node which was there may take to be found: what is restored must not wait for the dead.
 _PATIENCE = 0.5
 _PROBE = 1.0  # s that a node which gave no answer may take for the next one
+_HEARD = 0.5  # s that the event of a set may come later than what is read after it
+_LOOK = 0.01  # s between two looks for it
+_UNFIT = 'what was there before is outside of the space, and is not restored'
 _NOBODY: frozenset[bytes] = frozenset()
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """
-    Say how a change ended.
-
-    `configuration` is what is in force now, None if that is not known; `values` what each node
-    has now (full node name -> parameter -> value), without those of which that is not known.
-    `open` holds the nodes that could not be restored, with what they are to get once they answer.
-    """
-
-    ok: bool
-    reason: str = ''
-    configuration: Configuration | None = None
-    refused: bool = False
-    values: Snapshot = dataclasses.field(default_factory=dict)
-    open: Snapshot = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """
-    Hold what has to be sent for a configuration.
-
-    `present` are all tuned parameters as they are now, `before` and `after` those that differ;
-    `restarting` are the nodes that take some of it by a restart only. What is outside of the
-    space's ranges now (`unfit`) is not in `before`, as it is not to come back.
-    """
-
-    configuration: Configuration
-    present: Snapshot
-    before: Snapshot
-    after: Snapshot
-    restarting: tuple[str, ...] = ()
-    unfit: Snapshot = dataclasses.field(default_factory=dict)
-
-    @property
-    def restored(self) -> Snapshot:
-        """Return all tuned parameters as they are to be once the change is undone."""
-        known = {
-            node: {name: self.after.get(node, {}).get(name, value) for name, value in each.items()}
-            for node, each in self.unfit.items()
-        }
-        return _merged(self.present, known)
-
-    @property
-    def wanted(self) -> Snapshot:
-        """Return all tuned parameters as they are to be."""
-        return _merged(self.present, self.after)
-
-
-@dataclasses.dataclass(frozen=True)
-class Obstacle:
-    """Say why nothing can be set now; `ambiguous` means that it must never be set like this."""
-
-    reason: str
-    ambiguous: bool = False
 
 
 class Applier:
@@ -100,17 +50,21 @@ class Applier:
         *,
         distribution: str | None = None,
         restarts: Restarts | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """
         Use `client`, whose node another thread spins; `distribution` picks apply modes.
 
-        Without `restarts` what needs a restart is refused.
+        Without `restarts` what needs a restart is refused; without a `listener` a value that was
+        taken can't be told from one that was not, once someone else has set another.
         """
         self._space = space
         self._client = client
         self._distribution = distribution
         self._restarts = restarts or Restarts(client)
-        self.names = self._names()
+        self._listener = listener or Listener()
+        self._tuned = Tuned(space, client.full_name)
+        self.names = self._tuned.names
         self.nodes = tuple(self.names)
 
     def obstacle(self) -> Obstacle | None:
@@ -181,36 +135,54 @@ class Applier:
                     'adaptation.restart hold it', self.decode(present), refused=True,
                     values=present,
                 )
-        unfit = self._unfit(before)
+        unfit = self._tuned.unfit(before)
         return Change(
-            dict(wanted), present, _without(before, unfit), after, tuple(named), unfit)
+            dict(wanted), present, without(before, unfit), after, tuple(named), unfit)
 
     def carry_out(self, change: Change) -> Outcome:
-        """Send a change to all nodes, verify it, and on any failure restore what was there."""
+        """
+        Send a change to all nodes, verify it, and on any failure restore what was there.
+
+        What has another value in the end than was verified, or was there before, is someone
+        else's (or the node's own doing, which can't be told from that): it stays, and is no
+        failure. So is what has another value right after it was set, if the node's events tell
+        that it took ours first. Without that it is a refusal: such a node ignores values, or
+        limits them.
+        """
         live = {n: each for n, each in change.after.items() if n not in change.restarting}
         anew = {n: each for n, each in change.after.items() if n in change.restarting}
         known = self._client.identities()
         errors = self._client.set_each(live, patience=_PATIENCE)
-        errors = errors or self._client.verify_each(live, patience=_PATIENCE)
+        deaf = {node for node, error in errors.items() if isinstance(error, RefusedError)}
+
+        def taken(node: str, name: str, sent: Any, found: Any) -> bool:
+            if self._tuned.same(node, name, sent, found):
+                return True
+            if node in self._restarted(known) or not self._was_taken(node, name, sent):
+                self._listener.limited(node, name, found)
+                return False
+            return True
+
+        errors = errors or self._client.verify_each(live, patience=_PATIENCE, taken=taken)
         touched: Collection[str] = ()
         if not errors and anew:
             touched = tuple(anew)
             errors = self._restarts.give(anew, change.wanted)
         if not errors:
             values, errors = self._client.get_each(self.names, patience=_PATIENCE)
-            if not errors and self.decode(values) is not None:
-                return Outcome(True, configuration=dict(change.configuration), values=values)
-            errors = errors or {
-                self.nodes[0]: ParameterError(
-                    self.nodes[0], 'the nodes do not agree after the change'
-                )
-            }
-        present = self._client.identities()
-        for node in errors:
-            # Its new process has its own initial values: it did not refuse ours.
-            if node not in touched and present.get(node, _NOBODY) - known.get(node, _NOBODY):
-                errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
-        return self._undo(change, errors, touched)
+            if not errors:
+                foreign = self._tuned.differing(values, change.wanted)
+                if foreign:
+                    # A new process has its own initial values: they are nobody's change.
+                    for node in self._restarted(known) - set(touched):
+                        foreign.pop(node, None)
+                return Outcome(True, configuration=dict(change.configuration), values=values,
+                               foreign=foreign)
+        restarted = self._restarted(known) - set(touched)
+        for node in restarted & errors.keys():
+            # It did not refuse our values.
+            errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
+        return self._undo(change, errors, touched, deaf, restarted)
 
     def reopen(self, open_nodes: Snapshot) -> Snapshot:
         """
@@ -246,8 +218,8 @@ class Applier:
         Restore what an adapter before this one was setting when it was killed.
 
         Only tuned parameters that read as `after` are set back to `before`: any other value is
-        someone else's. What was outside of the ranges stays as it is. Raises ParameterError if a
-        node does not answer.
+        someone else's. What was outside of the ranges stays as it is, and all of it does if that
+        would not be inside of the space. Raises ParameterError if a node does not answer.
         """
         ours = self._ours(before, after)
         anew = self._restarting(ours)
@@ -257,6 +229,8 @@ class Applier:
                    if present[node][name] == after[node][name]}
             for node, each in ours.items()
         }
+        if not self._tuned.fits(merged(present, back)):
+            back = {node: {} for node in back}
         back = {
             node: each for node, each in back.items()
             if each or (node in anew and not self._restarts.is_up(node))
@@ -264,7 +238,7 @@ class Applier:
         live = {node: each for node, each in back.items() if node not in anew}
         restarting = {node: each for node, each in back.items() if node in anew}
         errors = self._client.set_each(live) or self._client.verify_each(live)
-        errors = errors or self._restarts.give(restarting, _merged(present, restarting))
+        errors = errors or self._restarts.give(restarting, merged(present, restarting))
         _raise_any(errors)
         values = self.read_values()
         told = ', '.join(f'{node} {name}' for node, each in back.items() for name in each)
@@ -272,15 +246,29 @@ class Applier:
                        self.decode(values), values=values)
 
     def start_gone(self, before: NodeValues, after: NodeValues) -> None:
-        """Start the nodes whose restart was cut short, as nobody else does; raises as above."""
+        """
+        Start the nodes whose restart was cut short, as nobody else does; raises as above.
+
+        They get what they had if all that was there is inside of the space, else what was wanted.
+        """
+        wanted = {node: {**each, **after.get(node, {})} for node, each in before.items()}
+        known = {
+            node: {name: value for name, value in each.items() if name in self.names[node]}
+            for node, each in wanted.items() if node in self.names
+        }
+        had = {
+            node: {name: before[node][name] for name in each} for node, each in known.items()
+        }
+        unfit = {
+            node: {name: known[node][name] for name in each}
+            for node, each in self._tuned.unfit(had).items()
+        }
+        had = merged(had, unfit)
+        every = had if self._tuned.fits(had) else known
         for node in self._restarting(self._ours(before, after)):
             if self._restarts.starts(node) and self._client.count(node) == 0:
-                unfit = self._unfit({node: dict(before[node])}).get(node, {})
-                every = {node: {
-                    n: after[node].get(n, v) if n in unfit else v
-                    for n, v in before[node].items() if n in self.names[node]
-                }}
-                _raise_any(self._restarts.give(every, every))
+                one = {node: every[node]}
+                _raise_any(self._restarts.give(one, one))
 
     def disturbs_mission(self, before: NodeValues, after: NodeValues) -> bool:
         """Tell whether `put_back` may set what must not change while a mission runs."""
@@ -299,23 +287,7 @@ class Applier:
             }
             for node, each in after.items() if node in self.names
         }
-        return _without(found, self._unfit(found))
-
-    def _unfit(self, values: Snapshot) -> Snapshot:
-        """Return the values that are outside of their parameters' ranges."""
-        found: Snapshot = {}
-        for parameter in self._space.parameters:
-            for target in parameter.targets:
-                node = self._client.full_name(target.node)
-                if target.name not in values.get(node, {}):
-                    continue
-                value = values[node][target.name]
-                try:
-                    part = value if target.index is None else value[target.index]
-                    parameter.canonical(target.from_ros(part))
-                except (InputError, IndexError, TypeError):
-                    found.setdefault(node, {})[target.name] = value
-        return found
+        return without(found, self._tuned.unfit(found))
 
     def _restarting(self, values: Snapshot) -> list[str]:
         """Return the nodes of which some value is taken by a restart only."""
@@ -328,13 +300,77 @@ class Applier:
             and any(modes.get((node, name)) == 'restart' for name in each)
         ]
 
+    def _restarted(self, known: Mapping[str, frozenset[bytes]]) -> set[str]:
+        """Return the nodes that have another process than in `known`."""
+        present = self._client.identities()
+        return {
+            node for node in self.nodes
+            if present.get(node, _NOBODY) - known.get(node, _NOBODY)
+        }
+
+    def _was_taken(self, node: str, name: str, value: Any, patience: float = _HEARD) -> bool:
+        """Tell whether a node told that it took a value, be it that it has another one by now."""
+        end = time.monotonic() + patience
+        while not self._listener.told(node, name, value):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _foreign(
+        self,
+        change: Change,
+        present: Snapshot,
+        errors: Mapping[str, ParameterError],
+        deaf: Collection[str],
+    ) -> Snapshot:
+        """
+        Return what someone else set while a change failed, with the values before that.
+
+        `deaf` are the nodes that refused all that was sent to them.
+        """
+        found: Snapshot = {}
+        for node, each in present.items():
+            sent = {} if node in deaf else change.after.get(node, {})
+            for name, value in each.items():
+                was = change.present[node][name]
+                if self._tuned.same(node, name, value, was):
+                    continue
+                if name in sent:
+                    was = sent[name]
+                    # Where a node has an error its events were waited for.
+                    patience = 0.0 if node in errors else _HEARD
+                    if self._tuned.same(node, name, value, was) or not self._was_taken(
+                        node, name, was, patience
+                    ):
+                        continue
+                found.setdefault(node, {})[name] = was
+        return found
+
+    def _defaults(self, change: Change, nodes: Collection[str]) -> Snapshot:
+        """Return the default values of all that is tuned of some nodes."""
+        differing, _ = self._client.changes(
+            self._assign(self._space.default()), change.present
+        )
+        default = merged(change.present, differing)
+        return {node: default[node] for node in nodes}
+
     def _undo(
-        self, change: Change, errors: Mapping[str, ParameterError], touched: Collection[str]
+        self,
+        change: Change,
+        errors: Mapping[str, ParameterError],
+        touched: Collection[str],
+        deaf: Collection[str],
+        restarted: Collection[str],
     ) -> Outcome:
         """
         Restore what is not as before on all nodes that answer; tell what is in force.
 
-        What was outside of its range is not sent: it stays as it is now.
+        What was outside of its range is not sent: it stays as it is now. So does what someone
+        else set meanwhile. If what was there is not inside of the space with that, nothing of it
+        comes back piece by piece: all stays as it was sent, as something that nobody knows, so
+        that a known configuration is set next. Only a node that has to come up again gets its
+        defaults.
         """
         first = sorted(errors.values(), key=lambda error: not isinstance(error, RefusedError))[0]
         refused = isinstance(first, RefusedError)
@@ -343,52 +379,51 @@ class Applier:
             node for node, error in errors.items()
             if node in change.after and node not in touched and not isinstance(error, RefusedError)
         }
-        asked = {n: each for n, each in change.before.items() if n not in silent}
         present, failed = self._client.get_each(
-            {node: list(each) for node, each in asked.items()}, patience=_PATIENCE
+            {n: each for n, each in self.names.items() if n not in silent and n not in touched},
+            patience=_PATIENCE,
         )
-        back = {
-            node: {name: value for name, value in asked[node].items() if value != each[name]}
-            for node, each in present.items() if node not in touched
-        }
+        failed = {node: error for node, error in failed.items() if node in change.before}
+        foreign = self._foreign(
+            change, {n: each for n, each in present.items() if n not in restarted}, errors, deaf
+        )
+        back = without(
+            self._tuned.differing(present, {n: change.before.get(n, {}) for n in present}),
+            foreign,
+        )
+        values = merged(merged(change.restored, present), back)
+        fits = self._tuned.fits(values)
+        if not fits:
+            back = {}
+            values = merged(merged(change.wanted, present), self._defaults(change, touched))
         failed.update(self._client.set_each(back, patience=_PATIENCE))
         failed.update(self._client.verify_each(
-            {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE
+            {n: each for n, each in back.items() if n not in failed}, patience=_PATIENCE,
+            taken=lambda node, name, sent, found: self._was_taken(node, name, sent),
         ))
-        again = {node: asked[node] for node in touched if node in asked}
+        again = {node: change.before[node] if fits else values[node] for node in touched}
         if again:
-            failed = {node: error for node, error in failed.items() if node not in again}
-            failed.update(self._restarts.give(again, change.restored))
+            failed.update(self._restarts.give(again, values))
         left = {
             # A new process knows none of its values.
-            node: dict(change.restored[node] if node in touched else each)
-            for node, each in change.before.items() if node in silent or node in failed
+            node: dict(values[node] if node in touched else each)
+            for node, each in (change.before if fits else change.after).items()
+            if node in silent or node in failed
         }
         if not left:
             # What can be restarted with the old values only did not take the new ones.
             refused = refused or first.node in touched
-            values = change.present
-            if change.unfit:
-                values, _ = self._client.get_each(self.names, patience=_PATIENCE)
-            found = self.decode(values) if values.keys() == self.names.keys() else None
-            return Outcome(False, first.reason, found, refused, values=values)
+            reason = first.reason if fits else f'{first.reason}; {_UNFIT}'
+            found = self.decode(values) if fits else None
+            return Outcome(False, reason, found, refused, values=values, foreign=foreign)
         reasons = [first.reason, *(
             error.reason for node, error in failed.items() if error.reason != first.reason
         )]
-        known = {node: each for node, each in change.present.items() if node not in left}
-        return Outcome(False, '; and then '.join(reasons), None, refused, known, left)
+        known = {node: each for node, each in values.items() if node not in left}
+        return Outcome(False, '; and then '.join(reasons), None, refused, known, left, foreign)
 
     def _assign(self, configuration: Mapping[str, object]) -> list[Assignment]:
         return assignments(self._space, configuration, distribution=self._distribution)
-
-    def _names(self) -> dict[str, list[str]]:
-        """Return the names of all tuned parameters by their node's full name."""
-        names: dict[str, list[str]] = {}
-        for item in self._assign(self._space.default()):
-            known = names.setdefault(self._client.full_name(item.node), [])
-            if item.name not in known:
-                known.append(item.name)
-        return names
 
     def _differing(
         self, configuration: Configuration, present: Snapshot | None = None
@@ -403,36 +438,7 @@ class Applier:
 
     def decode(self, values: Snapshot) -> Configuration | None:
         """Turn the nodes' values into a configuration; None if that can't be done."""
-        found: Configuration = {}
-        for parameter in self._space.parameters:
-            for target in parameter.targets:
-                value = values[self._client.full_name(target.node)][target.name]
-                try:
-                    value = value if target.index is None else value[target.index]
-                    decoded = target.from_ros(value)
-                except (IndexError, TypeError):
-                    return None
-                if found.setdefault(parameter.name, decoded) != decoded:
-                    return None
-            if not parameter.targets:
-                found[parameter.name] = parameter.default
-        try:
-            return dict(self._space.validate(found))
-        except InputError:
-            return found
-
-
-def _merged(values: Snapshot, more: Snapshot) -> Snapshot:
-    """Return values with others in their place."""
-    return {node: {**each, **more.get(node, {})} for node, each in values.items()}
-
-
-def _without(values: Snapshot, others: Snapshot) -> Snapshot:
-    """Return values but for those of others."""
-    return {
-        node: {name: value for name, value in each.items() if name not in others.get(node, {})}
-        for node, each in values.items()
-    }
+        return self._tuned.decode(values)
 
 
 def _raise_any(errors: Mapping[str, ParameterError]) -> None:

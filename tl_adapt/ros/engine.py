@@ -173,10 +173,11 @@ class Engine:
     def report(self) -> Report:
         """Return what is to be said now."""
         status = self._policy.status
+        paused = status.state is State.PAUSED
         late = time.monotonic() - self._waited_since > self._deadline
         return Report.of(
             status,
-            waiting=None if status.state is State.PAUSED else self._waiting,
+            waiting=self._waiting if self._execution.open or not paused else None,
             late=late,
             connecting=self._connecting(),
             error=self._error,
@@ -205,6 +206,7 @@ class Engine:
                 self._stop.wait(_TICK)
             if request is not None:
                 self._answer(request)
+        self._execution.leave()
         if self._started:
             left = self._policy.pending
             if left is not None and not (self._execution.open or self.settings.dry_run):
@@ -330,7 +332,8 @@ class Engine:
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
         try:
-            while self._may_change() and self._step():
+            # Also who is paused, or only advises, ends what is half done.
+            while (self._may_change() or self._half_done()) and self._step():
                 pass
         except (ParameterError, StoreWaitError) as error:
             self._next_obstacle = time.monotonic() + _PREPARE
@@ -342,12 +345,12 @@ class Engine:
             self._requests.halted or self._stop.is_set() or self._policy.state is State.PAUSED
         )
 
+    def _half_done(self) -> bool:
+        return self._execution.open and not self._stop.is_set()
+
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
         if self._execution.open:
-            if self.settings.dry_run:
-                self._wait_for(Obstacle('a change is half undone, but a dry run sends nothing'))
-                return False
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
@@ -426,6 +429,8 @@ class Engine:
             return False
         self._wait_for(None)
         self._handle(found, quiet=self._busy)
+        if self.settings.dry_run:
+            self._advising.follow()
         return True
 
     def _overcome(self) -> None:

@@ -13,15 +13,18 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tl_adapt.adaptation.events import Apply, ApplyResult, Configuration, Event, Rollback
-from tl_adapt.adaptation.records import ADAPTER, Intent, Journal, Record
+from tl_adapt.adaptation.records import ADAPTER, Intent, Journal, NodeValues, Record
 from tl_adapt.errors import StoreError
+from tl_adapt.memory_journal import NullJournal
 from tl_adapt.ros.apply import Applier, Change, Obstacle, Outcome
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.values import Snapshot
 
+_NONE: NodeValues = MappingProxyType({})
 _AGAIN = (0.2, 10.0)  # s between attempts to reach nodes that gave no answer: first and longest
 
 
@@ -42,7 +45,9 @@ class Watch(Protocol):
     def unsettled(self) -> tuple[str, ...]:
         """Return the nodes that are not there, or not yet up."""
 
-    def in_force(self, values: Snapshot, *, restarted: tuple[str, ...] = ()) -> None:
+    def in_force(
+        self, values: Snapshot, *, restarted: tuple[str, ...] = (), foreign: NodeValues = _NONE
+    ) -> None:
         """Take note of what the nodes have after a change of ours."""
 
     def poll(self) -> list[Event]:
@@ -54,7 +59,9 @@ class NoWatch:
 
     unsettled: tuple[str, ...] = ()
 
-    def in_force(self, values: Snapshot, *, restarted: tuple[str, ...] = ()) -> None:
+    def in_force(
+        self, values: Snapshot, *, restarted: tuple[str, ...] = (), foreign: NodeValues = _NONE
+    ) -> None:
         """Do nothing."""
 
     def poll(self) -> list[Event]:
@@ -183,6 +190,17 @@ class Execution:
             intent.change, False, outcome.reason, configuration, outcome.refused
         )
 
+    def leave(self) -> None:
+        """Say what is left half done as the adapter ends."""
+        if self._open is None:
+            return
+        change, nodes = self._open.intent.change, ', '.join(self._open.outcome.open)
+        kept = self._open.noted and type(self._journal) is not NullJournal
+        what = 'it is put back at the next start' if kept else 'nobody puts it back'
+        self._log.error(
+            f'change {change} was cut short on {nodes}, as the adapter ends; {what}'
+        )
+
     @contextlib.contextmanager
     def _setting(self) -> Iterator[None]:
         """Tell, as long as the block runs, that parameters are being set."""
@@ -196,7 +214,9 @@ class Execution:
         self._monitor.changing()
         with self._setting():
             outcome = self._applier.carry_out(change)
-        self._watch.in_force(outcome.values, restarted=change.restarting)
+        self._watch.in_force(
+            outcome.values, restarted=change.restarting, foreign=outcome.foreign
+        )
         self._monitor.in_force(outcome.configuration)
         return outcome
 

@@ -15,6 +15,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent
@@ -24,8 +25,10 @@ from rclpy.qos import qos_profile_parameter_events
 
 from tl_adapt.adaptation.events import Event, ForeignChange, NodeRestarted
 from tl_adapt.ros.calls import Call
+from tl_adapt.ros.change import Listener
 from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient, ParameterError
+from tl_adapt.ros.tuned import Elements, Tuned, same
 from tl_adapt.ros.values import Snapshot, from_message
 from tl_adapt.space import Space
 
@@ -35,16 +38,15 @@ _READ = 3.0  # s between readings of all tuned parameters
 _CONFIRM = 0.5  # s until a reading that is not as expected is repeated
 _GIVE_UP = 2.0  # s that the answer to a reading may take
 
-# What is tuned of a ROS parameter: elements of an array, or all of it.
-_Elements = frozenset[int] | None
-
 
 @dataclasses.dataclass
 class _Node:
     """Hold what is known of one node."""
 
-    tuned: dict[str, _Elements]
+    tuned: dict[str, Elements]
     values: dict[str, Any] | None = None  # in force; None if not known
+    ours: dict[str, Any] = dataclasses.field(default_factory=dict)  # after our last change
+    found: dict[str, Any] = dataclasses.field(default_factory=dict)  # someone else's, to be told
     met: bool = False  # its values were known once
     sent: list[tuple[str, Any, float]] = dataclasses.field(default_factory=list)
     publishers: frozenset[bytes] = frozenset()
@@ -56,7 +58,7 @@ class _Node:
     doubt: dict[str, Any] | None = None  # what the last reading gave instead
 
 
-class ParameterWatch:
+class ParameterWatch(Listener):
     """
     Tell restarts of nodes, and changes that others made, as events for the policy.
 
@@ -75,14 +77,8 @@ class ParameterWatch:
         self._node = node
         self._client = client
         self._wake = wake
-        self._nodes: dict[str, _Node] = {}
-        for parameter in space.parameters:
-            for target in parameter.targets:
-                tuned = self._nodes.setdefault(client.full_name(target.node), _Node({})).tuned
-                known = tuned.get(target.name, frozenset())
-                tuned[target.name] = (
-                    None if target.index is None or known is None else known | {target.index}
-                )
+        elements = Tuned(space, client.full_name).elements
+        self._nodes = {name: _Node(tuned) for name, tuned in elements.items()}
         self._lock = threading.Lock()
         self._events: list[tuple[ParameterEvent, float]] = []
         self._next_graph = 0.0
@@ -106,11 +102,34 @@ class ParameterWatch:
             if name in self._nodes:
                 self._nodes[name].sent += [(key, value, now) for key, value in each.items()]
 
-    def in_force(self, values: Snapshot, *, restarted: Sequence[str] = ()) -> None:
+    def told(self, name: str, key: str, value: Any) -> bool:
+        """Tell whether a node said, since the last `poll`, that a parameter got this value."""
+        tuned = self._nodes[name].tuned[key]
+        with self._lock:
+            return any(
+                parameter.name == key and same(tuned, from_message(parameter.value), value)
+                for message, _ in self._events if message.node == name
+                for parameter in message.changed_parameters
+            )
+
+    def limited(self, name: str, key: str, value: Any) -> None:
+        """Note that a node made this value of what we sent last: it is nobody else's."""
+        node = self._nodes[name]
+        since = max((at for sent, _, at in node.sent if sent == key), default=time.monotonic())
+        node.sent.append((key, value, since))
+
+    def in_force(
+        self,
+        values: Snapshot,
+        *,
+        restarted: Sequence[str] = (),
+        foreign: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
         """
         Note what the nodes have after a change of ours; those that are left out are not known.
 
-        `restarted` are the nodes that we ourselves restarted for it.
+        `restarted` are the nodes that we ourselves restarted for it. What is in `foreign`, with
+        the values before, was someone else: `poll` tells it, be it that its events got lost.
         """
         now = time.monotonic()
         for name, node in self._nodes.items():
@@ -118,6 +137,12 @@ class ParameterWatch:
                 # Its events may have come late: it gave no answer in between.
                 node.sent = [(key, value, now) for key, value, _ in node.sent]
             node.values = dict(values[name]) if name in values else None
+            node.found = {}
+            node.ours = dict(values.get(name, {}))
+            if node.values is not None and name in foreign:
+                node.found = {key: node.values[key] for key in foreign[name]}
+                node.values.update(foreign[name])
+                node.ours.update(foreign[name])
             node.met = node.met or name in values
             self._drop_reading(node)
             if name in restarted:
@@ -136,6 +161,10 @@ class ParameterWatch:
         for message, at in events:
             found += self._judge(message, at)
         for name, node in self._nodes.items():
+            if not (node.coming or node.gone):
+                # Events tell it better, with what was in between.
+                left = list(node.found.items())
+                found += [self._foreign(name, node, key, value) for key, value in left]
             if node.coming or node.values is not None:
                 found += self._read(name, node, now)
             if node.values is not None:
@@ -166,20 +195,24 @@ class ParameterWatch:
         found: list[Event] = []
         for parameter in message.changed_parameters:
             key, value = parameter.name, from_message(parameter.value)
-            if key not in node.tuned or _equal(node.tuned[key], value, node.values.get(key)):
+            if key not in node.tuned or same(node.tuned[key], value, node.values.get(key)):
                 continue
             ours = any(
-                sent == key and _equal(None, value, other) and since <= at < since + _OWN
+                sent == key and same(None, value, other) and since <= at < since + _OWN
                 for sent, other, since in node.sent
             )
             if not ours:
                 found.append(self._foreign(name, node, key, value))
+            elif key in node.ours and same(node.tuned[key], value, node.ours[key]):
+                # We set it again after what someone else had set: that is in force no more.
+                node.values = {**node.values, key: value}
         return found
 
     def _foreign(self, name: str, node: _Node, key: str, value: Any) -> ForeignChange:
         known = node.values or {}
         event = ForeignChange(f'{name} {key}: {known.get(key)!r} -> {value!r}')
         node.values = {**known, key: value}
+        node.found.pop(key, None)
         return event
 
     def _look_at_graph(self, now: float) -> None:
@@ -205,7 +238,7 @@ class ParameterWatch:
         """Note that a node was restarted."""
         if node.met and not node.coming:
             self._drop_reading(node)
-            node.coming = True
+            node.coming, node.found = True, {}
 
     def _read(self, name: str, node: _Node, now: float) -> list[Event]:
         """Read a node's parameters now and then; return what that tells."""
@@ -237,7 +270,7 @@ class ParameterWatch:
         known = node.values or {}
         off = {
             key: value for key, value in values.items()
-            if not _equal(node.tuned[key], value, known.get(key))
+            if not same(node.tuned[key], value, known.get(key))
         }
         if not off:
             return []
@@ -262,12 +295,3 @@ class ParameterWatch:
         if node.reading is not None:
             node.reading[0].forget()
         node.reading = node.doubt = None
-
-
-def _equal(elements: _Elements, one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in what is tuned of them."""
-    if elements is None or not isinstance(one, list) or not isinstance(other, list):
-        return bool(one == other)
-    return all(
-        index < min(len(one), len(other)) and one[index] == other[index] for index in elements
-    )

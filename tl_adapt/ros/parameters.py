@@ -8,7 +8,7 @@ Nothing here spins, see `tl_adapt.ros.parameter_services`: never call it from a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import Parameter as ParameterMsg
@@ -165,16 +165,25 @@ class ParameterClient(ParameterServices):
         _raise_first(self.verify_each(values))
 
     def verify_each(
-        self, values: Mapping[str, Mapping[str, RosValue]], *, patience: float | None = None
+        self,
+        values: Mapping[str, Mapping[str, RosValue]],
+        *,
+        patience: float | None = None,
+        taken: Callable[[str, str, RosValue, RosValue], bool] = lambda *_: False,
     ) -> dict[str, ParameterError]:
-        """Read parameters and return what is wrong: RefusedError for one that is not as given."""
+        """
+        Read parameters and return what is wrong: RefusedError for one that is not as given.
+
+        `taken` gets the node, the name, what was given and what was read, and tells whether the
+        node had taken it all the same.
+        """
         wanted = {self.full_name(node): each for node, each in values.items() if each}
         read, errors = self.get_each(
             {node: list(each) for node, each in wanted.items()}, patience=patience
         )
         for node, present in read.items():
             for name, value in wanted[node].items():
-                if present[name] != value:
+                if present[name] != value and not taken(node, name, value, present[name]):
                     errors.setdefault(node, RefusedError(
                         node, f'set of {node} {name} was not taken: set {value!r}, '
                         f'reads {present[name]!r}',

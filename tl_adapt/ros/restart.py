@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0  # s that a restart may take, where the study says nothing
 _ANSWER = 1.0  # s that a node which comes up may take to be asked again
 _LOOK = 0.05  # s between two looks at what comes up
+_GRACE = 2.0  # s that a command may take to end when it is told to
 _TAIL = 500  # bytes of a command's output that are told
+_ENDED = 'the adapter ends'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Restarts:
         self._lifecycle = lifecycle
         self._hooks = dict(hooks or {})
         self._timeout = timeout
+        self._ended = threading.Event()
 
     @classmethod
     def of(cls, node: Node, study: Study, environment: str, client: ParameterClient) -> Restarts:
@@ -155,6 +159,14 @@ class Restarts:
                     errors[node] = error_of
         return errors
 
+    def stop(self) -> None:
+        """
+        End the command that runs, and let no other begin; from any thread, without waiting.
+
+        Who called `give` gets an error for its node. Lifecycle nodes are still brought up.
+        """
+        self._ended.set()
+
     def close(self) -> None:
         """Let go of the nodes."""
         if self._lifecycle is not None:
@@ -170,16 +182,18 @@ class Restarts:
         try:
             _write(hook.parameters, node, values)
             words = [word.replace(PARAMETERS_FILE, str(hook.parameters)) for word in hook.command]
-            _call(words, hook.directory, self._timeout)
+            _call(words, hook.directory, self._timeout, self._ended)
         except (OSError, MeasurementError) as error:
             return ParameterError(node, f'the restart of {node} failed: {error}')
         problem: ParameterError = ParameterError(node, f'{node} did not come up')
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self._ended.is_set():
             errors = self._client.verify_each({node: values}, patience=_ANSWER)
             if not errors:
                 return None
             problem = errors[node]
             time.sleep(_LOOK)
+        if self._ended.is_set():
+            return ParameterError(node, f'the restart of {node} failed: {_ENDED}')
         return ParameterError(
             node, f'the restart of {node} failed, within {self._timeout:g} s: {problem.reason}'
         )
@@ -195,27 +209,49 @@ def _write(path: Path, node: str, values: Mapping[str, Any]) -> None:
     os.replace(file.name, path)
 
 
-def _call(words: Sequence[str], directory: Path, timeout: float) -> None:
+def _call(
+    words: Sequence[str], directory: Path, timeout: float, ended: threading.Event
+) -> None:
     """
-    Run a command to its end; raises MeasurementError if it fails or does not end.
+    Run a command to its end; raises MeasurementError if it fails, or does not end.
 
-    What it leaves running is the node: only a command that does not end is killed, with all that
-    it started.
+    What it leaves running is the node: only a command that does not end, or still runs when
+    `ended` is set, is ended with all that it started.
     """
+    if ended.is_set():
+        raise MeasurementError(_ENDED)
+    end = time.monotonic() + timeout
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             cwd=directory, start_new_session=True,
         )
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise MeasurementError(f'{words[0]} did not end within {timeout:g} s') from None
+        while (code := _code(process, _LOOK)) is None:
+            if ended.is_set():
+                _end(process)
+                raise MeasurementError(f'{words[0]} was ended: {_ENDED}')
+            if time.monotonic() > end:
+                _end(process, 0.0)
+                raise MeasurementError(f'{words[0]} did not end within {timeout:g} s')
         if code:
             raise MeasurementError(f'{words[0]} ended with exit status {code}{_last(output)}')
+
+
+def _code(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return a process's exit status, None if it still runs after so long."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
+    """End a process and all of its group; it may take `grace` s to do so by itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL) if grace > 0.0 else (signal.SIGKILL,):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        _code(process, grace)
+    process.wait()
 
 
 def _last(output: IO[bytes]) -> str:

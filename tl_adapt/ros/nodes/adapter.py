@@ -85,6 +85,7 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'deadline': (30.0, 'time after which a missing node is an error [s]'),
 }
 _NOTE = 1.0  # s that noting a change may take, before the change is put off
+_FINISH = 15.0  # s that a change may take to end when the adapter ends
 _LEAVE = 0.05  # s between looks whether the engine has ended
 
 
@@ -103,6 +104,8 @@ class Adapter(LifecycleNode):
         self._settings: Settings | None = None
         self._outputs: list[Publisher] = []
         self._engine: Engine | None = None
+        self._overdue: Engine | None = None  # it did not end in time
+        self._restarts: Restarts | None = None
         self._monitor: Monitor | None = None
         self._client: ParameterClient | None = None
         self._study: Study | None = None
@@ -155,6 +158,8 @@ class Adapter(LifecycleNode):
         A change under way needs answers that come through the executor, which waits for this
         callback: so the graph is left as soon as the engine has ended, not here.
         """
+        if self._restarts is not None:
+            self._restarts.stop()
         self._leave_timer = self.create_timer(_LEAVE, self._leave, clock=_wall())
         self._leave()
         return super().on_shutdown(state)
@@ -171,9 +176,22 @@ class Adapter(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def stop(self) -> None:
-        """End the engine, while the node is still being spun, so that it can finish a change."""
-        if self._engine is not None and not self._engine.stop():
-            self.get_logger().error('a change did not end in time')
+        """
+        End the engine, while the node is still being spun, so that it can finish a change.
+
+        A command that restarts a node is ended: it may take longer than anybody waits. A change
+        that does not end in time is waited for, and told of, once.
+        """
+        if self._restarts is not None:
+            self._restarts.stop()
+        engine = self._engine
+        if engine is None or engine.stop(_FINISH if engine is not self._overdue else 0.0):
+            return
+        if engine is not self._overdue:
+            self._overdue = engine
+            kept = not isinstance(self._journal, NullJournal)
+            what = 'it is put back at the next start' if kept else 'nobody puts it back'
+            self.get_logger().error(f'a change did not end in time and is cut short; {what}')
 
     def _configured(self) -> bool:
         """Configure, or say in one line why that failed."""
@@ -220,7 +238,7 @@ class Adapter(LifecycleNode):
             for each in (self._applied, *self._outputs)
         ]
         self._client = client = ParameterClient(self)
-        restarts = Restarts.of(self, study, environment, client)
+        self._restarts = restarts = Restarts.of(self, study, environment, client)
         self._undo.append(restarts.close)
         watch = ParameterWatch(self, client, study.space, wake=self._wake)
         self._undo.append(watch.close)
@@ -240,7 +258,7 @@ class Adapter(LifecycleNode):
         self._engine = Engine(
             policy,
             Applier(study.space, client, distribution=spec.options.get('distribution'),
-                    restarts=restarts),
+                    restarts=restarts, listener=watch),
             self._monitor, watch=watch, journal=journal, broken=broken,
             report=self._publish_status, applied=self._publish_applied, log=self.get_logger(),
             prepare=policy.prepare, settings=settings,
@@ -300,7 +318,7 @@ class Adapter(LifecycleNode):
             self._client.close()
         self._settings = None
         self._outputs = []
-        self._engine = self._monitor = self._client = None
+        self._engine = self._monitor = self._client = self._restarts = None
 
     # --- callbacks ----------------------------------------------------------------------------
 
@@ -325,6 +343,9 @@ class Adapter(LifecycleNode):
             self._settings = settings
             self._timer.timer_period_ns = round(1e9 / settings.publish_rate)
             if self._engine is not None:
+                if settings.dry_run and not before.dry_run and self._engine.changing:
+                    # An answer that is a yes has no room for it.
+                    self.get_logger().info('a change under way is completed or undone first')
                 self._engine.post(SettingsChanged(settings, settings.differences(before)))
         return SetParametersResult(successful=True)
 

@@ -24,7 +24,8 @@ import yaml  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from fake_robot import cost_of  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
-from rcl_interfaces.msg import ParameterEvent  # noqa: E402
+from rcl_interfaces.msg import Parameter, ParameterEvent, ParameterValue  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -366,6 +367,11 @@ def test_settings_change_at_runtime_and_diagnostics_tell_each_concern(graph, pre
     graph.until(settled)
     assert graph.values['dry_run'] == 'true' and graph.values['explore'] == '3'
     assert graph.parameters.get('adapter', ['minimum_gain']) == {'minimum_gain': 0.02}
+
+    client = graph.node.create_client(SetParameters, '/adapter/set_parameters')
+    assert client.wait_for_service(10.0)
+    strange = Parameter(name='explore', value=ParameterValue(type=77))
+    client.call_async(SetParameters.Request(parameters=[strange]))  # it has no answer
 
     for name, value in (('explore', -1), ('minimum_gain', math.nan), ('publish_rate', 1e6),
                         ('study', 'other'), ('dwell', 0.5)):

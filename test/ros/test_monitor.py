@@ -16,6 +16,7 @@ from sensor_msgs.msg import LaserScan  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from tl_adapt.adaptation.events import ContextChanged, Exploration  # noqa: E402
+from tl_adapt.errors import MeasurementError  # noqa: E402
 from tl_adapt.ros.field_reader import FieldReader  # noqa: E402
 from tl_adapt.ros.monitor import Monitor  # noqa: E402
 from tl_adapt.ros.topic_watch import TopicWatch  # noqa: E402
@@ -284,6 +285,22 @@ def test_a_context_that_is_about_to_change_does_not_hide_a_broken_limit():
         (window,) = watched.windows()
         assert (window.unplaced, window.configuration) == (unplaced, IN_FORCE)
     watched.monitor.close()
+
+
+def test_a_topic_that_does_not_fit_is_told_also_while_a_mission_runs(watched, monkeypatch):
+    def prepare(*, deadline):
+        raise MeasurementError('several types')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watched.monitor._recorder, 'prepare', prepare)
+        with pytest.raises(MeasurementError, match='several types'):
+            watched.monitor.prepare()
+    watched.begin(1)
+    with pytest.raises(MeasurementError, match='several types'):
+        watched.monitor.prepare()
+    watched.succeed(1)
+    assert len(watched.windows()) == 1
+    assert 'scan' in watched.monitor.prepare()
 
 
 def test_a_topic_is_silent_that_two_looks_find_so():

@@ -104,6 +104,7 @@ class Monitor:
         self._in_force: Configuration | None = None
         self._whole = self._uniform = False  # of one configuration; and of one context
         self._unpublished: tuple[str, ...] = ()
+        self._misfit: MeasurementError | None = None
         self._stop = threading.Event()
         self._taker: threading.Thread | None = None
         self._trouble = ''
@@ -137,9 +138,15 @@ class Monitor:
                 self._missions.connect()
             self._situation.connect()
             self._unpublished = self._find_unpublished()
-            self._recorder.prepare(deadline=0.0)
+            try:
+                self._recorder.prepare(deadline=0.0)
+                self._misfit = None
+            except MeasurementError as error:
+                self._misfit = error
         if self._sliding is not None and self._open:
             self._processes.refresh()
+        if self._misfit is not None:
+            raise self._misfit  # also while a mission is watched, in which nobody looks
         return (*self._unpublished, *self._stopped())
 
     def changing(self) -> None:

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.ros_arguments = ros
         module = importlib.import_module(VERBS[args.verb][0])
         if not getattr(module, 'TAKES_ROS_ARGUMENTS', False):
-            ros_arguments.refuse(args, f'{args.verb} runs no node that they could be for')
+            ros_arguments.ignore(args, f'{args.verb} runs no node that they could be for')
         code = int(module.run(args))
         sys.stdout.flush()
         return code

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until ctrl-C or the planned end; return 0, or 130 if ctrl-C came before that."""
-    ros_arguments.refuse(
+    ros_arguments.ignore(
         args, 'the recorder has no parameters, and its names are those of the robot',
         rules_only=True,
     )

@@ -1,13 +1,12 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for `--ros-args` of verbs: who can pass them on to a node does, and nobody drops them."""
+"""Module for `--ros-args` of verbs: who can pass them on to a node does, and nobody drops them silently."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
-
-from tl_adapt.errors import InputError
 
 _RULES = ('-r', '--remap', '-p', '--param', '--params-file')
 _NAME = '__node:='
@@ -28,18 +27,21 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, ros
 
 
-def refuse(args: argparse.Namespace, why: str, *, rules_only: bool = False) -> None:
+def ignore(args: argparse.Namespace, why: str, *, rules_only: bool = False) -> None:
     """
-    Raise InputError, with `why`, if there are ROS arguments; `rules_only`: names and parameters.
+    Warn, with `why`, of ROS arguments that nothing comes of; `rules_only`: names and parameters.
 
-    A name for the node alone is let through: ROS's launch gives one to each program that it runs
-    as a node.
+    ROS's launch gives some to each program that it runs as a node (a name, and what is set for
+    all nodes of a launch file), so they are no error. Of a name for the node nothing is said.
     """
     words = list(getattr(args, 'ros_arguments', ()))
+    ignored = []
     while words:
         option = words.pop(0)
         value = words.pop(0) if words and not words[0].startswith('-') else ''
-        if option in ('-r', '--remap') and value.startswith(_NAME):
-            continue
-        if not rules_only or option in _RULES:
-            raise InputError(why, key='--ros-args', value=f'{option} {value}'.strip())
+        named = option in ('-r', '--remap') and value.startswith(_NAME)
+        if not named and (option in _RULES or not rules_only):
+            ignored.append(f'{option} {value}'.strip())
+    if ignored:
+        print(f'tl_adapt: warning: --ros-args {" ".join(ignored)} is ignored: {why}',
+              file=sys.stderr)

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.confirm_timeout and args.confirm != 'service':
         raise InputError('needs --confirm service', key='--confirm-timeout')
     if args.confirm != 'service':
-        ros_arguments.refuse(args, 'need --confirm service: no node runs here otherwise')
+        ros_arguments.ignore(args, 'without --confirm service no node runs here')
     study = _with_budget(load_study(args.study), args)
     with _open(study, args) as store:
         source = _source(study, args, store)

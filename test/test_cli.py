@@ -77,7 +77,7 @@ def test_ros_arguments_that_are_for_no_node_are_warned_of(words, told, verb, cap
 
 
 def test_only_names_and_parameters_may_be_what_is_ignored(capsys):
-    words = '--enclave /e -r a:=b --log-level info'.split()
+    words = ['--enclave', '/e', '-r', 'a:=b', '--log-level', 'info']
     args = argparse.Namespace(ros_arguments=words)
     ignore(args, 'it has none', rules_only=True)
     assert capsys.readouterr().err == (

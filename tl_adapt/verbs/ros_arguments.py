@@ -1,6 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for `--ros-args` of verbs: who has a node passes them on, and nobody drops them silently."""
+"""Module for `--ros-args` of verbs: a node gets them, and nobody drops them silently."""
 
 from __future__ import annotations
 

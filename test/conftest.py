@@ -12,26 +12,24 @@ import pytest
 from tl_adapt.errors import TlAdaptError
 from tl_adapt.simulators.gazebo.locate import find_gazebo
 
-# Tests that bring processes up themselves: two rows that take about the same time.
-ROWS = {
-    'adapters': ('ros/test_adapter', 'ros/test_nav2', 'ros/interface_build', 'test_demo_job'),
-    'processes': ('ros/', 'test_gazebo_', 'test_campaign_processes'),
-}
+# Tests that bring processes up themselves.
+PROCESSES = tuple('test/' + name for name in (
+    'ros/', 'test_gazebo_', 'test_demo_job', 'test_campaign_processes',
+))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """
-    Run the tests of processes in two rows, each in one of xdist's workers, before all others.
+    Run the tests of processes in one of xdist's workers: they take each other's time otherwise.
 
-    More of them at a time would take each other's time. (Its own groups are not seen by pytest 9.)
+    (Its own groups are not seen by pytest 9.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            name = nodeid.removeprefix('test/')
-            return next((row for row, some in ROWS.items() if name.startswith(some)), nodeid)
+            return 'processes' if nodeid.startswith(PROCESSES) else nodeid
 
     return Scheduling(config, log)
 

@@ -332,8 +332,7 @@ class Engine:
     def _advance(self) -> None:
         """Do what can be done now of what the policy wants; every result may want more."""
         try:
-            # Also who is paused, or only advises, ends what is half done.
-            while (self._may_change() or self._half_done()) and self._step():
+            while self._may_change() and self._step():
                 pass
         except (ParameterError, StoreWaitError) as error:
             self._next_obstacle = time.monotonic() + _PREPARE
@@ -345,12 +344,12 @@ class Engine:
             self._requests.halted or self._stop.is_set() or self._policy.state is State.PAUSED
         )
 
-    def _half_done(self) -> bool:
-        return self._execution.open and not self._stop.is_set()
-
     def _step(self) -> bool:
         """Take one step towards what the policy wants; return False if there is none now."""
         if self._execution.open:
+            if self.settings.dry_run:
+                self._wait_for(Obstacle('a change is half undone, but a dry run sends nothing'))
+                return False
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
@@ -429,8 +428,6 @@ class Engine:
             return False
         self._wait_for(None)
         self._handle(found, quiet=self._busy)
-        if self.settings.dry_run:
-            self._advising.follow()
         return True
 
     def _overcome(self) -> None:

@@ -269,16 +269,21 @@ def test_the_operator_does_not_wait_for_a_plan(rig):
     assert rig.applier.sent.empty()
 
 
-def test_an_event_that_fails_is_answered_and_halts_nothing(rig, monkeypatch):
-    rig.start()
+def break_pause(rig, monkeypatch, text):
+    """Let the policy fail whenever it is to pause."""
     handle = rig.policy.handle
 
-    def fail_once(event):
+    def fail(event):
         if isinstance(event, Paused):
-            raise RuntimeError('a bug')
+            raise RuntimeError(text)
         return handle(event)
 
-    monkeypatch.setattr(rig.policy, 'handle', fail_once)
+    monkeypatch.setattr(rig.policy, 'handle', fail)
+
+
+def test_an_event_that_fails_is_answered_and_halts_nothing(rig, monkeypatch):
+    rig.start()
+    break_pause(rig, monkeypatch, 'a bug')
     report = rig.command(Paused())
     assert report.status.state is not State.PAUSED and 'a bug' in report.message
     monkeypatch.undo()
@@ -498,14 +503,7 @@ def test_topics_that_do_not_fit_are_one_line_and_one_status(rig, kind):
 
 def test_an_error_that_repeats_is_logged_once(rig, monkeypatch):
     rig.start()
-    handle = rig.policy.handle
-
-    def fail(event):
-        if isinstance(event, Paused):
-            raise RuntimeError('a\nbug')
-        return handle(event)
-
-    monkeypatch.setattr(rig.policy, 'handle', fail)
+    break_pause(rig, monkeypatch, 'a\nbug')
     for _ in range(5):
         assert 'a bug' in rig.command(Paused()).message
         assert 'a bug' not in rig.command(RulesChanged(rig.policy.rules)).message

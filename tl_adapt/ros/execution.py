@@ -84,6 +84,13 @@ class StoreWaitError(StoreError):
     """Say that a change was put off, as it could not be noted."""
 
 
+def fate(journal: Journal) -> str:
+    """Return what becomes of a change that is cut short, by where it was noted."""
+    if type(journal) is NullJournal:
+        return 'nobody puts it back'
+    return 'it is put back at the next start'
+
+
 class Execution:
     """Make changes, one at a time; everything is called from the adapter's thread."""
 
@@ -195,8 +202,7 @@ class Execution:
         if self._open is None:
             return
         change, nodes = self._open.intent.change, ', '.join(self._open.outcome.open)
-        kept = self._open.noted and type(self._journal) is not NullJournal
-        what = 'it is put back at the next start' if kept else 'nobody puts it back'
+        what = fate(self._journal if self._open.noted else NullJournal())
         self._log.error(
             f'change {change} was cut short on {nodes}, as the adapter ends; {what}'
         )

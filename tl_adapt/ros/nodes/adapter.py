@@ -60,6 +60,7 @@ from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.enduring import EnduringExecutor, one_line
 from tl_adapt.ros.engine import Engine
+from tl_adapt.ros.execution import fate
 from tl_adapt.ros.monitor import Monitor
 from tl_adapt.ros.node_processes import NodeProcesses
 from tl_adapt.ros.parameter_watch import ParameterWatch
@@ -189,8 +190,7 @@ class Adapter(LifecycleNode):
             return
         if engine is not self._overdue:
             self._overdue = engine
-            kept = not isinstance(self._journal, NullJournal)
-            what = 'it is put back at the next start' if kept else 'nobody puts it back'
+            what = fate(self._journal)
             self.get_logger().error(f'a change did not end in time and is cut short; {what}')
 
     def _configured(self) -> bool:

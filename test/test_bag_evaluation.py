@@ -172,6 +172,19 @@ def test_configurations_that_change_between_missions(tmp_path):
     assert [one.measurement.configuration for one in found] == wanted
 
 
+@pytest.mark.parametrize('later', [0, 1, SECOND // 10])
+def test_parameters_that_were_asked_for_before_a_change_and_written_after_it(tmp_path, later):
+    """A recorder writes what a node answered when the change was told already."""
+    snapshot = parameters(WALL, DEFAULT)
+    (read,) = [message for message in snapshot if b'/localizer' in message.raw]
+    change = event(read.time + later, '/localizer', particles=50)
+    messages, _ = mission(1, log=WALL + SECOND)
+    before = [message for message in snapshot if message is not read]
+    path = write_mcap(tmp_path / 'x.mcap', [*before, change, read, *messages])
+    (found,), _ = evaluated(path)
+    assert found.measurement.configuration == {**DEFAULT, 'particles': 50}
+
+
 @pytest.mark.parametrize('told_again', [False, True])
 def test_a_change_of_the_configuration_may_be_lost(tmp_path, told_again):
     change = event(EACH[1][0].time - SECOND // 4, '/localizer', particles=50)

@@ -405,11 +405,13 @@ def test_settings_change_at_runtime_and_diagnostics_tell_each_concern(graph, pre
     (['-p', 'minimum_gain:=-1.0'], 'minimum_gain'),
     (['-p', 'explore:=many'], 'explore'),
     (['-p', 'deadline:=soon'], 'deadline'),
-    (['-p', f'store:={FAKE}'], 'fake_robot.py'),
+    (['-p', 'store:={strange}'], 'strange.txt'),
     (['-p', 'study'], 'study'),
 ])
-def test_bad_parameters_are_one_line_and_end_the_node(graph, prepared, words, told):
-    adapter = graph.adapter(prepared(), *words)
+def test_bad_parameters_are_one_line_and_end_the_node(graph, prepared, tmp_path, words, told):
+    strange = tmp_path / 'strange.txt'
+    strange.write_text('no store')
+    adapter = graph.adapter(prepared(), *(word.format(strange=strange) for word in words))
     assert adapter.wait(60.0) == 2
     error = [line for line in adapter.stderr.read().splitlines() if line.startswith('tl_adapt:')]
     assert len(error) == 1 and told in error[0]

@@ -206,9 +206,11 @@ class BagEvaluator:
                 self._read(topic, log, raws, events)
             if topic in self._handlers:
                 handler = self._handlers[topic]
+                # A change that is told at the time of a snapshot came after it.
+                order = 0 if topic == recorded.PARAMETERS else 1
                 for at, time, raw in zip(logs, self._clock.at(log).tolist(), raws):
-                    events.append((at, 1, functools.partial(self._guarded, topic, handler, at,
-                                                            time, raw)))
+                    events.append((at, order, functools.partial(self._guarded, topic, handler, at,
+                                                                time, raw)))
         events.sort(key=lambda event: event[:2])
         first, end = self._clock.at(np.array([begin, last], np.int64)).tolist()
         self._log.advance(begin, first)

@@ -4,8 +4,8 @@
 Module for what a recording holds beside the topics of the graph, as messages of standard types.
 
 - `PARAMETERS`: all parameters of one node, as `new_parameters` of a ParameterEvent; one message
-  per node when the recording begins, and one more whenever a node comes later or comes back.
-  Later changes are on `/parameter_events`.
+  per node when the recording begins, and one more whenever a node comes later or comes back, at
+  the times when they were asked for. Later changes are on `/parameter_events`.
 - `PROCESSES`: CPU time [s], resident memory [bytes] and threads of the nodes' processes, one
   status per node. The header's stamp is sim time where there is a `/clock`, else system time.
 - `RECORDING`: what the recorder knows about the recording, as JSON; the last message counts.

@@ -136,10 +136,6 @@ class BagRecorder:
             return None
         return {c.topic: c.lost for c in self._channels.values() if c.lost}
 
-    def now(self) -> int:
-        """Return the present time of the bag in ns."""
-        return self._clock.now() if self._sim_time else time.time_ns()
-
     def held(self, topic: str) -> list[tuple[int, bytes]]:
         """Return the messages of a topic that wait, and when they were sent [ns]."""
         return [(m.at, m.raw) for m in self._held if m.topic == topic]

@@ -44,6 +44,11 @@ class Call:
         """Return the answer; only after `wait` returned True."""
         return next(future.result() for future in self._futures if future.done())
 
+    @property
+    def settled(self) -> bool:
+        """Tell whether the last sending was answered: a server answers in their order."""
+        return bool(self._futures[-1].done())
+
     def forget(self) -> None:
         """Drop what is still unanswered."""
         for future in self._futures:

@@ -32,7 +32,8 @@ class ParameterSnapshots:
     """
     Read all parameters of nodes when they are met, and again when they come back.
 
-    A thread of its own waits for the answers; `take` gives what came.
+    Each is read twice, a second apart, since what changed while a node was being met may never
+    have been told. A thread of its own waits for the answers; `take` gives what came.
     """
 
     def __init__(self, client: ParameterClient, nodes: Iterable[str]) -> None:
@@ -40,7 +41,9 @@ class ParameterSnapshots:
         self._client = client
         self._nodes = list(nodes)
         self._known: dict[str, frozenset[bytes]] = {}
-        self._found: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._once_more: set[str] = set()
+        self._last: dict[str, dict[str, Any]] = {}
+        self._found: queue.SimpleQueue[tuple[str, dict[str, Any], int]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -50,8 +53,18 @@ class ParameterSnapshots:
         """Return the nodes of which nothing is known."""
         return [node for node in self._nodes if node not in self._known]
 
-    def take(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return what was read since: node and parameters, None for one that is not set."""
+    @property
+    def settled(self) -> bool:
+        """Tell whether everything is known of all nodes, and no change can have been missed."""
+        return not self.missing and not self._once_more
+
+    def take(self) -> list[tuple[str, dict[str, Any], int]]:
+        """
+        Return what was read since: node, parameters (None for one that is not set) and time.
+
+        The time [ns, of the system's clock] is that of asking: a change that is told after it
+        is newer, or the same.
+        """
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -66,13 +79,16 @@ class ParameterSnapshots:
     def _run(self) -> None:
         while True:
             publishers = self._client.identities()
-            wanted = {}
+            wanted, new = {}, set()
             for node in self._nodes:
                 seen = publishers.get(node, frozenset())
-                new = node not in self._known or bool(seen - self._known[node])
-                if new and self._client.count(node) == 1:
+                if node not in self._known or seen - self._known[node]:
+                    new.add(node)
+                if node in new | self._once_more and self._client.count(node) == 1:
                     wanted[node] = seen
             for node in self._read(list(wanted)):
+                self._once_more = self._once_more | {node} if node in new else (
+                    self._once_more - {node})
                 self._known[node] = wanted[node]
             if self._stop.wait(_LOOK):
                 return
@@ -86,6 +102,7 @@ class ParameterSnapshots:
             deadline=_ANSWER,
         )
         names = {node: list(answer.result.names) for node, answer in listed.items()}
+        asked = time.time_ns()
         answers, _ = self._client.ask(
             {node: (GetParameters, GetParameters.Request(names=each))
              for node, each in names.items()},
@@ -94,8 +111,10 @@ class ParameterSnapshots:
         # A node that is busy starting may not know all of them yet.
         found = [n for n, answer in answers.items() if len(answer.values) == len(names[n])]
         for node in found:
-            values = [from_message(value) for value in answers[node].values]
-            self._found.put((node, dict(zip(names[node], values))))
+            values = dict(zip(names[node], map(from_message, answers[node].values)))
+            if values != self._last.get(node):
+                self._last[node] = values
+                self._found.put((node, values, asked))
         return found
 
 

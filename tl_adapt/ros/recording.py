@@ -161,7 +161,7 @@ class _Recording:
         )
         self._next = {'sample': 0.0, 'flush': time.monotonic() + _FLUSH}
         self._started: int | None = None  # sim time at which the mission under way began
-        self._pending: list[tuple[str, bytes]] = []  # until the sim time runs
+        self._pending: list[tuple[str, bytes, int]] = []  # until the sim time runs
         self._writes = False
         self._ready = False  # all that the study names is there and recorded
         self._described: dict[str, int] = {}  # since when topics are recorded, as last told
@@ -225,7 +225,7 @@ class _Recording:
         self._clock.forget_before(time.time_ns() - round(_MEMORY * 1e9))
         if self._recorder.since != self._described:
             self._describe(complete=False)
-        if not self._ready and self._recorder.settled and not self._snapshots.missing:
+        if not self._ready and self._recorder.settled and self._snapshots.settled:
             self._ready = True
             self._say(
                 f'ready: {len(self._recorder.since)} topics, and the parameters of all nodes'
@@ -277,9 +277,9 @@ class _Recording:
             )
 
     def _keep_parameters(self) -> None:
-        for node, values in self._snapshots.take():
-            raw = recorded.encode_parameters(node, values, self._clock.now())
-            self._write(recorded.PARAMETERS, raw)
+        for node, values, asked in self._snapshots.take():
+            raw = recorded.encode_parameters(node, values, self._clock.at(asked))
+            self._write(recorded.PARAMETERS, raw, asked)
 
     def _sample(self) -> None:
         samples = self._samples.sample()
@@ -304,30 +304,30 @@ class _Recording:
             )
         self._write(recorded.RECORDING, recorded.encode_recording(description))
 
-    def _write(self, topic: str, raw: bytes) -> None:
-        """Write a message of ours; on sim time only once that runs."""
-        self._pending.append((topic, raw))
+    def _write(self, topic: str, raw: bytes, at: int | None = None) -> None:
+        """Write a message of ours, by default of now [ns, system]; on sim time once that runs."""
+        self._pending.append((topic, raw, time.time_ns() if at is None else at))
         if self._writes or not self._options.sim_time:
             self._write_pending()
 
     def _write_pending(self) -> None:
         """Write our messages that wait: those from before all others have their first time."""
         pending, self._pending = self._pending, []
-        for topic, raw in pending:
-            now = self._recorder.now()
+        for topic, raw, at in pending:
+            written = self._clock.at(at) if self._options.sim_time else at
             if self._options.sim_time and not self._writes:
-                raw = self._updated(raw) if topic == recorded.PARAMETERS else raw
+                raw = self._updated(raw, at) if topic == recorded.PARAMETERS else raw
                 first = self._clock.first()
-                now = time.time_ns() if first is None else first
-            self._writer.write(topic, raw, now, sent_ns=time.time_ns())
+                written = at if first is None else first
+            self._writer.write(topic, raw, written, sent_ns=at)
         self._writes = True
 
-    def _updated(self, raw: bytes) -> bytes:
+    def _updated(self, raw: bytes, asked: int) -> bytes:
         """Return a node's parameters with what changed until the sim time began."""
         node, values, stamp = recorded.decode_parameters(raw)
         for at, event in self._recorder.held(EVENTS):
             name, changed = event_values(event)
-            if name == node and at > stamp:
+            if name == node and at > asked:
                 values.update(changed)
         return recorded.encode_parameters(node, values, stamp)
 

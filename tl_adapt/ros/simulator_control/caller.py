@@ -10,6 +10,7 @@ from typing import Any
 
 from rclpy.client import Client
 from rclpy.node import Node
+from std_srvs.srv import Empty
 
 from tl_adapt.ros.calls import Call
 from tl_adapt.ros.simulator_control.base import ControlError
@@ -36,6 +37,7 @@ class Caller:
         self.deadline = deadline
         self._alive = alive
         self._clients: dict[tuple[Any, str], Client] = {}
+        self._answered: set[Client] = set()
         self._factor: RealTimeFactor | None = None
 
     def wait_for(self, kind: Any, name: str, hint: str = '') -> None:
@@ -71,18 +73,30 @@ class Caller:
         """
         Call a service and return its answer, within the deadline and `more` [s].
 
-        Raises ControlError 'silent' if there is none.
+        A server that does not know of us yet drops its answer. So what may be done twice is asked
+        for once more, until a service has answered once. Raises ControlError 'silent' if there is
+        no answer.
         """
         client = self._client(kind, name)
-        call = Call(client, request or kind.Request())
         seconds = self.deadline + more
         end = time.monotonic() + seconds
+        twice = _may_be_done_twice(kind) and client not in self._answered
+        call = Call(client, request or kind.Request())
         try:
             while not call.wait(min(_POLL, seconds)):
                 self._alive()
-                if time.monotonic() > end:
+                left = end - time.monotonic()
+                if left < 0.0:
                     text = f'service {client.srv_name} gave no answer within {seconds:g} s'
                     raise ControlError(text, 'silent')
+                if twice and left < seconds / 2.0:
+                    twice = False
+                    call.send()
+            # Nothing of it may happen after what is done next.
+            while not call.settled and time.monotonic() < end:
+                self._alive()
+                time.sleep(_LOOK)
+            self._answered.add(client)
             return call.answer()
         finally:
             call.forget()
@@ -98,6 +112,7 @@ class Caller:
         for client in self._clients.values():
             self.node.destroy_client(client)
         self._clients = {}
+        self._answered = set()
         if self._factor is not None:
             self._factor.close()
             self._factor = None
@@ -107,3 +122,8 @@ class Caller:
         if key not in self._clients:
             self._clients[key] = self.node.create_client(kind, name)
         return self._clients[key]
+
+
+def _may_be_done_twice(kind: Any) -> bool:
+    """Tell whether a service only reads or sets: pause, resume and reset are of type Empty."""
+    return kind is Empty or str(kind.__name__).startswith(('Get', 'Set'))

@@ -5,13 +5,13 @@ Measure adaptation at runtime: false alarms, detection, changes of the robot, an
 
     python benchmarks/adaptation.py [--missions N] [--json FILE] [--parts a,b] [--oracle N]
 
-`calm`: missions in lock-step with no change at all. `power`: missions until a change of each size
-is found. `changes`: a payload, a smoother floor and busy processes come one after the other, at
-real-time factor 1; the adapted robot drives beside one with the default configuration, one that
-was tuned once, and one with the oracle's. `offline`: the same changes against emulated robots,
-many times over. `latency`: how long a decision takes. `rest`: CPU share and memory of an adapter
-whose robot stands. Measurements are kept in --folder, so that the next
-start begins where this one ended.
+`calm`: missions in lock-step with no change at all. `power`: missions until the adapter reacts to
+a change of each size. `changes`: a payload, a smoother floor and busy processes come one after the
+other, at real-time factor 1; the adapted robot drives beside one with the default configuration,
+one that was tuned once, and one with the oracle's. `offline`: the same changes against emulated
+robots, many times over. `latency`: how long a decision takes. `rest`: CPU share and memory of an
+adapter whose robot stands. Measurements are kept in --folder, so that the next start begins where
+this one ended.
 """
 
 from __future__ import annotations

@@ -157,7 +157,9 @@ def main():
     for node in nodes:
         executor.add_node(node)
     try:
-        executor.spin()
+        # Not executor.spin(): a signal does not always wake it up.
+        while executor.context.ok():
+            executor.spin_once(timeout_sec=0.25)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:

@@ -106,7 +106,9 @@ def main():
     rclpy.init()
     node = Sensors(json.loads(sys.argv[1]))
     try:
-        rclpy.spin(node)
+        # Not rclpy.spin(): a signal does not always wake it up.
+        while rclpy.ok():
+            rclpy.spin_once(node, timeout_sec=0.25)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     node.destroy_node()

@@ -42,7 +42,7 @@ from tl_adapt.ros.report import Report
 from tl_adapt.ros.requests import Request, Requests
 from tl_adapt.ros.settings import Settings, SettingsChanged
 
-_TICK = 0.1  # s between looks at what changes without a message
+_TICK = 0.2  # s between looks at what changes without a message
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing

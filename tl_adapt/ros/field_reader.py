@@ -10,16 +10,18 @@ against the whole message a few times before it is believed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from rclpy.serialization import deserialize_message
 
 from tl_adapt import cdr
+from tl_adapt.cdr_layout import Layout
 from tl_adapt.trace import extract
 
 _CHECKS = 3
+_MISSES = 20  # layouts that a topic may have
 _STRINGS = ('UnboundedString', 'BoundedString')
 _SEQUENCES = ('UnboundedSequence', 'BoundedSequence')
 
@@ -31,11 +33,13 @@ class FieldReader:
         """Prepare for messages of the class `kind`."""
         self._kind = kind
         self._fields = tuple(fields)
-        self._walks: dict[str, Callable[[bytes], Any]] | None
+        self._walks: dict[str, cdr.Field] | None
         self._checked = 0
+        self._layout: Layout | None = None
+        self._misses = 0
         try:
             self._walks = {
-                field: cdr.field_of(described(kind), field).read for field in self._fields
+                field: cdr.field_of(described(kind), field) for field in self._fields
             }
         except (cdr.UnreadableError, AttributeError):
             self._walks = None
@@ -47,20 +51,34 @@ class FieldReader:
 
     def read(self, raw: bytes) -> dict[str, Any]:
         """Return the values by field; raises AttributeError if the type lacks one."""
+        if self._layout is not None:
+            values = self._layout.read(raw)
+            if values is not None:
+                return values
         walks = self._walks
         if walks is not None and self._checked >= _CHECKS and raw[:2] == cdr.LITTLE:
-            return {field: walk(raw) for field, walk in walks.items()}
+            self._lay_out(raw, walks)
+            return {field: walk.read(raw) for field, walk in walks.items()}
         message = deserialize_message(raw, self._kind)
         values = {field: extract(message, field) for field in self._fields}
         if walks is not None and raw[:2] == cdr.LITTLE:
             try:
-                same = all(_same(walk(raw), values[field]) for field, walk in walks.items())
+                same = all(_same(walk.read(raw), values[field]) for field, walk in walks.items())
             except (struct.error, ValueError):
                 same = False
             self._checked += 1
             if not same:
                 self._walks = None
         return values
+
+    def _lay_out(self, raw: bytes, walks: dict[str, cdr.Field]) -> None:
+        """Expect the next messages to be laid out as this one; give up on those that never are."""
+        if self._misses < _MISSES:
+            self._misses += 1
+            try:
+                self._layout = Layout(raw, walks)
+            except (ValueError, struct.error):
+                self._layout, self._misses = None, _MISSES
 
 
 def _same(one: Any, other: Any) -> bool:

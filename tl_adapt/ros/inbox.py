@@ -87,9 +87,8 @@ class Inbox(CallbackGroup):
             return
         with self._taking:
             for subscription, callback in self._subscriptions:
-                with contextlib.suppress(InvalidHandle):
-                    while (taken := _next(subscription)) is not None:
-                        callback(*taken)
+                for message, info in _waiting(subscription):
+                    callback(message, info)
 
     def can_execute(self, entity: Any) -> bool:
         """Tell the executor whether to wait for the subscriptions."""
@@ -103,8 +102,11 @@ class Inbox(CallbackGroup):
         """Take note of a callback's end: nothing waits for it."""
 
 
-def _next(subscription: Subscription) -> tuple[Any, Any] | None:
-    """Return the next message that waits, and the info on it."""
-    with subscription.handle:
-        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-    return None if taken is None else (taken[0], taken[1])
+def _waiting(subscription: Subscription) -> list[tuple[Any, Any]]:
+    """Return the messages that wait, each with the info on it."""
+    found: list[tuple[Any, Any]] = []
+    handle, kind, raw = subscription.handle, subscription.msg_type, subscription.raw
+    with contextlib.suppress(InvalidHandle), handle:
+        while (taken := handle.take_message(kind, raw)) is not None:
+            found.append((taken[0], taken[1]))
+    return found

@@ -31,7 +31,7 @@ from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import Limit, Metric, Study
 from tl_adapt.trace import Trace
 
-_TAKE = 0.1  # s of wall time between two looks into the queues
+_TAKE = 0.2  # s of wall time between two looks into the queues
 # Of the clock's past, this much is kept [ns, wall].
 _KEPT = 10 * 1_000_000_000
 # What only gets worse until the mission ends, by the limit's operator.

@@ -33,7 +33,7 @@ from tl_adapt.ros.values import Snapshot, from_message
 from tl_adapt.space import Space
 
 _OWN = 15.0  # s after a sending in which its event may come
-_GRAPH = 0.25  # s between looks at the graph
+_GRAPH = 0.5  # s between looks at the graph, each of which takes a ms
 _READ = 3.0  # s between readings of all tuned parameters
 _CONFIRM = 0.5  # s until a reading that is not as expected is repeated
 _GIVE_UP = 2.0  # s that the answer to a reading may take

@@ -30,6 +30,7 @@ from tl_adapt.ros.inbox import Inbox
 from tl_adapt.trace import POSITION, Topic, Trace, extract, make_topic
 
 _DEPTH = 1000
+_CLOCK_DEPTH = 4000  # a simulation may be many times faster than real time
 _SETTLE = 0.2
 _TYPE = re.compile(r'([A-Za-z]\w*)/msg/([A-Za-z]\w*)')
 
@@ -88,7 +89,7 @@ class SimClock:
         self._sent: list[int] = []
         self._time: list[int] = []
         self._inbox.subscribe(
-            Clock, '/clock', self._on_clock, QoSProfile(depth=_DEPTH), raw=True
+            Clock, '/clock', self._on_clock, QoSProfile(depth=_CLOCK_DEPTH), raw=True
         )
         self.changed: Callable[[], None] = lambda: None
 

@@ -67,9 +67,8 @@ class TopicWatch:
             heard = self._recorder.heard(topic)
             if heard:
                 self._last[topic] = heard[-1]
-                usual = usual_gap(heard)
-                if usual is not None:
-                    self._usual.setdefault(topic, usual)
+                if topic not in self._usual and (usual := usual_gap(heard)) is not None:
+                    self._usual[topic] = usual
             last = self._last.get(topic, start)
             if not start <= last <= now and not heard:
                 last = self._last[topic] = start if last > now else last

@@ -118,6 +118,7 @@ class Monitor:
 
     goal_active = False
     doubts = {}
+    pace = 0.1
 
     def __init__(self):
         self.windows = queue.Queue()

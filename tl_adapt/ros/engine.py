@@ -42,7 +42,7 @@ from tl_adapt.ros.report import Report
 from tl_adapt.ros.requests import Request, Requests
 from tl_adapt.ros.settings import Settings, SettingsChanged
 
-_TICK = 0.2  # s between looks at what changes without a message
+_REST = 0.1  # s of rest after a fault
 _PREPARE = 1.0  # s between looks for new topics
 _PATIENCE = 3.0  # s that topics may come later than their nodes
 _OBSTACLE = 0.2  # s between looks for nodes that are missing
@@ -195,7 +195,7 @@ class Engine:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            request = self._requests.take(0.0 if self._windows else _TICK)
+            request = self._requests.take(0.0 if self._windows else self._monitor.pace)
             try:
                 if not self._stop.is_set():
                     self._turn(request)
@@ -203,7 +203,7 @@ class Engine:
                 self._fail(str(error))
             except Exception as error:  # the robot must not lose its adapter for one bad message
                 self._fail(one_line(error))
-                self._stop.wait(_TICK)
+                self._stop.wait(_REST)
             if request is not None:
                 self._answer(request)
         self._execution.leave()

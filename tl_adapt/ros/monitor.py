@@ -31,7 +31,8 @@ from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study import Limit, Metric, Study
 from tl_adapt.trace import Trace
 
-_TAKE = 0.2  # s of wall time between two looks into the queues
+# A simulation may be many times faster than real time.
+_LOOK, _LOOK_SIMULATED = 0.2, 0.1  # s of wall time between two looks into the queues
 # Of the clock's past, this much is kept [ns, wall].
 _KEPT = 10 * 1_000_000_000
 # What only gets worse until the mission ends, by the limit's operator.
@@ -115,6 +116,11 @@ class Monitor:
     def goal_active(self) -> bool:
         """Tell whether a mission runs, see `MissionWatch`."""
         return self._missions is not None and self._missions.goal_active
+
+    @property
+    def pace(self) -> float:
+        """Return how often to look for what comes without a call [s of wall time]."""
+        return _LOOK_SIMULATED if self.clock.running else _LOOK
 
     @property
     def doubts(self) -> Mapping[str, str]:
@@ -371,7 +377,7 @@ class Monitor:
             self._uniform = True
 
     def _take(self) -> None:
-        while not self._stop.wait(_TAKE):
+        while not self._stop.wait(self.pace):
             try:
                 self.clock.check()
                 self._recorder.take()

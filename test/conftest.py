@@ -16,6 +16,8 @@ from tl_adapt.simulators.gazebo.locate import find_gazebo
 PROCESSES = tuple('test/' + name for name in (
     'ros/', 'test_gazebo_', 'test_demo_job', 'test_campaign_processes',
 ))
+# Such in which nothing depends on how fast the machine is.
+STEADY = tuple('test/ros/' + name for name in ('test_replay', 'interface_build/'))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -23,12 +25,16 @@ def pytest_xdist_make_scheduler(config, log):
     """
     Run the tests of processes in one of xdist's workers: they take each other's time otherwise.
 
+    Those of replays wait for their software as long as it takes, and may run beside them.
+
     (Its own groups are not seen by pytest 9.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
+            if nodeid.startswith(STEADY):
+                return 'steady processes'
             return 'processes' if nodeid.startswith(PROCESSES) else nodeid
 
     return Scheduling(config, log)

@@ -439,7 +439,7 @@ def test_what_shows_only_when_it_is_tried_is_waited_for_all_the_time(rig):
 
     there, rig.applier.read_values = rig.applier.read_values, read_values
     rig.engine._report = lambda report: said.append(report.waiting)
-    rig.engine._deadline = 0.1
+    rig.engine._obstruction._deadline = 0.1
     rig.engine.start()
     for _ in range(3):
         assert tries.acquire(timeout=20.0)

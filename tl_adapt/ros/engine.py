@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,18 +33,17 @@ from tl_adapt.memory_journal import NullJournal
 from tl_adapt.policy import Policy
 from tl_adapt.ros.advising import Advising
 from tl_adapt.ros.apply import Applier, Obstacle
+from tl_adapt.ros.connection import Connection
 from tl_adapt.ros.enduring import Repeats, one_line
 from tl_adapt.ros.execution import Execution, Logger, NoWatch, StoreWaitError, Watch
 from tl_adapt.ros.monitor import Monitor
+from tl_adapt.ros.obstruction import Obstruction
 from tl_adapt.ros.parameters import ParameterError
 from tl_adapt.ros.report import Report
 from tl_adapt.ros.requests import Request, Requests
 from tl_adapt.ros.settings import Settings, SettingsChanged
 
 _REST = 0.1  # s of rest after a fault
-_PREPARE = 1.0  # s between looks for new topics
-_PATIENCE = 3.0  # s that topics may come later than their nodes
-_OBSTACLE = 0.2  # s between looks for nodes that are missing
 
 
 class Engine:
@@ -94,7 +92,6 @@ class Engine:
         self._advising = Advising(policy, applier, monitor, log)
         self._log = log
         self._prepare = prepare
-        self._deadline = deadline
         self._requests = Requests()
         self._stop = threading.Event()
         self._windows: collections.deque[Window] = collections.deque()
@@ -102,15 +99,9 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._started = False
         self._busy = False
-        self._waiting: Obstacle | None = None
-        self._balked: Obstacle | None = None  # what the last try met with
-        self._waited_since = 0.0
-        self._next_prepare = self._next_obstacle = 0.0
-        self._silent: tuple[str, ...] = ()
-        self._doubts: dict[str, str] = {}
-        self._patience = 0.0  # until when a topic that nobody publishes is waited for
+        self._obstruction = Obstruction(deadline)
+        self._connection = Connection(monitor)
         self._error = ''
-        self._unfit = ''  # why topics can not be connected to
         self._said = ''
         self._repeats = Repeats()
 
@@ -174,19 +165,19 @@ class Engine:
         """Return what is to be said now."""
         status = self._policy.status
         paused = status.state is State.PAUSED
-        late = time.monotonic() - self._waited_since > self._deadline
+        connection = self._connection
         return Report.of(
             status,
-            waiting=self._waiting if self._execution.open or not paused else None,
-            late=late,
-            connecting=self._connecting(),
+            waiting=self._obstruction.present if self._execution.open or not paused else None,
+            late=self._obstruction.late,
+            connecting=connection.settling,
             error=self._error,
-            unfit=self._unfit,
+            unfit=connection.unfit,
             settings=self.settings,
-            settled=status.settled and not self._busy and not self._connecting(),
+            settled=status.settled and not self._busy and not connection.settling,
             advice=self._execution.advice,
-            silent=self._silent,
-            doubts=self._doubts,
+            silent=connection.silent,
+            doubts=connection.doubts,
             trouble=self._journal.trouble,
             running=self.running,
         )
@@ -235,8 +226,8 @@ class Engine:
                 self._handle(request.event)
             finally:
                 self._requests.handled(request.event)
-        if time.monotonic() >= self._next_prepare:
-            self._connect()
+        if self._connection.look():
+            self._tell()
         self._look()
         while self._noticed:
             self._handle(self._noticed.pop(0))
@@ -251,22 +242,6 @@ class Engine:
         window = self._monitor.poll()
         if window is not None:
             self._windows.append(window)
-
-    def _connect(self) -> None:
-        before = self._silent, self._doubts, self._unfit
-        try:
-            self._silent, self._unfit = self._monitor.prepare(), ''
-        except Exception as error:  # not tried again before its time
-            self._unfit = str(error) if isinstance(error, TlAdaptError) else one_line(error)
-        self._doubts = dict(self._monitor.doubts)
-        soon = self._connecting()
-        self._next_prepare = time.monotonic() + (_OBSTACLE if soon else _PREPARE)
-        if before != (self._silent, self._doubts, self._unfit):
-            self._tell()
-
-    def _connecting(self) -> bool:
-        """Tell whether topics may still turn up, as the robot was found only just now."""
-        return bool(self._silent) and time.monotonic() < self._patience
 
     def _take(self, window: Window) -> None:
         self._busy = True
@@ -335,9 +310,7 @@ class Engine:
             while self._may_change() and self._step():
                 pass
         except (ParameterError, StoreWaitError) as error:
-            self._next_obstacle = time.monotonic() + _PREPARE
-            self._balked = Obstacle(str(error))
-            self._wait_for(self._balked)
+            self._say(self._obstruction.meet(str(error)))
 
     def _may_change(self) -> bool:
         return not (
@@ -353,23 +326,21 @@ class Engine:
             return self._settle()
         pending = self._policy.pending
         if self._started and pending is None:
-            self._balked = None  # it was about a change that is gone
+            self._obstruction.met = None  # it was about a change that is gone
             missing = ', '.join(self._watch.unsettled)
             self._wait_for(Obstacle(f'waits for {missing} to be up') if missing else None)
             return False
-        now = time.monotonic()
-        if self._waiting is not None and now < self._next_obstacle:
+        if not self._obstruction.due:
             return False
-        self._next_obstacle = now + _OBSTACLE
+        self._obstruction.put_off()
         obstacle = self._execution.cut_short() or self._applier.obstacle()
         if (
             obstacle is None and pending is not None and self._monitor.goal_active
             and self._applier.waits_for_idle(pending.configuration)
         ):
             obstacle = Obstacle('waits until no mission runs')
-            self._next_obstacle = now
-        # Whether what was in the way at the last try still is shows only when it is tried again.
-        self._wait_for(obstacle or self._balked)
+            self._obstruction.hurry()
+        self._wait_for(obstacle or self._obstruction.met)
         if obstacle is not None:
             return False
         if not self._started:
@@ -382,10 +353,10 @@ class Engine:
         self._execution.recover()
         values = self._applier.read_values()
         found = self._applier.decode(values)
-        self._overcome()
+        self._say(self._obstruction.overcome())
         self._started = True
-        self._patience = time.monotonic() + _PATIENCE
-        self._connect()
+        if self._connection.begin():
+            self._tell()
         self._watch.in_force(values)
         self._monitor.in_force(found)
         advice = None
@@ -405,7 +376,7 @@ class Engine:
         if change is None or not self._may_send():
             return False
         outcome = self._execution.make(change, self._policy.current, self._may_send)
-        self._overcome()
+        self._say(self._obstruction.overcome())
         if outcome is None:
             return False
         if not outcome.open:
@@ -430,18 +401,12 @@ class Engine:
         self._handle(found, quiet=self._busy)
         return True
 
-    def _overcome(self) -> None:
-        """Note that nothing was in the way of a try."""
-        self._balked = None
-        self._wait_for(None)
-
     def _wait_for(self, obstacle: Obstacle | None) -> None:
-        if obstacle == self._waiting:
-            return
-        if obstacle is None or self._waiting is None:
-            self._waited_since = time.monotonic()
-        self._waiting = obstacle
-        if not self._busy:
+        self._say(self._obstruction.be(obstacle))
+
+    def _say(self, news: bool) -> None:
+        """Tell of what is in the way, if that is news."""
+        if news and not self._busy:
             self._tell()
 
     def _fail(self, reason: str) -> None:
@@ -452,7 +417,7 @@ class Engine:
     def _tell(self) -> None:
         report = self.report()
         key = f'{report.level} {report.message}'
-        fault = bool(self._error or self._unfit)
+        fault = bool(self._error or self._connection.unfit)
         # A fault that comes again and again is one line, whatever is said in between.
         if key != self._said and (not fault or self._repeats.new(key)):
             self._said = key

@@ -14,6 +14,7 @@ from sensor_msgs.msg import LaserScan  # noqa: E402
 from std_msgs.msg import Float64  # noqa: E402
 
 from tl_adapt.errors import MeasurementError  # noqa: E402
+from tl_adapt.ros import recorder as recorder_module  # noqa: E402
 from tl_adapt.ros.recorder import (  # noqa: E402
     Recorder,
     SimClock,
@@ -100,6 +101,23 @@ def test_a_field_that_the_type_lacks(graph, wait_until):
     wait_until(lambda: recorder.received('load') == 1)
     with pytest.raises(TraceError, match='topic load has no field value'):
         recorder.stop()
+
+
+def test_a_topic_that_does_not_fit_leaves_the_others_alone(graph, monkeypatch):
+    def installed(name):
+        if name == 'sensor_msgs/msg/LaserScan':
+            raise MeasurementError(f'message type {name} is not installed here')
+        return message_type(name)
+
+    monkeypatch.setattr(recorder_module, 'message_type', installed)
+    robot, node = graph('robot'), graph('recorder')
+    robot.create_publisher(LaserScan, 'a', 10)
+    robot.create_publisher(Float64, 'b', 10)
+    recorder = Recorder(node, {'a': {'data'}, 'b': {'data'}}, SimClock(node))
+    for _ in range(2):
+        with pytest.raises(MeasurementError, match='LaserScan is not installed'):
+            recorder.prepare(deadline=5.0)
+        assert [channel.matched for channel in recorder._channels] == [False, True]
 
 
 def test_message_type():

@@ -24,6 +24,7 @@ _TRANSITIONS = {
     'configure': ('unconfigured', Transition.TRANSITION_CONFIGURE),
     'activate': ('inactive', Transition.TRANSITION_ACTIVATE),
 }
+_SILENT = 'silent'
 _ASK = 1.0  # s that a node may take to tell its state, before it is asked again
 _EACH = 0.05  # s between two questions
 _TELL = 2.0  # s between two calls of `meanwhile`
@@ -143,7 +144,7 @@ class Lifecycle:
             answer = self._waiter.call(client, GetState.Request(), deadline=_ASK)
         except MeasurementError:
             self._waiter.pass_time(0.0)  # raises if that is because a process died
-            return 'silent'
+            return _SILENT
         if answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
             return 'active'
         return str(answer.current_state.label) or 'unknown'
@@ -151,7 +152,10 @@ class Lifecycle:
     def _change(self, name: str, verb: str, seconds: float) -> None:
         """Take a node out of the state in which the transition begins, if it is in that."""
         begins, number = _TRANSITIONS[verb]
-        if self._state(self._states[name]) != begins:
+        end = time.monotonic() + seconds
+        while (state := self._state(self._states[name])) == _SILENT and time.monotonic() < end:
+            self._waiter.pass_time(_EACH)
+        if state != begins:
             return  # a server takes its costmap along
         if name not in self._changes:
             self._changes[name] = self._node.create_client(ChangeState, f'{name}/change_state')

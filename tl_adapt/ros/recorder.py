@@ -195,12 +195,14 @@ class Recorder:
         Wait until every topic has a publisher and is connected with it.
 
         A topic without publisher at the end of the deadline is left alone (its metrics will say
-        so), and not waited for again. Raises MeasurementError for a type that isn't installed.
+        so), and not waited for again. Raises MeasurementError for the first topic that has several
+        types or one that isn't installed; all others are connected by then.
         """
         end = time.monotonic() + deadline
-        new = any(c.subscription is None and c.topic not in self._missing for c in self._channels)
+        before = self._subscribed()
+        misfits = []
         for channel in self._channels:
-            while not self._connect(channel):
+            while (found := self._try_to_connect(channel)) is False:
                 if channel.topic in self._missing:
                     break
                 if time.monotonic() > end:
@@ -211,9 +213,22 @@ class Recorder:
                 time.sleep(0.01)
             else:
                 self._missing.discard(channel.topic)
-        if new:
+                misfits += [found] if isinstance(found, MeasurementError) else []
+        if self._subscribed() > before:
             # This side knows the publishers; they still have to learn of the subscription.
             time.sleep(_SETTLE)
+        if misfits:
+            raise misfits[0]
+
+    def _subscribed(self) -> int:
+        return sum(channel.subscription is not None for channel in self._channels)
+
+    def _try_to_connect(self, channel: Channel) -> bool | MeasurementError:
+        """Connect, or return why that is no use."""
+        try:
+            return self._connect(channel)
+        except MeasurementError as error:
+            return error
 
     def _connect(self, channel: Channel) -> bool:
         """Subscribe if the topic has a publisher; return True once that is connected."""

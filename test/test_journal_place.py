@@ -17,7 +17,8 @@ def test_two_adapters_of_one_environment_do_not_share_a_journal(tmp_path):
         adapter_lock(store, 'field')
     assert str(error.value) == (
         f'{os.path.realpath(store)}: another adapter of field keeps its journal in this store '
-        f'(pid {os.getpid()}): end that process, or give this adapter a store of its own (`--store`)')
+        f'(pid {os.getpid()}): end that process, or give this adapter a store of its own '
+        '(`--store`)')
     other = adapter_lock(store, 'yard/2')
     lock.close()
     other.close()

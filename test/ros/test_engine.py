@@ -251,6 +251,29 @@ def test_a_plan_is_carried_out(rig):
     assert rig.sent() == NEXT
 
 
+def test_what_someone_set_stays_and_is_watched_where_nothing_else_is_good(rig):
+    rig.start()
+    for what in (CHOSEN, FALLBACK):
+        rig.policy.memory.ban(what, 'it broke a limit')
+    rig.applier.values = {'/a': {'v': 0.25}}
+    rig.watch.events.put(ForeignChange('/a v: 0.5 -> 0.25'))
+    rig.engine.wake()
+    end = time.monotonic() + 20.0
+    while rig.policy.state is not State.PAUSED:
+        assert time.monotonic() < end
+    report = rig.command(Resumed())
+    assert report.status.configuration == {'v': 0.25}
+    assert report.level is Level.WARN and 'what is there stays' in report.message
+    assert rig.monitor.configuration == {'v': 0.25}
+    assert rig.applier.sent.empty()
+    report = rig.command(RollbackRequested())
+    assert report.level is Level.WARN and not obeyed(RollbackRequested, report)
+    before = report.status.judged
+    rig.monitor.windows.put(10.0)
+    while rig.command(RulesChanged(rig.policy.rules)).status.judged == before:
+        assert time.monotonic() < end
+
+
 def test_a_broken_limit_does_not_wait_for_a_plan(rig):
     rig.start()
     rig.plan()
@@ -321,6 +344,7 @@ def test_what_may_not_be_tried_any_more_is_not_sent(rig):
 def test_a_restart_while_paused_is_made_good_by_resume(rig):
     rig.start()
     assert rig.command(Paused()).status.state is State.PAUSED
+    rig.applier.values = {'/a': dict(FALLBACK)}
     rig.watch.events.put(NodeRestarted('/a'))
     while ('node', 'restart') not in rig.journal.noted:
         rig.command(Paused())

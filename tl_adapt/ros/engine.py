@@ -276,8 +276,11 @@ class Engine:
         if self.settings.dry_run and isinstance(event, ForeignChange):
             self._advising.follow()
         else:
-            if self.settings.dry_run and isinstance(event, Resumed) and self._started:
-                self._advising.note_present()
+            if isinstance(event, Resumed) and self._started:
+                if self.settings.dry_run:
+                    self._advising.note_present()
+                elif self._policy.current is None:
+                    event = Resumed(self._advising.present())
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
             if self.settings.dry_run:

@@ -226,7 +226,7 @@ class Engine:
                 self._handle(request.event)
             finally:
                 self._requests.handled(request.event)
-        if self._connection.look():
+        if self._connection.look() or self._obstruction.is_late_now():
             self._tell()
         self._look()
         while self._noticed:
@@ -371,7 +371,7 @@ class Engine:
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
         if advice is not None:
             self._journal.add(advice)
-        self._handle(Start(found, whole=not self._execution.half_made))
+        self._handle(Start(found, whole=self._execution.whole))
 
     def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""

@@ -400,7 +400,7 @@ def obeyed(kind: Callable[[], Event], report: Report) -> bool:
         failed = report.level is Level.ERROR and report.message != report.unfit
         if failed or state is State.IDLE or report.status.level is Level.ERROR:
             return False
-        if report.status.reason.startswith(NOTHING_LEFT):
+        if report.status.reason.startswith(NOTHING_LEFT) or report.settings.dry_run:
             return False
     return (state is State.PAUSED) is (kind is Paused)
 

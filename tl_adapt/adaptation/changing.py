@@ -27,6 +27,9 @@ from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
 from tl_adapt.errors import InputError
 
+#: What is said where there is nothing to go back to.
+NOTHING_LEFT = 'no other configuration is known to be good'
+
 # A robot that can't be set back this often is left to its operator.
 ROLLBACK_ATTEMPTS = 3
 
@@ -188,8 +191,12 @@ class Changing:
             return self._send(self.memory.fallback, text, then, kind=Rollback, who=who)
         # Nothing safe is left: keep what is there, and let the plan find something.
         self._pending = None
-        self._say(Level.ERROR, f'no known-good configuration is left ({why})')
+        stays = self.memory.allowed(self.current)
+        self._say(Level.WARN if stays else Level.ERROR,
+                  f'{NOTHING_LEFT}, so what is there stays ({why})')
         self._note('no rollback', self._reason, who=who)
+        if stays and then == 'watch':
+            self.desired = dict(self.current)
         if then == 'watch':
             self.state = State.WATCHING
             return []

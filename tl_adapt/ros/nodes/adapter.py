@@ -36,8 +36,9 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from tl_adapt.adaptation.background import BackgroundPlanner, Worker
+from tl_adapt.adaptation.changing import NOTHING_LEFT
+from tl_adapt.adaptation.contexts import Refusal
 from tl_adapt.adaptation.events import (
-    Configuration,
     Event,
     Level,
     Paused,
@@ -297,7 +298,7 @@ class Adapter(LifecycleNode):
 
     def _refused(
         self, store: str, study: Study, environment: str
-    ) -> list[tuple[Configuration, str]]:
+    ) -> list[Refusal]:
         """Return what was refused before, as far as the store can be read."""
         try:
             warn = self.get_logger().warning
@@ -414,6 +415,8 @@ def obeyed(kind: Callable[[], Event], report: Report) -> bool:
     if kind is RollbackRequested:
         failed = report.level is Level.ERROR and report.message != report.unfit
         if failed or state is State.IDLE or report.status.level is Level.ERROR:
+            return False
+        if report.status.reason.startswith(NOTHING_LEFT) or report.settings.dry_run:
             return False
     return (state is State.PAUSED) is (kind is Paused)
 

@@ -237,6 +237,7 @@ class Policy(Verifying):
         why = f'{event.node} restarted'
         self._note('restart', why, who=NODE)
         self._end_effect(why)
+        self.current = None  # a part of it is lost: something has to be sent
         pending = self._pending
         if pending is not None:
             return self._send(
@@ -244,7 +245,6 @@ class Policy(Verifying):
                 kind=type(pending),
             )
         self.context.end()
-        self.current = None  # a part of it is lost: something has to be sent
         return self._send_desired(why, NODE)
 
     def _on_context(self, event: ContextChanged) -> list[Action]:

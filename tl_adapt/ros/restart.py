@@ -202,9 +202,11 @@ class Restarts:
 def _write(path: Path, node: str, values: Mapping[str, Any]) -> None:
     """Write a ROS parameter file, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # JSON is YAML, too.
-    text = json.dumps({node: {'ros__parameters': dict(values)}})
-    with tempfile.NamedTemporaryFile('w', dir=path.parent, delete=False) as file:
+    # JSON is YAML, too, but for its escapes of half a character each, which rcl does not read.
+    text = json.dumps({node: {'ros__parameters': dict(values)}}, ensure_ascii=False)
+    with tempfile.NamedTemporaryFile(
+        'w', encoding='utf-8', dir=path.parent, delete=False
+    ) as file:
         file.write(text)
     os.replace(file.name, path)
 

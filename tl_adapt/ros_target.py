@@ -15,6 +15,7 @@ from tl_adapt.errors import InputError
 Value = bool | int | float | str
 MODES = ('live', 'idle', 'restart')
 LARGEST = 1e100  # of a double, of a scale and of an offset
+_SMALLEST = 1e-200  # far more than the smallest double by the smallest scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,10 @@ class RosTarget:
         """
         Return how far `from_ros(to_ros(value))` may be from `value`, for a double.
 
-        These are the roundings of the way: each is half an ulp, of the value or of the offset.
+        These are the roundings of the way: each is half an ulp, of the value or of the offset, or
+        of the smallest double.
         """
         if self.plain:
             return 0.0
-        return 4.0 * sys.float_info.epsilon * (abs(value) + abs(self.offset / self.scale))
+        size = abs(value) + abs(self.offset / self.scale)
+        return 4.0 * sys.float_info.epsilon * size + _SMALLEST

@@ -30,7 +30,7 @@ from tl_adapt.digests import (
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
 from tl_adapt.refusals import add_refusal, get_refusals, take_back
-from tl_adapt.stored_row import JSON_FIELDS, measurement_of
+from tl_adapt.stored_row import JSON_FIELDS, check_configurations, measurement_of
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -289,13 +289,20 @@ class Store:
         purpose: str | None = None,
         valid: bool | None = None,
     ) -> list[Measurement]:
-        """Return the measurements that match, in the order in which they were added."""
+        """
+        Return the measurements that match, in the order in which they were added.
+
+        Raises StoreError, with its key, for one that is damaged.
+        """
         query = sa.select(*(_ROWS.c[name] for name in _FIELDS)).order_by(_ROWS.c.id)
         for condition in self._where(environment, purpose, valid):
             query = query.where(condition)
         with self._transaction() as connection:
             rows = connection.execute(query).mappings().all()
-        return [measurement_of(dict(row), self.name) for row in rows]
+        found = [measurement_of(dict(row), self.name) for row in rows]
+        if self.study is not None:
+            check_configurations(found, self.study.space, self.name)
+        return found
 
     def has(self, key: str) -> bool:
         """Return whether a measurement of this key is there, of whatever study."""

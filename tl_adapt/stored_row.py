@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tl_adapt.environments.base import Measurement
-from tl_adapt.errors import StoreError
+from tl_adapt.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from tl_adapt.space import Space
 
 JSON_FIELDS = ('configuration', 'metrics', 'provenance')
 _TEXTS = ('key', 'environment', 'purpose', 'reason', 'started')
@@ -41,10 +45,25 @@ def measurement_of(row: Mapping[str, Any], name: str) -> Measurement:
         if not isinstance(row[field], int):
             raise ValueError(f'must be a whole number, got {row[field]!r:.60}')
     except (ValueError, TypeError, RecursionError) as error:
-        key = str(row['key'])[:_SHOWN]
-        raise StoreError(f'{name}: {field} of measurement {key} is damaged: {error}') from error
+        raise _damaged(name, field, row['key'], error) from error
     values['valid'] = bool(row['valid'])
     return Measurement(**values)
+
+
+def check_configurations(rows: Sequence[Measurement], space: Space, name: str) -> None:
+    """Raise StoreError for a configuration that lacks a value of a space, or is out of range."""
+    with contextlib.suppress(InputError):
+        space.encode([row.configuration for row in rows])
+        return
+    for row in rows:
+        try:
+            space.encode([row.configuration])
+        except InputError as error:
+            raise _damaged(name, 'configuration', row.key, error) from error
+
+
+def _damaged(name: str, field: str, key: object, reason: object) -> StoreError:
+    return StoreError(f'{name}: {field} of measurement {str(key)[:_SHOWN]} is damaged: {reason}')
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 """Tests of the adapter's journal in a store: what comes back, and who else is there."""
 
 import contextlib
+import dataclasses
 import math
 import os
 import signal
@@ -42,10 +43,20 @@ RECORDS = st.builds(
     change=st.none() | st.integers(-(2**63), 2**63 - 1),
     configuration=st.none() | CONFIGURATIONS, before=st.none() | CONFIGURATIONS,
 )
+
+
+def complete(intent):
+    """Return a change that tells what all it sets was before."""
+    before = {
+        node: {**each, **intent.before.get(node, {})} for node, each in intent.after.items()
+    }
+    return dataclasses.replace(intent, before={**intent.before, **before})
+
+
 INTENTS = st.builds(
     Intent, change=st.integers(0, 2**63 - 1), why=WORDS, before=NODES, after=NODES,
     configuration=CONFIGURATIONS, previous=st.none() | CONFIGURATIONS,
-)
+).map(complete)
 
 
 def typed(value):
@@ -439,6 +450,8 @@ def test_a_damaged_entry_is_named_and_the_others_are_read(path, change):
     "node_values = '{}'", 'node_values = \'{"before": {}, "after": 5}\'',
     'node_values = \'{"before": {"/a": 5}, "after": {}}\'',
     'node_values = \'{"before": {}, "after": {"/a": {"v": {"w": 1}}}}\'',
+    'node_values = \'{"before": {}, "after": {"/a": {"v": 1}}}\'',
+    'node_values = \'{"before": {"/a": {"w": 1}}, "after": {"/a": {"v": 1}}}\'',
 ])
 def test_a_damaged_change_that_was_cut_short_is_told_of_and_not_waited_for(path, change):
     with opened(path) as journal:

@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import math
 
 import numpy as np
@@ -55,6 +56,19 @@ from tl_adapt.space import Parameter, RosTarget
             lambda: integer('n', 0, 5, targets=(RosTarget('n', 'n', offset=0.5),)),
             'parameters.n.targets[0].offset: must be a whole number for an int, got 0.5',
         ),
+        (
+            lambda: integer('n', 0, 2**40, targets=(RosTarget('n', 'n', scale=2.0**23),)),
+            'parameters.n.targets[0].scale: an int must stay within 64 bits, got 8388608.0',
+        ),
+        (
+            lambda: double('v', 0, 1, targets=(RosTarget('n', 'v', offset=1e7),)),
+            'parameters.v.targets[0].offset: the scaled range must be wider than a millionth of',
+        ),
+        (
+            lambda: choice('v', 'double', 1.0, 1.0 + 1e-9,
+                           targets=(RosTarget('n', 'v', offset=1e7),)),
+            'parameters.v.targets[0].offset: two choices must not become one value, got 10000000',
+        ),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_one_error(make, message):
@@ -93,6 +107,71 @@ def test_targets(monkeypatch):
     assert type(RosTarget('n', 'v', scale=2.0).to_ros(1.5)) is float
     for value in (True, 'fast', 3, 0.1):
         assert target.from_ros(target.to_ros(value)) is value
+    with pytest.raises(InputError, match='scale: must stay within 1e-100 and 1e100, got 1e-200'):
+        RosTarget('n', 'v', scale=1e-200)
+    with pytest.raises(InputError, match='offset: must stay within 1e100, got inf'):
+        RosTarget('n', 'v', offset=math.inf)
+
+
+SCALES = st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3) | st.just(1.0)
+
+
+@settings(deadline=None, max_examples=400)
+@given(parameters(), st.data())
+def test_what_was_sent_to_targets_is_read_back(parameter, data):
+    ends = parameter.choices or (parameter.low, parameter.high)
+    if parameter.type not in ('int', 'double'):
+        targets = [RosTarget('n', 'v')]
+    elif parameter.type == 'int':
+        scales = st.integers(1, 1000) | st.integers(-1000, -1)
+        targets = [RosTarget('n', 'v', scale=data.draw(scales), offset=data.draw(scales))]
+    else:
+        size = max(abs(end) for end in ends)
+        offset = data.draw(st.just(0.0) | st.floats(-1e5, 1e5).map(lambda v: v * size))
+        targets = [
+            RosTarget('n', 'v', scale=data.draw(SCALES)), RosTarget('n', 'v', offset=offset),
+            RosTarget('n', 'v', scale=data.draw(SCALES), offset=data.draw(SCALES) * size),
+        ]
+    try:
+        scaled = dataclasses.replace(parameter, targets=tuple(targets))
+    except InputError as error:
+        assert 'wider than a millionth' in str(error) or 'become one value' in str(error)
+        return
+    places = data.draw(st.lists(st.floats(0.0, 1.0) | st.sampled_from([0.0, 1.0]), max_size=5))
+    values = [*scaled.decode(np.array(places)).tolist(), scaled.default]
+    if parameter.type in ('int', 'double'):
+        values += [scaled.canonical(end) for end in ends]
+    for value in values:
+        for target in targets:
+            found = scaled.read(target, target.to_ros(value))
+            assert found == value and type(found) is type(value)
+    assert [scaled.canonical(v) for v in values] == values
+    assert scaled.decode(scaled.encode(values)).tolist() == values
+    if parameter.choices is not None or parameter.type not in ('int', 'double'):
+        return
+    # One step outside is outside.
+    step = 1 if parameter.type == 'int' else max(
+        1e-11 * size, 1e-90, *(4.0 * target.error(size) for target in targets))
+    for outside in (parameter.low - step, parameter.high + step):
+        for target in targets:
+            found = scaled.read(target, target.to_ros(outside))
+            with pytest.raises(InputError, match='must be in'):
+                scaled.canonical(found)
+
+
+def test_what_no_value_of_a_parameter_means_is_read_as_it_is():
+    target = RosTarget('n', 'v', scale=2.0)
+    count = integer('v', 1, 4, targets=(target,))
+    assert [count.read(target, value) for value in (2, 5, 8, 9, 1, 0)] == [1, 2, 4, 5, 0, 0]
+    assert count.read(target, 6.0) == 3
+    half = double('v', 0.0, 1.0, targets=(target,))
+    assert half.read(target, 1) == 0.5 and type(half.read(target, 2)) is float
+    assert half.read(target, 'x') == 'x' and half.read(target, True) is True
+    assert math.isnan(half.read(target, math.nan)) and half.read(target, math.inf) == math.inf
+    with pytest.raises(TypeError):
+        half.read(target, [1.0])
+    plain = RosTarget('n', 'v')
+    assert half.read(plain, math.nextafter(1.0, 2.0)) > 1.0, 'nothing was rounded on this way'
 
 
 @settings(deadline=None)

@@ -4,16 +4,20 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import pathlib
 import sqlite3
 import tempfile
 
 import pytest
+import yaml
+from small_study import SMALL
 
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
 from tl_adapt.store import SCHEMA_VERSION, Store
+from tl_adapt.study import study_from_dict
 
 
 def some(seed=1, **fields):
@@ -207,3 +211,63 @@ def test_a_damaged_row_is_named(path):
     damaged = pytest.raises(StoreError, match='metrics of measurement abc is damaged')
     with Store(path, write=False) as store, damaged:
         store.get()
+
+
+def damage(path, change, *values):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f'UPDATE {change}', values)
+        connection.commit()
+
+
+@pytest.mark.parametrize('field, value, why', [
+    ('metrics', '{"time": "x"}', "time must be a finite number, got 'x'"),
+    ('metrics', '{"time": NaN}', 'time must be a finite number, got nan'),
+    ('metrics', f'{{"time": {10**400}}}', 'time must be a finite number, got 1000'),
+    ('metrics', '[1]', 'must map names to values, got [1]'),
+    ('configuration', '-1', 'must map names to values, got -1'),
+    ('configuration', '{"x": [1]}', 'x must be a number, text, true or false'),
+    ('provenance', 'null', 'must map names to values, got None'),
+    ('cost', 'x', "must be a finite number, got 'x'"),
+    ('cost', math.inf, 'must be a finite number, got inf'),
+    ('seed', 'x', "must be a whole number, got 'x'"),
+    ('reason', b'\xff\0', r"must be text, got b'\xff\x00'"),
+])
+def test_what_is_of_another_type_is_named(path, field, value, why):
+    with Store(path) as store:
+        store.add(some(key='abc'))
+    damage(path, f'measurements SET {field} = ?', value)
+    with Store(path, write=False) as store, pytest.raises(StoreError) as caught:
+        store.get()
+    head = f'{path}: {field} of measurement abc is damaged: '
+    assert str(caught.value).startswith(head + why)
+
+
+@pytest.mark.parametrize('configuration, why', [
+    ('{"v": 0.5, "n": 3}', 'mode: a value is missing'),
+    ('{"v": 99, "n": 3, "mode": "slow"}', 'v: must be in [0.1, 1.0], got 99'),
+    ('{"v": "fast", "n": 3, "mode": "slow"}', "v: must be a number, got 'fast'"),
+])
+def test_a_configuration_that_its_study_can_not_have_is_named(path, configuration, why):
+    study = study_from_dict(yaml.safe_load(SMALL))
+    with Store(path, study=study) as store:
+        for seed in (1, 2):
+            store.add(Measurement('sim', study.space.default(), seed, key=f'k{seed}'))
+        assert len(store.get()) == 2
+    damage(path, "measurements SET configuration = ? WHERE key = 'k2'", configuration)
+    with Store(path, study=study, write=False) as store, pytest.raises(StoreError) as caught:
+        store.get()
+    head = f'{path}: configuration of measurement k2 is damaged: '
+    assert str(caught.value).startswith(head)
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize('write', [True, False])
+def test_a_damaged_version_is_named(path, write):
+    Store(path).close()
+    damage(path, "tl_adapt_store SET schema_version = 'x'")
+    with pytest.raises(StoreError) as caught:
+        Store(path, write=write)
+    assert str(caught.value) == (
+        f'{path}: schema_version of tl_adapt_store is damaged: must be a whole number, '
+        "got 'x'"
+    )

@@ -118,6 +118,10 @@ class Entry:
             raise ValueError('a change without values')
         if not (_of_nodes(before) and _of_nodes(after)):
             raise ValueError('node_values must have before and after, by node and parameter')
+        for node, each in after.items():
+            for name in each:
+                if name not in before.get(node, {}):
+                    raise ValueError(f'node_values lack what {node} {name} was before')
         return Intent(
             self.change, self.why, before, after, self.configuration, self.before
         )

@@ -4,92 +4,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
-import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import RESERVED, Expression
+from tl_adapt.ros_target import LARGEST, MODES, RosTarget, Value
 
-Value = bool | int | float | str
+__all__ = ['MODES', 'TYPES', 'Parameter', 'RosTarget', 'Value', 'number_in_text']
+
 TYPES = ('bool', 'int', 'double', 'string')
-MODES = ('live', 'idle', 'restart')
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 # Doubles live on a decimal grid, so that a value survives the way to the cube and back exactly:
 # a fine one (12 digits of the range, 11 significant digits on a log scale), but far coarser than
 # the rounding errors of the way. These bounds keep it so.
 _LARGEST_INT = 2**40
+_LARGEST_ROS_INT = 2**63 - 1
 _BITS_OF_DOUBLE = 1023  # a whole number of more has no double
-_LARGEST_DOUBLE = 1e100
 _NARROWEST = 1e-6
 _LIST_OF_POWERS = [float(f'1e{n}') for n in range(309)]
 _POWERS = np.array(_LIST_OF_POWERS)
-
-
-@dataclasses.dataclass(frozen=True)
-class RosTarget:
-    """
-    Say where a parameter goes in the ROS graph: `scale * value + offset` to `name` of `node`.
-
-    `index` is an element of an array parameter, None for the whole parameter. `apply` maps
-    'default' and names of ROS distributions to a mode.
-    """
-
-    node: str
-    name: str
-    index: int | None = None
-    scale: float = 1.0
-    offset: float = 0.0
-    apply: Mapping[str, str] = dataclasses.field(default_factory=lambda: {'default': 'live'})
-
-    def __post_init__(self) -> None:
-        """Check what the types alone don't say."""
-        if not self.scale or not math.isfinite(self.scale):
-            raise InputError('must be a number other than 0', key='scale', value=self.scale)
-        if 'default' not in self.apply:
-            raise InputError("needs a 'default' mode", key='apply', value=dict(self.apply))
-        for distribution, mode in self.apply.items():
-            if mode not in MODES:
-                rule = f'must be one of {", ".join(MODES)}'
-                raise InputError(rule, key=f'apply.{distribution}', value=mode)
-
-    @property
-    def plain(self) -> bool:
-        """Say whether the value goes over unchanged."""
-        return self.scale == 1 and self.offset == 0
-
-    def mode(self, distribution: str | None = None) -> str:
-        """
-        Return 'live', 'idle' or 'restart' for a ROS distribution.
-
-        None means the sourced one (ROS_DISTRO); without that the default counts.
-        """
-        if distribution is None:
-            distribution = os.environ.get('ROS_DISTRO', 'default')
-        return self.apply.get(distribution, self.apply['default'])
-
-    def to_ros(self, value: Value) -> Value:
-        """Return what the node gets for `value`; the type is kept."""
-        if self.plain or isinstance(value, (bool, str)):
-            return value
-        if isinstance(value, int):
-            return int(self.scale) * value + int(self.offset)
-        return float(self.scale * value + self.offset)
-
-    def from_ros(self, value: Value) -> Value:
-        """Return the parameter's value for what the node has; inverse of `to_ros`."""
-        if self.plain or isinstance(value, (bool, str)):
-            return value
-        if isinstance(value, int):
-            return round((value - int(self.offset)) / int(self.scale))
-        return float((value - self.offset) / self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +108,8 @@ class Parameter:
         if self.type == 'int':
             if max(abs(low), abs(high)) > _LARGEST_INT:
                 self._fail('an int must stay within 2**40', 'range', bounds)
-        elif max(abs(low), abs(high)) > _LARGEST_DOUBLE or (
-            0 < (low if self.log else high - low) < 1 / _LARGEST_DOUBLE
+        elif max(abs(low), abs(high)) > LARGEST or (
+            0 < (low if self.log else high - low) < 1 / LARGEST
         ):
             self._fail('a double must stay within 1e-100 and 1e100', 'range', bounds)
         elif 0 < high - low < _NARROWEST * max(abs(low), abs(high)):
@@ -183,6 +126,23 @@ class Parameter:
             value = getattr(target, part)
             if self.type == 'int' and value != int(value):
                 self._fail('must be a whole number for an int', f'{key}.{part}', value)
+        ends = (self._low, self._high) if self.choices is None else self.choices
+        there = [target.to_ros(end) for end in ends]
+        largest = max(abs(float(end)) for end in there)
+        if self.type == 'int':
+            if any(abs(int(end)) > _LARGEST_ROS_INT for end in there):
+                self._fail('an int must stay within 64 bits', f'{key}.scale', target.scale)
+        elif self.choices is None:
+            wide = abs(float(there[1]) - float(there[0]))
+            if target.offset and self._low < self._high and wide < _NARROWEST * largest:
+                rule = 'the scaled range must be wider than a millionth of its ends'
+                self._fail(rule, f'{key}.offset', target.offset)
+        elif any(
+            float(b) - float(a) <= 2.0 * target.error(max(abs(float(a)), abs(float(b))))
+            for a, b in zip(self.choices, self.choices[1:])
+        ):
+            rule = 'two choices must not become one value'
+            self._fail(rule, f'{key}.offset', target.offset)
 
     def _typed(self, value: Any, key: str) -> Any:
         """Return `value` in the parameter's Python type; raise InputError if it is another."""
@@ -257,6 +217,35 @@ class Parameter:
         result: Value = value
         return result
 
+    def read(self, target: RosTarget, value: Any) -> Any:
+        """
+        Return what the value that a node has for one of the targets means; inverse of `to_ros`.
+
+        It is canonical, but as it is where it is out of range, none of the choices, or of another
+        type. Raises TypeError for what can't be scaled.
+        """
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if number and self.type == 'double':
+            value = float(value)
+        found: Any = target.from_ros(value)
+        if not target.plain and self.type == 'double' and isinstance(found, float):
+            found = self._snapped(found, target.error(found))
+        elif not target.plain and self.type == 'int' and number and self.choices is None:
+            # Half a step outside of the range is outside, too.
+            whole = value - int(target.offset), int(target.scale)
+            for part in (whole[0] // whole[1], -(-whole[0] // whole[1])):
+                if not self._low <= part <= self._high:
+                    return part
+        with contextlib.suppress(InputError):
+            return self.canonical(found)
+        return found
+
+    def _snapped(self, value: float, error: float) -> float:
+        """Return the end of the range or the choice that a value is, but for rounding errors."""
+        ends = (self._low, self._high) if self.choices is None else self.choices
+        nearest = min((float(end) for end in ends), key=lambda end: abs(value - end))
+        return nearest if abs(value - nearest) <= error < math.inf else value
+
     def array(self, values: Sequence[Value]) -> np.ndarray:
         """Return values (n,) as an array; text as objects, as NumPy's own cuts trailing zeros."""
         return np.array(values, dtype=object if self.type == 'string' else None)
@@ -323,14 +312,21 @@ class Parameter:
         """Return the decimal places of the grid of a linear range."""
         low, high = self._low, self._high
         largest = _decade(max(abs(low), abs(high)))
-        return min(11 - math.floor(math.log10(high - low)), 13 - largest)
+        return min(11 - math.floor(math.log10(high - low)), 13 - largest, self._finest)
+
+    @functools.cached_property
+    def _finest(self) -> int:
+        """Return the decimal places that come back from all targets, as offsets cost some."""
+        offset = max((abs(target.offset / target.scale) for target in self.targets), default=0.0)
+        # Eight times what `RosTarget.error` says of it.
+        return -math.ceil(math.log10(32.0 * sys.float_info.epsilon * offset)) if offset else 400
 
     def _grid_one(self, x: float) -> float:
         """Round one double as `_grid` does, bit for bit: arrays of one are slow."""
         low, high = self._low, self._high
         if low == high:
             return low
-        digits = 10 - math.floor(math.log10(x)) if self.log else self._places
+        digits = min(10 - math.floor(math.log10(x)), self._finest) if self.log else self._places
         power = _LIST_OF_POWERS[abs(digits)]
         x = round(x * power) / power if digits >= 0 else round(x / power) * power
         return min(max(x, low), high) + 0.0
@@ -339,7 +335,7 @@ class Parameter:
         """Round doubles (n,) to the parameter's decimal grid, and keep them in range."""
         low, high = self._low, self._high
         if self.log:
-            digits = 10 - np.floor(np.log10(x)).astype(int)
+            digits = np.minimum(10 - np.floor(np.log10(x)).astype(int), self._finest)
         else:
             if low == high:
                 return np.full(np.shape(x), low)

@@ -32,7 +32,7 @@ def present_configuration(
         for target in parameter.targets[:1]:
             value = snapshot[resolved(target.node, namespace)][target.name]
             value = value if target.index is None else value[target.index]
-            configuration[parameter.name] = target.from_ros(value)
+            configuration[parameter.name] = parameter.read(target, value)
     with contextlib.suppress(InputError):
         return dict(space.validate(configuration))
     return configuration

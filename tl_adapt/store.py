@@ -30,6 +30,7 @@ from tl_adapt.digests import (
 from tl_adapt.environments.base import Measurement
 from tl_adapt.errors import StoreError
 from tl_adapt.refusals import add_refusal, get_refusals, take_back
+from tl_adapt.stored_row import JSON_FIELDS, check_configurations, measurement_of
 
 if TYPE_CHECKING:
     from tl_adapt.study import Study
@@ -71,7 +72,6 @@ _ROWS = sa.Table(
     sa.Column('started', sa.Text, nullable=False),
     sa.Column('provenance', sa.Text, nullable=False),
 )
-_JSON_FIELDS = ('configuration', 'metrics', 'provenance')
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
 
 
@@ -99,6 +99,12 @@ def check_tables(connection: sa.engine.Connection, name: str, *, file: bool) -> 
     version = None
     if _ABOUT.name in tables:
         version = connection.execute(sa.select(_ABOUT.c.schema_version)).scalar()
+    if version is not None and not isinstance(version, int):
+        # SQLite holds whatever somebody writes into it, of any type.
+        raise NoStoreError(
+            f'{name}: schema_version of {_ABOUT.name} is damaged: must be a whole number, '
+            f'got {version!r:.60}'
+        )
     if version is not None and version > SCHEMA_VERSION:
         raise NoStoreError(
             f'{name}: made by a newer tl_adapt: schema {version}, '
@@ -229,7 +235,7 @@ class Store:
             m.key = self._key(m)
         row: dict[str, Any] = {name: getattr(m, name) for name in _FIELDS}
         row['reason'] = storable(m.reason)
-        for name in _JSON_FIELDS:
+        for name in JSON_FIELDS:
             try:
                 row[name] = json.dumps(row[name], allow_nan=False, default=plain)
             except (TypeError, ValueError) as error:
@@ -283,24 +289,20 @@ class Store:
         purpose: str | None = None,
         valid: bool | None = None,
     ) -> list[Measurement]:
-        """Return the measurements that match, in the order in which they were added."""
+        """
+        Return the measurements that match, in the order in which they were added.
+
+        Raises StoreError, with its key, for one that is damaged.
+        """
         query = sa.select(*(_ROWS.c[name] for name in _FIELDS)).order_by(_ROWS.c.id)
         for condition in self._where(environment, purpose, valid):
             query = query.where(condition)
         with self._transaction() as connection:
             rows = connection.execute(query).mappings().all()
-        return [self._measurement(dict(row)) for row in rows]
-
-    def _measurement(self, row: dict[str, Any]) -> Measurement:
-        for name in _JSON_FIELDS:
-            try:
-                row[name] = json.loads(row[name])
-            except (ValueError, RecursionError) as error:
-                raise StoreError(
-                    f'{self.name}: {name} of measurement {row["key"]} is damaged: {error}'
-                ) from error
-        row['valid'] = bool(row['valid'])
-        return Measurement(**row)
+        found = [measurement_of(dict(row), self.name) for row in rows]
+        if self.study is not None:
+            check_configurations(found, self.study.space, self.name)
+        return found
 
     def has(self, key: str) -> bool:
         """Return whether a measurement of this key is there, of whatever study."""

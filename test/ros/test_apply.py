@@ -25,6 +25,7 @@ from tl_adapt.ros import parameter_watch  # noqa: E402
 from tl_adapt.ros.apply import Applier  # noqa: E402
 from tl_adapt.ros.parameter_watch import ParameterWatch  # noqa: E402
 from tl_adapt.ros.parameters import NoAnswerError, ParameterClient, ParameterError  # noqa: E402
+from tl_adapt.ros.tuned import Tuned  # noqa: E402
 from tl_adapt.ros.values import from_message, to_message  # noqa: E402
 from tl_adapt.space import Parameter, RosTarget, Space  # noqa: E402
 
@@ -193,6 +194,27 @@ def test_elements_that_are_not_tuned_are_nobodys_business(rig):
     outcome = rig.apply(v=0.5, u=0.5)
     assert outcome.ok and outcome.foreign == {}
     assert rig.told() == []
+
+
+def test_an_array_that_lost_what_is_tuned_of_it_is_told_of_once(rig):
+    rig.beta.values['gains'] = [0.0]
+    assert rig.told() == ['/beta gains: [0.0, 0.25] -> [0.0]']
+    rig.beta.values['gains'] = [1.0]
+    assert rig.told() == []
+    rig.beta.values['gains'] = [1.0, 0.25]
+    assert rig.told() == ['/beta gains: [0.0] -> [1.0, 0.25]']
+
+
+def test_an_array_with_a_number_that_is_none_is_set_and_put_back(rig):
+    before = rig.applier.read_values()
+    for gains in (rig.beta.values, before['/beta']):
+        gains['gains'] = [math.nan, 0.25]
+    outcome = rig.apply(g=0.5)
+    assert outcome.ok and [str(gain) for gain in rig.beta.values['gains']] == ['nan', '0.5']
+    assert rig.apply(g=0.5).ok and len(rig.beta.sent) == 1, 'nothing differs'
+    after = rig.applier.read_values()
+    assert rig.applier.put_back(before, after).reason == 'restored /beta gains'
+    assert rig.beta.values['gains'][1] == 0.25
 
 
 def test_a_new_process_is_no_change_by_someone_else(rig):
@@ -369,3 +391,32 @@ def test_a_node_that_is_started_again_gets_what_fits(w, gets):
     del rig.client.nodes['/alpha']
     rig.applier.start_gone(before, after)
     assert given == [{'/alpha': {'v': 0.5, 'w': gets}}]
+
+
+def scaled(*targets, low=0.1, high=0.6):
+    return Tuned(Space([Parameter(
+        name='v', type='double', low=low, high=high, default=0.3,
+        targets=tuple(RosTarget('n', name, **more) for name, more in targets),
+    )]), lambda node: f'/{node}')
+
+
+@pytest.mark.parametrize('value', [0.1, 0.3, 0.6])
+def test_what_scaled_targets_were_sent_is_what_they_have(value):
+    tuned = scaled(
+        ('plain', {}), ('half', {'scale': 0.5, 'offset': 0.1}), ('kmh', {'scale': 3.6}),
+        ('down', {'scale': -0.7, 'offset': 0.33}))
+    (parameter,) = tuned._space.parameters
+    values = {'/n': {target.name: target.to_ros(value) for target in parameter.targets}}
+    assert tuned.decode(values) == {'v': value}
+    assert tuned.fits(values) and tuned.unfit(values) == {}
+    for name, other in values['/n'].items():
+        assert tuned.decode({'/n': {**values['/n'], name: other + 1e-10}}) is None
+
+
+def test_what_is_outside_of_a_scaled_range_stays_outside():
+    tuned = scaled(('half', {'scale': 0.5, 'offset': 0.1}), ('kmh', {'scale': 3.6}))
+    (parameter,) = tuned._space.parameters
+    for value in (0.6 + 1e-12, 0.7, 0.1 - 1e-12):
+        values = {'/n': {target.name: target.to_ros(value) for target in parameter.targets}}
+        assert tuned.decode(values)['v'] == pytest.approx(value, abs=1e-15)
+        assert not tuned.fits(values) and tuned.unfit(values) == values

@@ -19,7 +19,7 @@ from nav_msgs.msg import Odometry, Path  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import BatteryState, Image, Imu, JointState, LaserScan, PointCloud2  # noqa: E402
-from std_msgs.msg import Bool, Float64, Int8, String  # noqa: E402
+from std_msgs.msg import Bool, Byte, ByteMultiArray, Float64, Int8, String  # noqa: E402
 
 from tl_adapt import cdr  # noqa: E402
 from tl_adapt.ros import field_reader  # noqa: E402
@@ -93,6 +93,18 @@ def test_a_field_is_what_the_whole_message_has(kind, fields, monkeypatch):
     for raw, message in zip(raws, messages):
         for field, value in reader.read(raw).items():
             assert _same(value, extract(message, field)), field
+
+
+@pytest.mark.parametrize('kind, empty, full', [
+    (ByteMultiArray, ByteMultiArray(), ByteMultiArray(data=[b'\1', b'\0'])),
+    (Byte, Byte(), Byte(data=b'\2')),
+])
+def test_bytes_are_bytes_whatever_the_first_messages_had(kind, empty, full):
+    reader = FieldReader(kind, ['data'])
+    for _ in range(field_reader._CHECKS + 2):
+        assert reader.read(serialize_message(empty)) == {'data': empty.data}
+    for _ in range(3):
+        assert reader.read(serialize_message(full)) == {'data': full.data}
 
 
 def change(message):

@@ -16,7 +16,10 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
+import rclpy  # noqa: E402
 from fake_robot import FakeServer  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter as RosParameter  # noqa: E402
 
 from tl_adapt.errors import MeasurementError  # noqa: E402
@@ -134,6 +137,22 @@ def test_a_node_whose_restart_was_cut_short_is_started(rig, tmp_path):
     finally:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_a_file_of_parameters_holds_text_as_it_is(tmp_path):
+    path = tmp_path / 'server.yaml'
+    text = 'rød 🤖 "a\\b" \u2028 \x7f'
+    restart._write(path, '/server', {'name': text, 'list': [text, 'b']})
+    context = Context()
+    rclpy.init(context=context, args=['--ros-args', '--params-file', str(path)])
+    try:
+        node = Node(
+            'server', context=context, automatically_declare_parameters_from_overrides=True)
+        assert node.get_parameter('name').value == text
+        assert node.get_parameter('list').value == [text, 'b']
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
 
 
 @pytest.mark.parametrize('script, why', [

@@ -206,7 +206,7 @@ class GivenConfigurations:
                 value = values[target.name]
                 try:
                     value = value if target.index is None else value[target.index]
-                    found[parameter.name] = target.from_ros(value)
+                    found[parameter.name] = parameter.read(target, value)
                 except (TypeError, LookupError, ValueError, OverflowError):
                     raise InputError(
                         f'can not be a value of {parameter.name}', file=self.path,

@@ -26,7 +26,7 @@ from tl_adapt.ros.parameters import (
 )
 from tl_adapt.ros.restart import Restarts
 from tl_adapt.ros.tuned import Tuned, merged, without
-from tl_adapt.ros.values import Snapshot
+from tl_adapt.ros.values import Snapshot, equal
 from tl_adapt.space import Space
 
 __all__ = ['Applier', 'Change', 'Listener', 'Obstacle', 'Outcome']
@@ -231,7 +231,7 @@ class Applier:
         present = self.read_values()
         back = {
             node: {name: value for name, value in each.items()
-                   if present[node][name] == after[node][name]}
+                   if equal(present[node][name], after[node][name])}
             for node, each in ours.items()
         }
         if not self._tuned.fits(merged(present, back)):
@@ -294,7 +294,8 @@ class Applier:
         found = {
             node: {
                 name: before[node][name] for name, value in each.items()
-                if name in self.names[node] and before.get(node, {}).get(name, value) != value
+                if name in self.names[node]
+                and not equal(before.get(node, {}).get(name, value), value)
             }
             for node, each in after.items() if node in self.names
         }

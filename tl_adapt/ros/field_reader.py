@@ -38,7 +38,8 @@ class FieldReader:
         self._layout: Layout | None = None
         self._misses = 0
         try:
-            self._walks = {
+            # As numbers those are not what a message has, and an empty array does not show it.
+            self._walks = None if any(_octets(kind, field) for field in self._fields) else {
                 field: cdr.field_of(described(kind), field) for field in self._fields
             }
         except (cdr.UnreadableError, AttributeError):
@@ -88,6 +89,19 @@ def _same(one: Any, other: Any) -> bool:
     return left.shape == right.shape and bool(
         np.array_equal(left, right, equal_nan=left.dtype.kind == right.dtype.kind == 'f')
     )
+
+
+def _octets(kind: Any, path: str) -> bool:
+    """Tell whether a field is of the type `byte`, or an array of it: a message has `bytes`."""
+    for name in path.split('.'):
+        types = kind.get_fields_and_field_types()
+        if name not in types:
+            return False
+        slot = kind.SLOT_TYPES[list(types).index(name)]
+        if type(slot).__name__ != 'NamespacedType':
+            return 'octet' in types[name]
+        kind = _class(slot)
+    return False
 
 
 def described(kind: Any) -> cdr.Struct:

@@ -26,6 +26,7 @@ from tl_adapt.ros.values import (
     Snapshot,
     assignments,
     coerce,
+    equal,
     from_message,
     replaced,
     to_message,
@@ -183,7 +184,7 @@ class ParameterClient(ParameterServices):
         )
         for node, present in read.items():
             for name, value in wanted[node].items():
-                if present[name] != value and not taken(node, name, value, present[name]):
+                if not equal(present[name], value) and not taken(node, name, value, present[name]):
                     errors.setdefault(node, RefusedError(
                         node, f'set of {node} {name} was not taken: set {value!r}, '
                         f'reads {present[name]!r}',
@@ -206,7 +207,9 @@ class ParameterClient(ParameterServices):
         """
         after, known = self._merge(wanted, present)
         changed = {
-            node: {name: value for name, value in each.items() if value != known[node][name]}
+            node: {
+                name: value for name, value in each.items() if not equal(value, known[node][name])
+            }
             for node, each in after.items()
         }
         changed = {node: each for node, each in changed.items() if each}
@@ -246,7 +249,7 @@ class ParameterClient(ParameterServices):
             node: {
                 name: value
                 for name, value in each.items()
-                if value is not None and value != present[self.full_name(node)][name]
+                if value is not None and not equal(value, present[self.full_name(node)][name])
             }
             for node, each in before.items()
             if each

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ _LOOK = 0.05  # s between two looks at what comes up
 _GRACE = 2.0  # s that a command may take to end when it is told to
 _TAIL = 500  # bytes of a command's output that are told
 _ENDED = 'the adapter ends'
+_ODD = re.compile(r'[^ -~]')  # what YAML may not hold as it is, or would read as an end of line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +204,9 @@ class Restarts:
 def _write(path: Path, node: str, values: Mapping[str, Any]) -> None:
     """Write a ROS parameter file, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # JSON is YAML, too.
-    text = json.dumps({node: {'ros__parameters': dict(values)}})
+    # JSON is YAML, too, but for its escapes of half a character each, which rcl does not read.
+    text = json.dumps({node: {'ros__parameters': dict(values)}}, ensure_ascii=False)
+    text = _ODD.sub(lambda found: f'\\U{ord(found[0]):08x}', text)
     with tempfile.NamedTemporaryFile('w', dir=path.parent, delete=False) as file:
         file.write(text)
     os.replace(file.name, path)

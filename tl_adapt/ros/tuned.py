@@ -9,7 +9,7 @@ from typing import Any
 
 from tl_adapt.adaptation.events import Configuration
 from tl_adapt.errors import InputError
-from tl_adapt.ros.values import Snapshot
+from tl_adapt.ros.values import Snapshot, equal
 from tl_adapt.space import Space
 
 # What is tuned of a ROS parameter: elements of an array, or all of it.
@@ -45,14 +45,17 @@ class Tuned:
         """
         found: Configuration = {}
         for parameter in self._space.parameters:
+            error = 0.0
             for target in parameter.targets:
                 value = values[self._full_name(target.node)][target.name]
                 try:
                     value = value if target.index is None else value[target.index]
-                    decoded = target.from_ros(value)
+                    decoded = parameter.read(target, value)
                 except (IndexError, TypeError):
                     return None
-                if found.setdefault(parameter.name, decoded) != decoded:
+                if isinstance(decoded, float):
+                    error += target.error(decoded)
+                if not _agree(found.setdefault(parameter.name, decoded), decoded, error):
                     return None
             if not parameter.targets:
                 found[parameter.name] = parameter.default
@@ -80,7 +83,7 @@ class Tuned:
                 value = values[node][target.name]
                 try:
                     part = value if target.index is None else value[target.index]
-                    parameter.canonical(target.from_ros(part))
+                    parameter.canonical(parameter.read(target, part))
                 except (InputError, IndexError, TypeError):
                     found.setdefault(node, {})[target.name] = value
         return found
@@ -99,11 +102,18 @@ class Tuned:
 def same(elements: Elements, one: Any, other: Any) -> bool:
     """Tell whether two values are the same in the elements of an array, or as a whole."""
     if elements is None or not isinstance(one, list) or not isinstance(other, list):
-        return bool(one == other) or (one != one and other != other)  # NaN is no change of NaN
+        return equal(one, other)
     return all(
-        index < min(len(one), len(other)) and same(None, one[index], other[index])
-        for index in elements
+        # Where both lack the element nothing changed.
+        equal(one[index : index + 1], other[index : index + 1]) for index in elements
     )
+
+
+def _agree(one: Any, other: Any, error: float) -> bool:
+    """Tell whether two targets have one value, as far as rounding errors let one say."""
+    if equal(one, other):
+        return True
+    return isinstance(one, float) and isinstance(other, float) and abs(one - other) <= error
 
 
 def merged(values: Snapshot, more: Snapshot) -> Snapshot:

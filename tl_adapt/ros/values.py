@@ -119,6 +119,13 @@ def to_message(value: RosValue) -> ParameterValue:
     return message
 
 
+def equal(one: RosValue, other: RosValue) -> bool:
+    """Tell whether two values are the same; NaN is no change of NaN, in an array neither."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other) or bool(one != one and other != other)
+
+
 def coerce(value: RosValue, present: RosValue) -> RosValue:
     """
     Return `value` in the type of the parameter's present value.

@@ -30,7 +30,7 @@ PARAMETERS = {
     'dry_run': ('false', 'only advise: nothing is sent while this is true', bool),
     'diagnostics': ('true', 'publish the status on /diagnostics, too', bool),
     'publish_rate': ('1.0', 'rate of the status while nothing changes [Hz]', float),
-    'deadline': ('30.0', 'time after which a missing node is an error [s]', float),
+    'deadline': ('30.0', 's that the robot may be missing before the status is an error', float),
 }
 # What the study says, unless it is given.
 OF_STUDY = {

@@ -133,6 +133,33 @@ def test_only_what_is_asked_for_is_shown(folder, capsys):
     )
 
 
+def test_a_change_of_each_run_is_shown_with_what_was_before_it_there(capsys):
+    with adapter(environment='yard') as journal:
+        journal.add(Record('adapter', 'start', '', configuration={**DEFAULT, 'n': 9}))
+    with adapter() as journal:
+        changes(journal)
+    once = shown(capsys, 'study.yaml', '--environment', 'robot', '--change', '1').splitlines()
+    assert cells(once[0])[:2] == ['time (UTC)', 'change']
+    faster = {**DEFAULT, 'v': 0.75}
+    with adapter() as journal:
+        journal.add(Record('adapter', 'start', '', configuration=faster))
+        journal.add(Record('adapter', 'change', 'chosen', 1, DEFAULT))
+        start = json.loads(shown(capsys, 'study.yaml', '--json').splitlines()[-2])['time']
+    lines = shown(capsys, 'study.yaml', '--change', '1').splitlines()
+    assert cells(lines[0])[:3] == ['time (UTC)', 'adapter since', 'change']
+    found = [cells(line)[1:] for line in lines[2:]]
+    assert len({row[0] for row in found}) in (1, 2), 'two runs, maybe in one second'
+    assert [row[1:] for row in found] == [
+        ['1', 'adapter', 'change', 'saves 12 %', 'applied', 'v 0.5 -> 0.25'],
+        ['1', 'adapter', 'effect', 'as predicted'],
+        ['1', 'adapter', 'change', 'chosen', 'v 0.75 -> 0.5'],
+    ]
+    assert found[-1][0] == start[:19].replace('T', ' ')
+    last = shown(capsys, 'study.yaml', '--change', '1', '--since', start).splitlines()
+    assert [cells(line)[1:] for line in last[2:]] == [
+        ['1', 'adapter', 'change', 'chosen', 'v 0.75 -> 0.5']]
+
+
 def test_json_has_everything(capsys):
     values = {'v': math.inf, 'n': 3, 'b': b'\x01'}
     with adapter(sim_time=lambda: 1.5) as journal:
@@ -231,7 +258,8 @@ def test_it_follows(folder):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['study.yaml'], 'output/small.sqlite: there is no store here: an adapter writes it'),
+        (['study.yaml'], 'output/small.sqlite: there is no store here: an adapter writes it '
+         'beside its model, or where its --store says'),
         (['none.sqlite'], 'none.sqlite: there is no store here'),
         (['old.sqlite'], 'old.sqlite has no journal: an adapter writes it'),
         (['no_such_study'], 'no study of that name'),

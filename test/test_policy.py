@@ -77,10 +77,11 @@ class StandIn:
         self.accepted += 1
 
 
-def make(planner=None, **rules):
+def make(planner=None, *, refused=(), **rules):
     return Policy(
         planner=planner or StandIn(), chosen=CHOSEN, fallback=DEFAULT, contains=contains,
         broken=broken, matters=['time', 'gap'], rules=Rules(**{'dwell': 0, **rules}),
+        refused=refused,
     )
 
 

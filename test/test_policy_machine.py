@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_policy import CHOSEN, DEFAULT, StandIn, broken, contains, sent
 
+from tl_adapt.adaptation.contexts import Refusal
 from tl_adapt.adaptation.events import (
     ApplyResult,
     Band,
@@ -85,13 +86,17 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data(), rules=st.builds(
         Rules, confirm=st.integers(1, 3), explore=st.integers(0, 4), dwell=st.integers(0, 2),
-        false_alarms=st.sampled_from([0.002, 0.1])), running=st.integers(0, 4))
-    def begin(self, data, rules, running):
+        false_alarms=st.sampled_from([0.002, 0.1])), running=st.integers(0, 4),
+        refused=st.lists(st.builds(
+            Refusal, st.builds(dict, v=st.integers(0, 9)), st.just('before'),
+            st.sampled_from([None, '', 'kitchen'])), max_size=3))
+    def begin(self, data, rules, running, refused):
         values = st.integers(-2, 12).map(lambda v: None if v == 12 else v)
         self.policy = Policy(
             planner=Wild(lambda: data.draw(values)), chosen=CHOSEN, fallback=DEFAULT,
             contains=contains, broken=broken, matters=['time', 'gap'], rules=rules,
-            objective=lambda metrics: metrics['time'])
+            objective=lambda metrics: metrics['time'], refused=refused)
+        self.refused = refused
         self.pending = None
         self.robot = DEFAULT  # what the robot really has
         self.paused = False
@@ -119,10 +124,14 @@ class Machine(RuleBasedStateMachine):
         assert change is None or not self.paused, 'nothing is sent while paused'
         if change is not None:
             assert contains(change.configuration)
-            if change.configuration != policy.memory.fallback or policy.current is not None:
+            known = policy.current is not None and contains(policy.current)
+            if change.configuration != policy.memory.fallback or known:
                 assert policy.context is not context or change.configuration in lifted \
                     or change.configuration not in banned
                 assert change.configuration not in policy.memory.avoided
+                for one in self.refused:
+                    assert change.configuration != one.configuration or (
+                        one.context not in (None, policy.context.name))
             assert change.change > self.last
             assert change.change in self.recorded, 'every change is recorded'
             assert self.allowed or not change.why.startswith('exploring')
@@ -135,17 +144,18 @@ class Machine(RuleBasedStateMachine):
     def start(self, found):
         self.give(Start(None if found is None else {'v': found}))
 
-    def window(self, time, gap=0.5, outcome='', context=None):
+    def window(self, time, gap=0.5, outcome='', context=None, mixed=False):
         context = self.policy.status.context if context is None else context
         configuration = self.policy.current
-        self.give(Window({'time': time, 'gap': gap}, outcome, 20.0, configuration, context))
+        self.give(Window(
+            {'time': time, 'gap': gap}, outcome, 20.0, configuration, context, mixed=mixed))
 
     @rule(off=st.sampled_from([0.0, 20.0, -9.0, math.nan]),
           gap=st.sampled_from([0.5, 0.5, 0.5, 0.0, 99.0]),
           outcome=st.sampled_from(['', '', '', 'timeout']), whole=st.integers(0, 9))
     def odd_window(self, off, gap, outcome, whole):
         time = 10.0 + 3.0 * (self.policy.current or {'v': 0})['v'] + off
-        self.window(time, gap, outcome, 'elsewhere' if whole == 0 else None)
+        self.window(time, gap, outcome, 'elsewhere' if whole == 0 else None, whole == 1)
 
     @rule(number=st.integers(1, 5), deaf=st.integers(0, 3))
     def drive(self, number, deaf):
@@ -218,24 +228,26 @@ class Machine(RuleBasedStateMachine):
             tried = self.pending is not None and self.pending.why.startswith('exploring')
             assert self.paused or not tried
 
-    @rule()
-    def resume(self):
+    @rule(told=st.booleans())
+    def resume(self, told):
         self.paused = False
-        self.give(Resumed())
+        self.give(Resumed(self.robot if told else None))
 
-    @rule(what=st.sampled_from(['pause', 'roll back', 'foreign', 'restart']))
-    def interfere(self, what):
+    @rule(what=st.sampled_from(['pause', 'roll back', 'foreign', 'restart']),
+          value=st.none() | st.integers(-1, 10))
+    def interfere(self, what, value):
         if what == 'pause':
             self.give(Paused())
             self.paused = True
         elif what == 'roll back':
             self.give(RollbackRequested())
         elif what == 'restart':
+            self.robot = None
             self.give(NodeRestarted('/a'))
         elif self.policy.state is not State.IDLE:
             self.give(ForeignChange('/a b'))
             self.paused = True
-            self.robot = None
+            self.robot = None if value is None else {'v': value}
 
     @invariant()
     def sane(self):

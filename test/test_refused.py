@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
-from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
-from tl_adapt.adaptation.refused import refused_before
+from tl_adapt.adaptation.records import ADAPTER, NODE, OPERATOR, QUARANTINE, Record
+from tl_adapt.adaptation.refused import forget_refusals, refused_before
 from tl_adapt.errors import StoreError
 from tl_adapt.journal import StoreJournal
 from tl_adapt.store import Store
@@ -36,15 +36,32 @@ def test_what_operators_and_nodes_refused_is_found(study, tmp_path):
     with Store(path, study=study) as store:
         store.refuse('robot', {'v': 3})
     found = refused_before(str(path), study, 'robot', tell=print)
-    assert found == [({'v': 3}, 'refused by an operator')]
+    assert found == [({'v': 3}, 'refused by an operator', None)]
     for environment in ('robot', 'other'):
         journal = StoreJournal(path, study=study.name, environment=environment)
-        for who, value in ((NODE, 4), (ADAPTER, 6), (NODE, 99)):
-            journal.add(Record(who, QUARANTINE, 'too fast', configuration={'v': value}))
+        for who, value in ((NODE, 4), (ADAPTER, 6), (NODE, 99), (OPERATOR, 7)):
+            journal.add(Record(
+                who, QUARANTINE, 'too fast', configuration={'v': value}, context='lab'))
         journal.add(Record(NODE, 'restart', '/a restarted'))
         journal.close()
-    assert refused_before(str(path), study, 'robot', tell=print)[1:] == [({'v': 4}, 'too fast')], (
-        'what broke a limit may come again, and 99 is outside of the space')
+    assert refused_before(str(path), study, 'robot', tell=print)[1:] == [
+        ({'v': 4}, 'too fast', None), ({'v': 7}, 'too fast', 'lab'),
+    ], 'what broke a limit may come again, and 99 is outside of the space'
+    assert forget_refusals(str(path), study, 'robot') == 2
+    assert refused_before(str(path), study, 'robot', tell=print) == found
+    assert len(refused_before(str(path), study, 'other', tell=print)) == 2
+    assert forget_refusals(str(path), study, 'robot') == 0
+    journal = StoreJournal(path, study=study.name, environment='robot')
+    journal.add(Record(NODE, QUARANTINE, 'again', configuration={'v': 4}))
+    journal.close()
+    assert refused_before(str(path), study, 'robot', tell=print)[1:] == [({'v': 4}, 'again', None)]
+
+
+def test_nothing_is_forgotten_where_there_is_no_journal(study, tmp_path):
+    assert forget_refusals(str(tmp_path / 'none.sqlite'), study, 'robot') == 0
+    with Store(tmp_path / 'store.sqlite', study=study):
+        pass
+    assert forget_refusals(str(tmp_path / 'store.sqlite'), study, 'robot') == 0
 
 
 def test_what_can_not_be_read_of_a_journal_is_told_and_the_rest_counts(study, tmp_path):
@@ -58,8 +75,8 @@ def test_what_can_not_be_read_of_a_journal_is_told_and_the_rest_counts(study, tm
         connection.commit()
     told = []
     found = refused_before(str(path), study, 'robot', tell=told.append)
-    assert found == [({'v': 6}, 'too fast')]
-    assert told == ["a refusal of a node is not known: entry 1 of the journal is damaged: format "
+    assert found == [({'v': 6}, 'too fast', None)]
+    assert told == ["a refusal is not known: entry 1 of the journal is damaged: format "
                     "must be a whole number, got 'a'"]
 
 

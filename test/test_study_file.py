@@ -109,6 +109,37 @@ def test_check_prints_a_summary(capsys):
     assert all(len(line) < 140 for line in out.splitlines()[1:])
 
 
+def test_check_tells_what_the_adapter_will_do(tmp_path, capsys):
+    path = write(tmp_path, '''
+extends: demo
+name: watched
+adaptation:
+  window: 10
+  explore: 3
+  journal_days: 30
+  contexts:
+    - {name: load, topic: load, field: data / 2, edges: [0.5, 1.5], hysteresis: 0.1, age: 10}
+    - {name: room, topic: pose, polygons: {hall: [[0, 0], [4, 0], [4, 4]]}, hold: 2}
+    - {name: floor, topic: floor, field: data}
+  explore_when: {topic: may, field: data, op: '>', value: 2, age: 3}
+  restart: {navigator: [restart, '{parameters}']}
+''')
+    assert main(['check', str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    begin = lines.index('adaptation: of robot')
+    found = dict(line.strip().split('  ', 1) for line in lines[begin + 1:begin + 15])
+    assert {name: text.strip() for name, text in found.items()} == {
+        'window': '10 s', 'stride': '2.5 s', 'explore': '3', 'journal_days': '30',
+        'minimum_gain': '0.02', 'false_alarms': '0.002', 'dwell': '1', 'confirm': '2', 'band': '3',
+        'explore_when': 'may: data > 2, no older than 3 s',
+        'context load': 'load: data / 2; edges 0.5, 1.5; hysteresis 0.1; hold 1 s; age 10 s',
+        'context room': 'pose: position; in hall, or elsewhere; hold 2 s',
+        'context floor': 'floor: data; hold 1 s',
+        'restart navigator': "restart '{parameters}'",
+    }
+    assert lines[begin + 15].startswith('budget: ')
+
+
 def test_check_of_other_kinds(tmp_path, capsys):
     text = '''
 version: 1

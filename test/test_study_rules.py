@@ -198,6 +198,13 @@ SIM, ROBOT = ('environments', 'sim'), ('environments', 'robot')
         (('adaptation',), {'stride': 0}, 'adaptation.stride: must be > 0, got 0'),
         (('adaptation',), {'contexts': [{'name': 'load', 'topic': 'load'}]},
          'adaptation.contexts[0]: needs either a field or polygons'),
+        (('adaptation',), {'contexts': [{'name': 'room', 'topic': 'pose', 'polygons': {
+            'hall': [[0, 0], [1, 0], [0, 1]], 'line': [[0, 0], [0.1, 0.3], [0.2, 0.6], [0, 0]]}}]},
+         'adaptation.contexts[0].polygons.line: must have an area: its corners are on one line, '
+         'got [[0.0, 0.0], [0.1, 0.3], [0.2, 0.6], [0.0, 0.0]]'),
+        (('adaptation',), {'contexts': [{'name': 'room', 'topic': 'pose', 'polygons': {
+            'bow': [[0, 0], [2, 2], [2, 0], [0, 2]]}}]},
+         'adaptation.contexts[0].polygons.bow: its sides must not cross, got [[0.0, 0.0]'),
         (('adaptation',), {'contexts': [{'name': 'load', 'topic': 'load', 'field': 'data',
                                          'hold': -1}]},
          'adaptation.contexts[0].hold: must be >= 0, got -1'),

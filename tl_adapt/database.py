@@ -73,7 +73,7 @@ def is_sqlite(path: pathlib.Path) -> bool:
 
 
 def take_lock(
-    path: pathlib.Path, *, held: str = 'another process writes to this store'
+    path: pathlib.Path, *, held: str = 'another process writes to this store', name: str = ''
 ) -> IO[str]:
     """
     Take the writer's lock beside the file; raises StoreError, with `held` if somebody has it.
@@ -81,6 +81,7 @@ def take_lock(
     `flock` belongs to the open file, not to the process as `lockf` does: a second writer in this
     process is refused too, and the kernel frees it when the holder is killed. It is beside the
     file itself, not beside a link to it: by whatever name a store is opened, there is one lock.
+    `name` is the file's name for messages, if that is not its path.
     """
     lock_path = pathlib.Path(f'{os.path.realpath(path)}.lock')
     try:
@@ -96,7 +97,7 @@ def take_lock(
         file.close()
         if isinstance(error, BlockingIOError):
             raise StoreError(
-                f'{path}: {held} (pid {holder})'
+                f'{name or path}: {held} (pid {holder})'
             ) from error
         raise StoreError(f'{path}: the store can not be locked: {error.strerror}') from error
     file.seek(0)

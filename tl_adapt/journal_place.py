@@ -23,6 +23,14 @@ def journal_store(store: str, model: str, study: Study) -> str:
     return store or str(Path(model).parent / f'{study.name}.sqlite')
 
 
+def store_name(store: str) -> str:
+    """Return a store's name that holds in any folder and has no password; empty for none."""
+    if not store:
+        return ''
+    path, name, _ = parse(store)
+    return name if path is None else os.path.realpath(path)
+
+
 def adapter_lock(store: str, environment: str) -> IO[str] | None:
     """
     Hold a file's journal of an environment, until what is returned is closed.
@@ -36,9 +44,11 @@ def adapter_lock(store: str, environment: str) -> IO[str] | None:
         return None
     path = Path(os.path.realpath(path))  # a link leads to the same journal
     held = f'another adapter of {environment} keeps its journal in this store'
+    own = path.with_name(f'{path.name}.{quote(environment, safe="")}')
     try:
-        return take_lock(path.with_name(f'{path.name}.{quote(environment, safe="")}'), held=held)
+        return take_lock(own, held=held, name=str(path))
     except StoreError as error:
         if isinstance(error.__cause__, BlockingIOError):
-            raise
+            way = 'end that process, or give this adapter a store of its own (`--store`)'
+            raise StoreError(f'{error}: {way}') from error.__cause__
         return None

@@ -400,3 +400,25 @@ class JournalReader:
             if damaged is not None:
                 damaged(row, why)
         return found
+
+    def start_of(self, entry: Entry) -> datetime.datetime:
+        """Return when the run of an adapter that an entry belongs to began [UTC]."""
+        query = sa.select(ROWS.c.time).where(ROWS.c.run == entry.run).order_by(ROWS.c.id).limit(1)
+        with _told(self.name), self._engine.begin() as connection:
+            text = connection.execute(query).scalar()
+        try:
+            return datetime.datetime.fromisoformat(str(text))
+        except ValueError:  # a damaged entry, of which `entries` tells
+            return entry.time
+
+    def had_before(self, entry: Entry) -> dict[str, Any] | None:
+        """Return the last configuration that was noted before an entry, where it was."""
+        query = (
+            sa.select(ROWS)
+            .where(ROWS.c.id < entry.id, ROWS.c.study == entry.study,
+                   ROWS.c.environment == entry.environment, ROWS.c.configuration.is_not(None))
+            .order_by(ROWS.c.id.desc()).limit(1)
+        )
+        with _told(self.name), self._engine.begin() as connection:
+            found = select(connection, self.name, query, lambda row, reason: None)
+        return found[0].configuration if found else None

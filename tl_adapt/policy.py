@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tl_adapt.adaptation.changing import ROLLBACK_ATTEMPTS
+from tl_adapt.adaptation.contexts import Refusal
 from tl_adapt.adaptation.effect import Effect, EffectWatch, Kind
 from tl_adapt.adaptation.events import (
     NO_NUMBER,
@@ -48,6 +49,9 @@ from tl_adapt.adaptation.planning import REVIEWS
 from tl_adapt.adaptation.records import ADAPTER, NODE, OPERATOR, STRANGER
 from tl_adapt.adaptation.verifying import Verifying
 
+_MIXED = 3  # windows in a row in which the context changes, and that is worth a word
+_NEEDS_RESUME = '; a rollback needs resume first'
+
 
 class Policy(Verifying):
     """
@@ -59,8 +63,8 @@ class Policy(Verifying):
     whether a deviation is worth an adaptation. `objective` gives what is minimised from metrics
     (nan where it can not), `risk` is the probability that a planned configuration may break a
     limit or fail. `limited` are the metrics of limits that each window should give: without one
-    of them nothing is tried out, and a window vouches for nothing. What was `refused` before, and
-    why, is never sent.
+    of them nothing is tried out, and a window vouches for nothing. What was `refused` before (see
+    Refusal) is never sent.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class Policy(Verifying):
         relevant: Relevance = lambda name, value, bands: True,
         objective: Callable[[Mapping[str, float]], float] = lambda metrics: math.nan,
         risk: float = 0.1,
-        refused: Sequence[tuple[Configuration, str]] = (),
+        refused: Sequence[Refusal] = (),
         limited: Sequence[str] = (),
     ) -> None:
         """Raise InputError if `chosen` or `fallback` is outside of the space."""
@@ -90,8 +94,9 @@ class Policy(Verifying):
             make_judge=make_judge, rules=rules, risk=risk, matters=matters, objective=objective,
         )
         self._limited = tuple(limited)
-        for configuration, reason in refused:
-            self.contexts.refuse(configuration, reason)
+        self._mixed = 0  # windows in a row in which the context changed
+        for refusal in refused:
+            self.contexts.refuse(*refusal)
 
     def prepare(self) -> None:
         """Compute ahead what the next plan will need; raises TlAdaptError if that fails."""
@@ -129,7 +134,9 @@ class Policy(Verifying):
         self._started = True
         if event.whole and event.found is not None and self.memory.contains(event.found):
             self.contexts.set_fallback(event.found)
-        return self._send_desired('chosen by the model', ADAPTER)
+        allowed = self.memory.allowed(self.desired)
+        why = 'chosen by the model' if allowed else 'what the model chose was refused before'
+        return self._send_desired(why, ADAPTER)
 
     def _on_window(self, window: Window) -> list[Action]:
         in_force = window.configuration is not None and window.configuration == self.current
@@ -139,10 +146,11 @@ class Policy(Verifying):
         self._windows += 1
         self._last = window
         self.context.judge.clear()
-        if watching and window.unplaced:
-            return self._glance(window)
+        if watching and (window.unplaced or window.mixed):
+            return self._glance(window) or self._note_mixed(window)
         if not watching or window.context != self.context.name:
             return []
+        self._mixed = 0
         self._judged += 1
         self._look_for_limits(window)
         if self.state is State.EXPLORING:
@@ -184,13 +192,15 @@ class Policy(Verifying):
         self._say(Level.WARN, f'someone else changed {event.what}; standing back until resumed')
         return self._switch()
 
-    def _on_resumed(self, _event: Resumed) -> list[Action]:
+    def _on_resumed(self, event: Resumed) -> list[Action]:
         idle = self.state is State.IDLE and self._started
         if not idle and self.state is not State.PAUSED:
             return []
         self._note('resume', 'asked for by the operator', who=OPERATOR)
         self._pending = None
         self.context.end()
+        if self.current is None and event.found is not None and self.memory.contains(event.found):
+            self.current = dict(event.found)
         if not self._started:
             self.state = State.IDLE
             self._say(Level.OK, 'waiting for the robot')
@@ -205,13 +215,15 @@ class Policy(Verifying):
 
     def _on_rollback(self, _event: RollbackRequested) -> list[Action]:
         if self.state is State.PAUSED:
-            self._say(Level.WARN, 'paused: a rollback needs resume first')
+            # Why it is paused is still to be known.
+            if not self._reason.endswith(_NEEDS_RESUME):
+                self._say(Level.WARN, self._reason + _NEEDS_RESUME)
             return []
         if not self._started:
             self._say(Level.WARN, 'nothing to roll back: waiting for the robot')
             return []
         left = self.current or (self._pending.configuration if self._pending else None)
-        if left != self.memory.fallback:
+        if self.memory.last_good(other_than=left, first=self.context.anchor) is not None:
             self._ban(left, 'rolled back by the operator', who=OPERATOR)
         actions = self._roll_back('asked for by the operator', 'watch', who=OPERATOR)
         self.context.end()
@@ -225,6 +237,7 @@ class Policy(Verifying):
         why = f'{event.node} restarted'
         self._note('restart', why, who=NODE)
         self._end_effect(why)
+        self.current = None  # a part of it is lost: something has to be sent
         pending = self._pending
         if pending is not None:
             return self._send(
@@ -285,6 +298,15 @@ class Policy(Verifying):
             )
             if seen and self._trying_out:
                 self._note('exploration', f'ended: {self._unseen}')
+
+    def _note_mixed(self, window: Window) -> list[Action]:
+        """Say so where one window after the other belongs to no context."""
+        self._mixed = self._mixed + 1 if window.mixed else 0
+        if self._mixed >= _MIXED:
+            self._say(Level.WARN, 'the context changed within each of the last windows: they are '
+                                  'compared with the limits alone; adaptation.window may be '
+                                  'shorter than a mission')
+        return []
 
     def _glance(self, window: Window) -> list[Action]:
         """Answer a broken limit, and nothing else that a window shows."""

@@ -15,6 +15,7 @@ from tl_adapt import study_parts as parts
 from tl_adapt.adaptation.context_source import context_sources
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import RESERVED, Expression
+from tl_adapt.polygons import polygon_fault
 from tl_adapt.space import Parameter, RosTarget, Space
 
 _LIMIT = re.compile(r'\s*([A-Za-z][A-Za-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*')
@@ -265,7 +266,11 @@ def build_adaptation(
 
 
 def _check_watching(adaptation: Mapping[str, Any]) -> None:
-    context_sources(adaptation)
+    for number, source in enumerate(context_sources(adaptation)):
+        for name, corners in source.polygons.items():
+            if fault := polygon_fault(corners):
+                key = f'adaptation.contexts[{number}].polygons.{name}'
+                raise InputError(fault, key=key, value=[list(corner) for corner in corners])
     window, stride = adaptation['window'], adaptation.get('stride')
     if stride is not None and window != 'mission' and stride > window:
         raise InputError('must not be longer than the window', key='adaptation.stride',

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -255,8 +256,10 @@ def test_it_applies_watches_adapts_and_obeys(graph, prepared):
     graph.until(settled)
     assert graph.get('alpha', 'v') != v
 
+    kept = f'the robot keeps: v {graph.get("alpha", "v"):g}, w '
     adapter.send_signal(signal.SIGTERM)
     assert adapter.wait(10.0) == 0
+    assert kept in adapter.stderr.read()
 
 
 def test_a_refusal_of_one_node_restores_the_other(graph, prepared):
@@ -331,6 +334,19 @@ def test_a_dry_run_sends_nothing(graph, prepared):
     graph.until(settled)
     assert "'v': 0.5" in graph.values['advice']
     assert (graph.get('alpha', 'v'), graph.get('beta', 'w')) == (0.2, 0.5)
+
+
+def test_a_second_adapter_is_told_of_the_first_and_where_its_journal_is(graph, prepared, tmp_path):
+    store = tmp_path / 'journal.sqlite'
+    arguments = [*prepared(), '-p', f'store:={os.path.relpath(store)}']
+    first = graph.adapter(arguments)
+    graph.until(lambda v: v.get('store'))
+    assert graph.values['store'] == os.path.realpath(store)
+    second = graph.adapter(arguments)
+    assert second.wait(30.0) == 2
+    told = second.stderr.read()
+    assert f'{os.path.realpath(store)}: another adapter of robot keeps its journal ' in told
+    assert f'(pid {first.pid}): end that process, or give this adapter a store of its own' in told
 
 
 def test_a_missing_model_is_said_and_ends_the_node(graph, tmp_path):

@@ -50,6 +50,31 @@ def test_a_change_that_does_not_end_is_waited_for_and_told_once():
     assert ended[0] == 0, 'a command is ended before the engine is waited for'
 
 
+@pytest.mark.parametrize(('configuration', 'waiting', 'told'), [
+    ({'v': 1 / 3, 'on': True}, '', 'the robot keeps: v 0.333333, on true'),
+    ({'v': 0.5}, 'waits for /b to be up', 'the robot had (waits for /b to be up): v 0.5'),
+    (None, 'waits for /b to be up', 'waits for /b to be up'),
+    (None, '', 'something of it is not known'),
+])
+def test_the_end_says_what_the_robot_is_left_with(configuration, waiting, told):
+    said = []
+    report = SimpleNamespace(
+        status=SimpleNamespace(configuration=configuration), waiting=waiting,
+        message='something of it is not known',
+    )
+    node = SimpleNamespace(
+        _engine=SimpleNamespace(report=lambda: report), _overdue=None,
+        get_logger=lambda: SimpleNamespace(info=said.append),
+    )
+    Adapter.say_end(node)
+    assert said == [f'the adapter ends; {told}']
+    node._overdue = node._engine
+    Adapter.say_end(node)
+    node._engine = None
+    Adapter.say_end(node)
+    assert len(said) == 1
+
+
 def test_a_change_ends_before_the_adapter_leaves(ros_domain):
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain)

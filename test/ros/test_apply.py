@@ -304,6 +304,32 @@ def test_what_fits_with_what_stays_comes_back():
     assert rig.alpha.values == {'v': 0.5, 'w': 0.25}
 
 
+def test_a_node_that_refuses_what_it_had_does_not_keep_the_others_from_it(rig):
+    before = rig.applier.read_values()
+    rig.apply(v=0.5, u=0.5)
+    after = rig.applier.read_values()
+    rig.beta.refuses = True
+    outcome = rig.applier.put_back(before, after)
+    assert not outcome.ok and not outcome.open
+    assert outcome.reason == (
+        'restored /alpha v; set of /beta u refused: too much for me')
+    assert outcome.configuration == {**INITIAL, 'u': 0.5}
+    rig.beta.silent = True
+    with pytest.raises(ParameterError, match='gave no answer'):
+        rig.applier.put_back(before, after)
+
+
+def test_a_node_that_answers_late_and_refuses_what_it_had_is_not_asked_again(rig):
+    open_nodes = {'/alpha': {'v': 0.5}, '/beta': {'u': 0.5}}
+    rig.alpha.silent, rig.beta.refuses = True, True
+    left, refused = rig.applier.reopen(open_nodes)
+    assert left == {'/alpha': {'v': 0.5}}
+    assert refused == {'/beta': 'set of /beta u refused: too much for me'}
+    rig.alpha.silent = False
+    assert rig.applier.reopen(left) == ({}, {})
+    assert rig.alpha.values['v'] == 0.5
+
+
 def test_a_killed_change_is_not_put_back_to_what_breaks_a_constraint():
     rig = Limited(0.5, 0.5)
     before = {'/alpha': {'v': 9.0, 'w': 0.75}, '/beta': {'u': 0.25, 'gains': [0.0, 0.25]}}
@@ -339,7 +365,7 @@ def test_a_node_that_is_started_again_gets_what_fits(w, gets):
     rig.applier._restarts = types.SimpleNamespace(
         possible=lambda node: True, starts=lambda node: True,
         give=lambda values, every: given.append(every) or {})
-    rig.applier._restarting = lambda values: list(values)
+    rig.applier.restarting = lambda values: list(values)
     del rig.client.nodes['/alpha']
     rig.applier.start_gone(before, after)
     assert given == [{'/alpha': {'v': 0.5, 'w': gets}}]

@@ -264,6 +264,29 @@ def test_the_monitor_is_told_of_nodes_that_are_away(rig):
         assert [*rig.monitor.known] == [not unsettled]
 
 
+def test_what_someone_set_stays_and_is_watched_where_nothing_else_is_good(rig):
+    rig.start()
+    for what in (CHOSEN, FALLBACK):
+        rig.policy.memory.ban(what, 'it broke a limit')
+    rig.applier.values = {'/a': {'v': 0.25}}
+    rig.watch.events.put(ForeignChange('/a v: 0.5 -> 0.25'))
+    rig.engine.wake()
+    end = time.monotonic() + 20.0
+    while rig.policy.state is not State.PAUSED:
+        assert time.monotonic() < end
+    report = rig.command(Resumed())
+    assert report.status.configuration == {'v': 0.25}
+    assert report.level is Level.WARN and 'what is there stays' in report.message
+    assert rig.monitor.configuration == {'v': 0.25}
+    assert rig.applier.sent.empty()
+    report = rig.command(RollbackRequested())
+    assert report.level is Level.WARN and not obeyed(RollbackRequested, report)
+    before = report.status.judged
+    rig.monitor.windows.put(10.0)
+    while rig.command(RulesChanged(rig.policy.rules)).status.judged == before:
+        assert time.monotonic() < end
+
+
 def test_a_broken_limit_does_not_wait_for_a_plan(rig):
     rig.start()
     rig.plan()
@@ -334,6 +357,7 @@ def test_what_may_not_be_tried_any_more_is_not_sent(rig):
 def test_a_restart_while_paused_is_made_good_by_resume(rig):
     rig.start()
     assert rig.command(Paused()).status.state is State.PAUSED
+    rig.applier.values = {'/a': dict(FALLBACK)}
     rig.watch.events.put(NodeRestarted('/a'))
     while ('node', 'restart') not in rig.journal.noted:
         rig.command(Paused())
@@ -374,7 +398,7 @@ def test_nothing_is_sent_that_was_called_off_while_it_was_noted(rig, what):
     assert ('end', False, 'nothing was sent: it was called off') in rig.journal.noted
 
 
-def leave_open(rig, monkeypatch):
+def leave_open(rig, monkeypatch, refused=None):
     """Let the first change fail, and one node not answer; return the event that ends that."""
     answers = threading.Event()
     left = {'/a': dict(FALLBACK)}
@@ -388,11 +412,38 @@ def leave_open(rig, monkeypatch):
     monkeypatch.setattr(rig.applier, 'carry_out', lambda change: Outcome(
         False, 'no answer', open=left), raising=False)
     monkeypatch.setattr(
-        rig.applier, 'reopen', lambda nodes: {} if answers.is_set() else nodes, raising=False)
+        rig.applier, 'reopen',
+        lambda nodes: ({}, refused or {}) if answers.is_set() else (nodes, {}), raising=False)
+    monkeypatch.setattr(rig.applier, 'restarting', lambda values: ['/a'], raising=False)
     rig.engine.start()
     while 'change 1 is open: no answer' not in rig.log.errors:
         rig.command(RulesChanged(rig.policy.rules))
     return answers
+
+
+def test_a_known_configuration_is_set_after_a_node_that_hung_refused_what_it_had(
+    rig, monkeypatch
+):
+    carry_out = rig.applier.carry_out
+    answers = leave_open(rig, monkeypatch, {'/a': 'it refuses'})
+    told = []
+    monkeypatch.setattr(rig.watch, 'in_force', lambda values, **more: told.append(more))
+    monkeypatch.setattr(rig.applier, 'carry_out', carry_out)
+    answers.set()
+    rig.engine._execution._open.next_try = 0.0
+    assert rig.sent() == FALLBACK
+    assert ('end', False, 'no answer; it refuses') in rig.journal.noted
+    assert told[0] == {'restarted': ('/a',)}, 'nobody else restarted it'
+
+
+@pytest.mark.parametrize('refused', [False, True])
+def test_what_a_killed_change_left_where_a_node_refuses_is_not_known_to_be_good(rig, refused):
+    rig.applier.values = {'/a': {'v': 0.25}}
+    rig.applier.put_back = lambda before, after: Outcome(
+        not refused, 'it refuses', {'v': 0.25}, values=rig.applier.values)
+    rig.journal.left = Intent(1, 'why', {'/a': FALLBACK}, {'/a': {'v': 0.25}}, {'v': 0.25})
+    rig.start()
+    assert (rig.policy.memory.fallback == FALLBACK) is refused
 
 
 def test_what_is_left_half_done_at_the_end_is_told(rig, monkeypatch):

@@ -362,10 +362,10 @@ def test_a_context_that_nobody_tells_any_more_is_unknown(bench):
     assert 'floor' in robot.silent, 'and it is said'
 
 
-def test_a_mission_in_which_the_context_changes_is_not_judged(bench):
+def test_a_mission_in_which_the_context_changes_is_marked(bench):
     robot = bench(window='mission', contexts=CONTEXTS)
     robot.until(lambda: robot.events)
-    for number, x, judged in ((1, 0.0, True), (2, 5.0, False), (3, 5.0, True)):
+    for number, x, mixed in ((1, 0.0, False), (2, 5.0, True), (3, 5.0, False)):
         robot.tell(goal={number: EXECUTING})
         robot.until(lambda: robot.monitor._recorder.received('pose') > 5)
         robot.tell(x=x)
@@ -374,7 +374,7 @@ def test_a_mission_in_which_the_context_changes_is_not_judged(bench):
         robot.tell(goal={number: SUCCEEDED})
         window = robot.next_full()
         assert window.outcome == ''
-        assert (window.configuration is not None) is judged
+        assert (window.configuration, window.mixed) == (IN_FORCE, mixed)
     assert window.context == 'payload=0,floor=dry,region=dock'
 
 

@@ -27,6 +27,9 @@ from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.records import ADAPTER, NODE, QUARANTINE, Record
 from tl_adapt.errors import InputError
 
+#: What is said where there is nothing to go back to.
+NOTHING_LEFT = 'no other configuration is known to be good'
+
 # A robot that can't be set back this often is left to its operator.
 ROLLBACK_ATTEMPTS = 3
 
@@ -36,8 +39,8 @@ class Changing:
     Keep what the robot has and what it is meant to have, and ask for changes.
 
     Every decision is recorded. A change is asked for only if it is in the space and not banned in
-    the present context, but for the fallback where what the robot has is unknown. Its number tells
-    its answer from one to an older change, which is void.
+    the present context, but for the fallback where what the robot has is unknown or outside of the
+    space. Its number tells its answer from one to an older change, which is void.
     """
 
     def __init__(
@@ -152,7 +155,7 @@ class Changing:
 
         `claims` says whether it was made for what is predicted of it, so that it must do that.
         """
-        last_resort = self.current is None and configuration == self.memory.fallback
+        last_resort = self._present is None and configuration == self.memory.fallback
         if not (self.memory.allowed(configuration) or last_resort):
             self._say(Level.ERROR, f'a configuration that is not allowed is not sent: {why}')
             self._note('refusal', why, configuration=dict(configuration))
@@ -168,6 +171,12 @@ class Changing:
         self._note(what, why, who=who, change=action.change, configuration=dict(configuration))
         return [action]
 
+    @property
+    def _present(self) -> Configuration | None:
+        """Return what the robot has, None if nobody knows or it is outside of the space."""
+        known = self.current is not None and self.memory.contains(self.current)
+        return self.current if known else None
+
     def _send_desired(self, why: str, who: str) -> list[Action]:
         if self.memory.allowed(self.desired):
             return self._send(self.desired, why, 'watch', who=who)
@@ -182,14 +191,19 @@ class Changing:
         )
         if target is not None:
             return self._send(target, f'rolled back: {why}', then, kind=Rollback, who=who)
-        if self.current is None:
+        present = self._present
+        if present is None:
             # Also a fallback that did badly is better than a robot that has nobody knows what.
             text = f'the fallback, as the last resort: {why}'
             return self._send(self.memory.fallback, text, then, kind=Rollback, who=who)
         # Nothing safe is left: keep what is there, and let the plan find something.
         self._pending = None
-        self._say(Level.ERROR, f'no known-good configuration is left ({why})')
+        stays = self.memory.allowed(present)
+        self._say(Level.WARN if stays else Level.ERROR,
+                  f'{NOTHING_LEFT}, so what is there stays ({why})')
         self._note('no rollback', self._reason, who=who)
+        if stays and then == 'watch':
+            self.desired = dict(present)
         if then == 'watch':
             self.state = State.WATCHING
             return []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tl_adapt.adaptation.events import Configuration, Window
 from tl_adapt.adaptation.judge import Judge
@@ -14,6 +15,14 @@ from tl_adapt.adaptation.planner import Planner
 
 # A change that took longer to be sure of than this many windows is a small one.
 _KEPT_WINDOWS = 20
+
+
+class Refusal(NamedTuple):
+    """Hold what must not be sent and why, in one context or in all (None)."""
+
+    configuration: Configuration
+    reason: str
+    context: str | None = None
 
 
 @dataclasses.dataclass
@@ -84,16 +93,18 @@ class Contexts:
         """Begin in the first context."""
         self._known = {first.name: first}
         self._make_judge = make_judge
-        self._refused: list[tuple[Configuration, str]] = []
+        self._refused: list[Refusal] = []
         self.present = first
 
     def enter(self, name: str, desired: Configuration) -> Context:
         """Make a context the present one; one that is new begins with what is desired now."""
         if name not in self._known:
             left = self.present
-            memory = Memory(fallback=left.memory.fallback, contains=left.memory.contains)
-            for configuration, reason in self._refused:
-                memory.ban(configuration, reason)
+            memory = Memory(fallback=left.memory.default, contains=left.memory.contains)
+            memory.fallback = dict(left.memory.fallback)
+            for refusal in self._refused:
+                if refusal.context in (None, name):
+                    memory.ban(refusal.configuration, refusal.reason)
             self._known[name] = Context(
                 name, left.planner.branch(), memory, self._make_judge(), dict(desired)
             )
@@ -104,11 +115,14 @@ class Contexts:
         """Return the contexts that were met."""
         return list(self._known.values())
 
-    def refuse(self, configuration: Configuration, reason: str) -> None:
-        """Ban in all contexts what a node does not take."""
-        self._refused.append((dict(configuration), reason))
-        for context in self._known.values():
-            context.memory.ban(configuration, reason)
+    def refuse(
+        self, configuration: Configuration, reason: str, context: str | None = None
+    ) -> None:
+        """Ban what a node does not take in all contexts, or what is refused in one of them."""
+        self._refused.append(Refusal(dict(configuration), reason, context))
+        for name, known in self._known.items():
+            if context in (None, name):
+                known.memory.ban(configuration, reason)
 
     def set_fallback(self, configuration: Configuration) -> None:
         """Name what is known to be safe in all contexts."""

@@ -165,17 +165,17 @@ class Window:
     """
     Hold one window of watching.
 
-    `configuration` is what was in force from its begin to its end, None if that or the context
-    changed within. `outcome` is empty for a success, else the reason of the failure. `sim_time`
-    in s. `context` names the context that held all the time, empty where the study has none or
-    it is not known.
+    `configuration` is what was in force from its begin to its end, None if that changed within.
+    `outcome` is empty for a success, else the reason of the failure. `sim_time` in s. `context`
+    names the context that holds at its end, empty where the study has none or it is not known.
 
     A window that is `overlapping` shares what it saw with other windows, or is the part of a
     mission that was driven so far. It holds only metrics that limits are about and is to be
     compared with the limits alone: it is no further evidence of a change, and does not count for
     `confirm` and `dwell`. That no limit is broken in it says nothing; one that breaks a limit is
     a measurement of that. One that is `unplaced`, as a part of the context was not known all the
-    time or was about to change, is to be compared with the limits alone, too.
+    time or was about to change, or `mixed`, as the context changed within, is to be compared with
+    the limits alone, too.
     """
 
     metrics: Mapping[str, float]
@@ -185,6 +185,7 @@ class Window:
     context: str = ''
     overlapping: bool = False
     unplaced: bool = False
+    mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +215,9 @@ class Paused:
 
 @dataclasses.dataclass(frozen=True)
 class Resumed:
-    """Say that the operator lets the policy go on."""
+    """Say that the operator lets the policy go on; `found` is what the robot has, where known."""
+
+    found: Configuration | None = None
 
 
 @dataclasses.dataclass(frozen=True)

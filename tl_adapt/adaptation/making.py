@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tl_adapt.adaptation.events import Configuration, Rules
+from tl_adapt.adaptation.contexts import Refusal
+from tl_adapt.adaptation.events import Rules
 from tl_adapt.adaptation.judge import relevance
 from tl_adapt.adaptation.planner import Planner
 from tl_adapt.adaptation.watched import watched_metrics
@@ -19,7 +20,7 @@ from tl_adapt.study import Study
 
 def make_policy(
     study: Study, planner: Planner, chosen: Mapping[str, Any], rules: Rules | None = None,
-    refused: Sequence[tuple[Configuration, str]] = (),
+    refused: Sequence[Refusal] = (),
 ) -> Policy:
     """Return the policy for a study; its own rules count unless others are given."""
     rules = rules or Rules.of(study.adaptation)

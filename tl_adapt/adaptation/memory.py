@@ -23,15 +23,16 @@ class Memory:
     """
     Remember which configurations may be sent.
 
-    `fallback` is known to be safe and the last resort; `contains` tells whether a configuration
-    is in the space and keeps the constraints. What broke a limit is `doubted`: banned until it is
-    likely enough that this was bad luck.
+    `fallback` is known to be safe and the last resort: `default`, until the robot had another one;
+    `contains` tells whether a configuration is in the space and keeps the constraints. What broke
+    a limit is `doubted`: banned until it is likely enough that this was bad luck.
     """
 
     def __init__(
         self, *, fallback: Configuration, contains: Callable[[Configuration], bool]
     ) -> None:
-        """Start with nothing but the fallback."""
+        """Start with nothing but the fallback, which is the default."""
+        self.default = dict(fallback)
         self.fallback = dict(fallback)
         self.contains = contains
         self.quarantine: dict[str, tuple[Configuration, str]] = {}
@@ -95,9 +96,11 @@ class Memory:
         """
         Return the best known allowed configuration other than the present one, or None.
 
-        `first` comes before all, then what went well last, then the fallback.
+        `first` comes before all, then what went well last, then the fallback, then the default.
         """
-        known = [self.fallback, *self._good, *([] if first is None else [first])]
+        known = [
+            self.default, self.fallback, *self._good, *([] if first is None else [first])
+        ]
         for configuration in reversed(known):
             if configuration != other_than and self.allowed(configuration):
                 return dict(configuration)

@@ -250,7 +250,7 @@ def load_choice(folder: str | Path, study: Study) -> tuple[Configuration, str]:
     outside of the study's space. One that was written by hand needs no digest.
     """
     path = Path(folder) / CHOICE
-    data = read_json(path, 'no chosen configuration here')
+    data = read_json(path, 'no chosen configuration here (`tl_adapt transfer` writes it)')
     if not isinstance(data, dict) or not isinstance(data.get('configuration'), dict):
         raise InputError('must hold a configuration', file=path, key='configuration')
     if data.get('digest', study.digest) != study.digest:

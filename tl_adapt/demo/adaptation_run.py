@@ -30,7 +30,7 @@ from tl_adapt.comparison import compare, objective_values, worst_values
 from tl_adapt.demo.job import OURS, Job, evaluate_in, show_comparison
 from tl_adapt.environments.base import Measurement
 from tl_adapt.environments.stack import StackEnvironment
-from tl_adapt.errors import TlAdaptError
+from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.report.tables import adaptation_rows, format_table
 from tl_adapt.ros.isolation import child_environment, spawn
 from tl_adapt.ros.parameters import ParameterClient
@@ -88,6 +88,16 @@ class AdapterWatch:
             self.status.get('settled') == 'true' and int(self.status.get('windows', -1)) >= windows
         )
 
+    @property
+    def windows(self) -> int:
+        """Return how many windows the adapter has met since it started."""
+        return int(self.status.get('windows', 0))
+
+    def present(self) -> tuple[bytes, ...]:
+        """Return who publishes a status now: another one after a restart, nobody without one."""
+        infos = self._node.get_publishers_info_by_topic('adapter/status')
+        return tuple(sorted(bytes(info.endpoint_gid) for info in infos))
+
     def close(self) -> None:
         """Leave the graph."""
         self._executor.shutdown()
@@ -115,21 +125,33 @@ class AdapterWatch:
             self._changed.notify_all()
 
 
-def changed_environment(study: Study) -> EnvironmentSpec:
-    """Return the first environment with the role `test`: what the robot meets later."""
+def changed_environment(study: Study, name: str = '') -> EnvironmentSpec:
+    """
+    Return what the robot meets later.
+
+    That is the first environment with the role `test` that differs in `node_parameters` from the
+    one of that `name`, or from the target. Raises InputError if there is none.
+    """
+    before = study.environment(name or study.target.name)
     for spec in study.environments.values():
-        if spec.role == 'test':
+        if spec.role == 'test' and _differing(before, spec):
             return spec
-    raise TlAdaptError(f'{study.path}: no environment has the role test, so nothing can change')
+    rule = f'none with the role test has other node_parameters than {before.name}: nothing changes'
+    raise InputError(rule, file=study.path, key='environments')
 
 
-def injected(study: Study) -> dict[str, dict[str, Any]]:
-    """Return the node parameters in which the changed environment differs from the target."""
-    before = study.target.options.get('node_parameters', {})
-    after = changed_environment(study).options.get('node_parameters', {})
+def injected(study: Study, name: str = '') -> dict[str, dict[str, Any]]:
+    """Return the node parameters that make the environment of that name the changed one."""
+    before = study.environment(name or study.target.name)
+    return _differing(before, changed_environment(study, name))
+
+
+def _differing(before: EnvironmentSpec, after: EnvironmentSpec) -> dict[str, dict[str, Any]]:
+    """Return the node parameters of `after` that `before` has not."""
+    known = before.options.get('node_parameters', {})
     changes: dict[str, dict[str, Any]] = {}
-    for node, values in after.items():
-        old = before.get(node, {})
+    for node, values in after.options.get('node_parameters', {}).items():
+        old = known.get(node, {})
         differing = {k: v for k, v in values.items() if old.get(k) != v}
         if differing:
             changes[node] = differing

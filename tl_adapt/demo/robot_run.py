@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from tl_adapt.study import Study, load_study
 
 _MEET = 60.0  # s that the adapter may take to be there and ready
 _JUDGE = 30.0  # s that it may take to judge a mission
+_LOOK = 0.2  # s between looks at what no message tells
 _LAST_DOMAIN = 232
 
 
@@ -44,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument('--missions', type=int, default=0, help='how many (0: until ctrl-C)')
     found.add_argument(
         '--change-after', type=int, default=0, metavar='N',
-        help="after N missions the robot gets what the study's environment with the role test "
-        'has (0: never)',
+        help='after N missions the robot gets the node_parameters of the first environment of the '
+        'study with the role test that has other ones than it (0: never)',
     )
     return found
 
@@ -89,7 +92,7 @@ def run(args: argparse.Namespace, ended: threading.Event) -> None:
     if spec.kind != 'stack' or not spec.options.get('bringup'):
         raise InputError('must be a stack with a bringup', file=study.path,
                          key=f'environments.{spec.name}')
-    change = injected(study) if args.change_after else {}
+    change = injected(study, spec.name) if args.change_after else {}
     with tempfile.TemporaryDirectory(prefix='tl_adapt-robot-') as name:
         folder = Path(name)
         entries = [named(entry) for entry in spec.options['bringup']]
@@ -116,23 +119,29 @@ def drive(
 ) -> None:
     """Drive mission after mission, and tell what the adapter says to each."""
     _say('waits for an adapter' if not watch.message else 'an adapter is there')
-    _wait(watch, 0, _MEET)
-    before = int(watch.status.get('windows', 0))
+    _wait(watch, lambda: watch.ready_for(0), _MEET, ended)
     number = 0
     while not ended.is_set() and number != (args.missions or -1):
         if change and number == args.change_after:
             watch.parameters.set_many(change)
-            name = changed_environment(study).name
+            name = changed_environment(study, name).name
             _say(f'-- the robot changes: it is now {name}')
+        adapter, windows = watch.present(), watch.windows
         driven = environment.measure(
             None, run_seed(study.seeds.evaluation, 'adaptation', number)
         )
         number += 1
         if ended.is_set():
             break
-        _wait(watch, before + number, _JUDGE)
+        # One that came in the meantime counts anew, and judges what it saw begin.
+        _wait(watch, functools.partial(judged, watch, adapter, windows), _JUDGE, ended)
         got = 'success' if driven.valid else f'failed: {driven.reason}'
-        _say(f'mission {number} ({name}): {got}; adapter: {watch.message or "not there"}')
+        _say(f'mission {number} ({name}): {got}; adapter: {_said(watch)}')
+
+
+def judged(watch: AdapterWatch, adapter: tuple[bytes, ...], windows: int) -> bool:
+    """Tell whether nothing is to be waited for, given who was there and had met how many."""
+    return not adapter or watch.present() != adapter or watch.ready_for(windows + 1)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -154,12 +163,20 @@ def _close_when(ended: threading.Event, environment: StackEnvironment) -> None:
     environment.close()
 
 
-def _wait(watch: AdapterWatch, missions: int, seconds: float) -> None:
+def _wait(
+    watch: AdapterWatch, condition: Callable[[], bool], seconds: float, ended: threading.Event
+) -> None:
     """Wait for the adapter; a robot without one drives on."""
-    if missions and not watch.message:
-        return  # there is none
-    with contextlib.suppress(TlAdaptError):
-        watch.wait('ready', lambda: watch.ready_for(missions), seconds)
+    deadline = time.monotonic() + seconds
+    while not ended.is_set() and time.monotonic() < deadline:
+        # One that dies, and ctrl-C, come without a message.
+        with contextlib.suppress(TlAdaptError):
+            watch.wait('ready', condition, _LOOK)
+            return
+
+
+def _said(watch: AdapterWatch) -> str:
+    return watch.message if watch.message and watch.present() else 'not there'
 
 
 def _say(text: str) -> None:

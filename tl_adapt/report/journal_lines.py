@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import datetime
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tl_adapt.exact_json import to_plain
@@ -18,13 +20,17 @@ _CHANGES = ('change', 'rollback')
 _RIGHT = ('change', 'sim [s]')
 
 
-def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
+def journal_rows(
+    entries: Sequence[Entry], *, starts: Mapping[str, datetime.datetime] = MappingProxyType({})
+) -> list[list[str]]:
     """
     Return the lines that people read as rows of text, the head first.
 
     A change's begin and end are one line, or none where a record of its own tells of it.
-    A configuration is shown as what differs from the one before. Columns that are empty all the
-    way down are left out.
+    A configuration is shown as what differs from the one before: its own, or that of the entries
+    above, which must lack none then. Columns that are empty all the way down are left out.
+    `starts` are the times [UTC] at which the runs began, for entries of which the runs are to be
+    told apart.
     """
     ends = {entry.intent: entry for entry in entries if entry.kind == END}
     begun = {entry.intent for entry in entries if entry.kind == BEGIN}
@@ -46,7 +52,8 @@ def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
             continue
         end = ends.get(entry.intent) if entry.kind == BEGIN else entry
         lines.append({
-            'time (UTC)': f'{entry.time:%Y-%m-%d %H:%M:%S}',
+            'time (UTC)': _time(entry.time),
+            'adapter since': _time(starts[entry.run]) if entry.run in starts else '',
             'sim [s]': '' if entry.sim_time is None else f'{entry.sim_time:.1f}',
             'where': f'{entry.study}/{entry.environment}' if len(places) > 1 else '',
             'context': entry.context,
@@ -64,6 +71,10 @@ def journal_rows(entries: Sequence[Entry]) -> list[list[str]]:
         if head in ('why', 'effect') or any(line[head] for line in lines)
     ]
     return [heads, *([_printable(line[head]) for head in heads] for line in lines)]
+
+
+def _time(time: datetime.datetime) -> str:
+    return f'{time:%Y-%m-%d %H:%M:%S}'
 
 
 def _ended(end: Entry | None) -> str:

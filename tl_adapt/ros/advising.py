@@ -63,14 +63,25 @@ class Advising:
 
     def note_present(self) -> None:
         """Let what the robot has be what it is meant to have."""
-        try:
-            found = self._applier.read()
-        except ParameterError as error:
-            self._log.error(str(error))
-            found = None
+        found = self._read()
         self._monitor.in_force(found)
         if found is not None and self._policy.memory.contains(found):
             self._policy.desired = dict(found)
+
+
+    def present(self) -> Configuration | None:
+        """Return what the robot has, which is watched from now on; None if that is not known."""
+        found = self._read()
+        if found is not None:
+            self._monitor.in_force(found)
+        return found
+
+    def _read(self) -> Configuration | None:
+        try:
+            return self._applier.read()
+        except ParameterError as error:
+            self._log.error(str(error))
+            return None
 
 
 def _as_advice(record: Record) -> Record | None:

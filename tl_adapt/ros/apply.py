@@ -184,18 +184,20 @@ class Applier:
             errors[node] = ParameterError(node, f'{node} restarted in the middle of a change')
         return self._undo(change, errors, touched, deaf, restarted)
 
-    def reopen(self, open_nodes: Snapshot) -> Snapshot:
+    def reopen(self, open_nodes: Snapshot) -> tuple[Snapshot, dict[str, str]]:
         """
-        Restore nodes that could not be restored, as far as they answer now; return the others.
+        Restore nodes that could not be restored, as far as they answer now.
 
-        A value that was sent may still wait in a node that has hung. It takes requests in the
-        order in which they came: so the values are sent even where they are there already.
+        Return those that are left, and why others refused what they had before. A value that was
+        sent may still wait in a node that has hung. It takes requests in the order in which they
+        came: so the values are sent even where they are there already.
         """
         left: Snapshot = {}
+        refused: dict[str, str] = {}
         for node, values in open_nodes.items():
             one = {node: values}
             count = self._client.count(node)
-            anew = self._restarting(one)
+            anew = self.restarting(one)
             if count == 1:
                 _, errors = self._client.get_each(
                     {node: list(values)}, patience=0.0, deadline=_PROBE
@@ -209,9 +211,11 @@ class Applier:
                 errors = self._restarts.give(one, one)
             else:
                 errors = {node: ParameterError(node, f'{count} nodes have the name {node}')}
-            if errors:
+            if isinstance(error := errors.get(node), RefusedError):
+                refused[node] = error.reason  # asking again would not help
+            elif errors:
                 left[node] = values
-        return left
+        return left, refused
 
     def put_back(self, before: NodeValues, after: NodeValues) -> Outcome:
         """
@@ -219,10 +223,11 @@ class Applier:
 
         Only tuned parameters that read as `after` are set back to `before`: any other value is
         someone else's. What was outside of the ranges stays as it is, and all of it does if that
-        would not be inside of the space. Raises ParameterError if a node does not answer.
+        would not be inside of the space. A node that refuses what it had keeps what it has: the
+        outcome is not ok then. Raises ParameterError if a node does not answer.
         """
         ours = self._ours(before, after)
-        anew = self._restarting(ours)
+        anew = self.restarting(ours)
         present = self.read_values()
         back = {
             node: {name: value for name, value in each.items()
@@ -237,12 +242,18 @@ class Applier:
         }
         live = {node: each for node, each in back.items() if node not in anew}
         restarting = {node: each for node, each in back.items() if node in anew}
-        errors = self._client.set_each(live) or self._client.verify_each(live)
-        errors = errors or self._restarts.give(restarting, merged(present, restarting))
-        _raise_any(errors)
+        errors = self._client.set_each(live)
+        _raise_any(errors, but=RefusedError)
+        errors |= self._client.verify_each({n: e for n, e in live.items() if n not in errors})
+        _raise_any(errors, but=RefusedError)
+        errors |= self._restarts.give(restarting, merged(present, restarting))
+        _raise_any(errors, but=RefusedError)
         values = self.read_values()
-        told = ', '.join(f'{node} {name}' for node, each in back.items() for name in each)
-        return Outcome(True, f'restored {told}' if told else 'nothing was left to restore',
+        told = ', '.join(f'{node} {name}' for node, each in back.items() if node not in errors
+                         for name in each)
+        reasons = [f'restored {told}'] if told else []
+        reasons += [error.reason for error in errors.values()]
+        return Outcome(not errors, '; '.join(reasons) or 'nothing was left to restore',
                        self.decode(values), values=values)
 
     def start_gone(self, before: NodeValues, after: NodeValues) -> None:
@@ -265,7 +276,7 @@ class Applier:
         }
         had = merged(had, unfit)
         every = had if self._tuned.fits(had) else known
-        for node in self._restarting(self._ours(before, after)):
+        for node in self.restarting(self._ours(before, after)):
             if self._restarts.starts(node) and self._client.count(node) == 0:
                 one = {node: every[node]}
                 _raise_any(self._restarts.give(one, one))
@@ -289,7 +300,7 @@ class Applier:
         }
         return without(found, self._tuned.unfit(found))
 
-    def _restarting(self, values: Snapshot) -> list[str]:
+    def restarting(self, values: Snapshot) -> list[str]:
         """Return the nodes of which some value is taken by a restart only."""
         modes = {
             (self._client.full_name(item.node), item.name): item.mode
@@ -441,6 +452,10 @@ class Applier:
         return self._tuned.decode(values)
 
 
-def _raise_any(errors: Mapping[str, ParameterError]) -> None:
+def _raise_any(
+    errors: Mapping[str, ParameterError], *, but: type[ParameterError] | tuple[()] = ()
+) -> None:
+    """Raise the first error that is not of the type `but`."""
     for error in errors.values():
-        raise error
+        if not isinstance(error, but):
+            raise error

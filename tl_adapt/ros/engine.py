@@ -226,7 +226,7 @@ class Engine:
                 self._handle(request.event)
             finally:
                 self._requests.handled(request.event)
-        if self._connection.look():
+        if self._connection.look() or self._obstruction.is_late_now():
             self._tell()
         self._look()
         while self._noticed:
@@ -277,8 +277,11 @@ class Engine:
         if self.settings.dry_run and isinstance(event, ForeignChange):
             self._advising.follow()
         else:
-            if self.settings.dry_run and isinstance(event, Resumed) and self._started:
-                self._advising.note_present()
+            if isinstance(event, Resumed) and self._started:
+                if self.settings.dry_run:
+                    self._advising.note_present()
+                elif self._policy.current is None:
+                    event = Resumed(self._advising.present())
             records = (getattr(action, 'record', None) for action in self._policy.handle(event))
             written = [record for record in records if isinstance(record, Record)]
             if self.settings.dry_run:
@@ -369,7 +372,7 @@ class Engine:
         self._journal.add(Record(ADAPTER, 'start', 'the robot can be set', configuration=found))
         if advice is not None:
             self._journal.add(advice)
-        self._handle(Start(found, whole=not self._execution.half_made))
+        self._handle(Start(found, whole=self._execution.whole))
 
     def _execute(self) -> bool:
         """Make the change that the policy wants, and tell it how that ended."""

@@ -78,6 +78,8 @@ class _Open:
     outcome: Outcome
     wait: float = _AGAIN[0]
     next_try: float = 0.0
+    restarted: set[str] = dataclasses.field(default_factory=set)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class StoreWaitError(StoreError):
@@ -115,6 +117,7 @@ class Execution:
         self.dry_run = dry_run  # whether to advise only, from now on
         self._open: _Open | None = None
         self._looked = False
+        self._stuck = False  # whether nodes refused what they had before
         self._unfinished: Intent | None = None
         self.changing = False  # whether parameters are being set right now
         self.advice = ''
@@ -177,8 +180,10 @@ class Execution:
         obstacle = Obstacle(f'{open_change.outcome.reason}; waits for an answer of {nodes}')
         if time.monotonic() < open_change.next_try:
             return obstacle
+        open_change.restarted.update(self._applier.restarting(open_change.outcome.open))
         with self._setting():
-            left = self._applier.reopen(open_change.outcome.open)
+            left, refused = self._applier.reopen(open_change.outcome.open)
+        open_change.refused |= refused
         open_change.wait = min(2.0 * open_change.wait, _AGAIN[1])
         open_change.next_try = time.monotonic() + open_change.wait
         open_change.outcome = dataclasses.replace(open_change.outcome, open=left)
@@ -186,16 +191,18 @@ class Execution:
             return obstacle
         values = self._applier.read_values()
         self._open = None
-        configuration = self._applier.decode(values)
-        self._watch.in_force(values)
+        # What is half undone was chosen by nobody: something that is known has to be set.
+        configuration = None if open_change.refused else self._applier.decode(values)
+        self._watch.in_force(values, restarted=tuple(open_change.restarted))
         self._monitor.in_force(configuration)
         intent, outcome = open_change.intent, open_change.outcome
+        reason = '; '.join([outcome.reason, *open_change.refused.values()])
         if open_change.noted:
-            self._journal.end(intent, ok=False, reason=f'{outcome.reason}; restored later')
-        self._log.info(f'change {intent.change} was undone on all nodes: {outcome.reason}')
-        return ApplyResult(
-            intent.change, False, outcome.reason, configuration, outcome.refused
-        )
+            end = reason if open_change.refused else f'{reason}; restored later'
+            self._journal.end(intent, ok=False, reason=end)
+        where = 'where it could be' if open_change.refused else 'on all nodes'
+        self._log.info(f'change {intent.change} was undone {where}: {reason}')
+        return ApplyResult(intent.change, False, reason, configuration, outcome.refused)
 
     def leave(self) -> None:
         """Say what is left half done as the adapter ends."""
@@ -264,6 +271,11 @@ class Execution:
         """Tell whether a change was cut short that is not put back yet, as in a dry run."""
         return self._unfinished is not None
 
+    @property
+    def whole(self) -> bool:
+        """Tell whether what the robot has is not what a change that was cut short left."""
+        return self._unfinished is None and not self._stuck
+
     def cut_short(self) -> Obstacle | None:
         """
         Look for a change that an adapter before this one was killed in.
@@ -294,6 +306,7 @@ class Execution:
         with self._setting():
             outcome = self._applier.put_back(intent.before, intent.after)
         self._unfinished = None
+        self._stuck = not outcome.ok
         self._watch.in_force(outcome.values)
         self._monitor.in_force(outcome.configuration)
         self._log.info(f'change {intent.change} had been cut short: {outcome.reason}')

@@ -357,12 +357,13 @@ class Monitor:
         *, overlapping: bool = False, ours: bool = False,
     ) -> Window:
         with self._lock:
-            known = self._whole and ours and (overlapping or self._uniform)
+            known = self._whole and ours
+            mixed = not (overlapping or self._uniform)
             unplaced = not (overlapping or self._situation.steady)
             configuration = self._in_force if known else None
         return Window(
             metrics, outcome, length * 1e-9, configuration, self._situation.context, overlapping,
-            unplaced,
+            unplaced, mixed,
         )
 
     def _find_unpublished(self) -> tuple[str, ...]:

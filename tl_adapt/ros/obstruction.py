@@ -26,11 +26,18 @@ class Obstruction:
         self._deadline = deadline
         self._since = 0.0
         self._next_look = 0.0
+        self._told_late = False
 
     @property
     def late(self) -> bool:
         """Tell whether it lasts longer than it should."""
         return time.monotonic() - self._since > self._deadline
+
+    def is_late_now(self) -> bool:
+        """Tell, once, that something is in the way for longer than it should."""
+        news = self.present is not None and self.late and not self._told_late
+        self._told_late = self._told_late or news
+        return news
 
     @property
     def due(self) -> bool:
@@ -62,5 +69,6 @@ class Obstruction:
             return False
         if obstacle is None or self.present is None:
             self._since = time.monotonic()
+            self._told_late = False
         self.present = obstacle
         return True

@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--deadline', type=float, default=30.0,
-        help='time after which a missing node is an error, in s (30)',
+        help='s for which the robot may be missing (30); then the status becomes an error, and '
+        'the adapter waits on',
     )
 
 

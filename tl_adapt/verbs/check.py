@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
 from collections.abc import Iterable, Sequence
 
+from tl_adapt.adaptation.context_source import ELSEWHERE, ContextSource, context_sources
 from tl_adapt.environments import command, table
 from tl_adapt.space import Parameter
 from tl_adapt.study import Metric, Study, load_study
@@ -76,6 +79,7 @@ def summary(study: Study) -> list[str]:
             for e in study.environments.values()
         ]
     )
+    lines += _adaptation(study)
     budget, seeds = study.budget, study.seeds
     lines.append(
         f'budget: {budget.source} source, {budget.target} target, '
@@ -86,6 +90,45 @@ def summary(study: Study) -> list[str]:
     )
     lines.append(f'digest: {study.digest[:16]} (metrics {study.metric_digest[:16]})')
     return lines
+
+
+def _adaptation(study: Study) -> list[str]:
+    """Return what an adapter will do, none where none of what it could set is in ROS."""
+    rules = dict(study.adaptation)
+    environment = rules.pop('environment')
+    if environment is None or study.environment(environment).kind != 'stack':
+        return []
+    window, stride = rules.pop('window'), rules.pop('stride', None)
+    if window != 'mission' and stride is None:
+        stride = window / 4
+    when, restarts = rules.pop('explore_when', None), rules.pop('restart', {})
+    rules.pop('contexts', None)
+    found = [
+        ('window', 'mission' if window == 'mission' else f'{window:g} s'),
+        ('stride', 'none' if stride is None else f'{stride:g} s'),
+        *((name, f'{rules[name]:g}') for name in sorted(rules)),
+    ]
+    if when is not None:
+        age = f', no older than {when["age"]:g} s' if 'age' in when else ''
+        told = f'{when["topic"]}: {when["field"]} {when["op"]} {when["value"]}'
+        found.append(('explore_when', told + age))
+    found += [(f'context {one.name}', _context(one)) for one in context_sources(study.adaptation)]
+    found += [(f'restart {node}', shlex.join(words)) for node, words in restarts.items()]
+    return [f'adaptation: of {environment}', *_table(found)]
+
+
+def _context(source: ContextSource) -> str:
+    """Return how a context is told."""
+    parts = [f'{source.topic}: {source.field or "position"}']
+    if source.edges:
+        parts.append(f'edges {", ".join(f"{edge:g}" for edge in source.edges)}')
+        parts.append(f'hysteresis {source.hysteresis:g}')
+    if source.polygons:
+        parts.append(f'in {", ".join(source.polygons)}, or {ELSEWHERE}')
+    parts.append(f'hold {source.hold:g} s')
+    if math.isfinite(source.age):
+        parts.append(f'age {source.age:g} s')
+    return '; '.join(parts)
 
 
 def _values(parameter: Parameter) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import shutil
@@ -43,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='only what is newer: ISO 8601 such as 2026-03-01T09:30, in UTC unless it says more',
     )
     parser.add_argument(
-        '--change', type=int, default=None, metavar='N', help='only what belongs to this change'
+        '--change', type=int, default=None, metavar='N',
+        help='only what belongs to this change, in each run of the adapter: all count from 1',
     )
     parser.add_argument('--json', action='store_true', help='one JSON object per line, with all')
     parser.add_argument(
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             _show(reader, args, wanted, last)
     except (MissingStoreError, NoJournalError) as error:
         raise TlAdaptError(
-            f'{error}: an adapter writes it, see `tl_adapt adapt --help`'
+            f'{error}: an adapter writes it beside its model, or where its --store says'
         ) from None
     return 0
 
@@ -109,11 +111,25 @@ def _time(text: str) -> datetime.datetime | None:
 def _show(reader: JournalReader, args: argparse.Namespace, wanted: dict[str, Any],
           last: int) -> None:
     known = 0  # the newest row that was met
+    starts: dict[str, datetime.datetime] = {}  # of the runs that were met
 
     def damaged(row: int, reason: str) -> None:
         nonlocal known
         known = max(known, row)
         print(f'tl_adapt: warning: {reason}', file=sys.stderr)
+
+    def rows_of(entries: list[Entry]) -> list[list[str]]:
+        if args.change is None:
+            return journal_rows(entries)
+        # What was between the entries is not among them.
+        for entry in entries:
+            if entry.run not in starts:
+                starts[entry.run] = reader.start_of(entry)
+        whole = [
+            entry if entry.configuration is None or entry.before is not None
+            else dataclasses.replace(entry, before=reader.had_before(entry)) for entry in entries
+        ]
+        return journal_rows(whole, starts=starts if len(starts) > 1 else {})
 
     # A change is a begin, an end, and at least one record or a line of its own.
     entries = reader.entries(**wanted, last=last if args.json else 3 * last, damaged=damaged)
@@ -121,7 +137,7 @@ def _show(reader: JournalReader, args: argparse.Namespace, wanted: dict[str, Any
     if args.json:
         _print_json(entries)
     else:
-        rows = journal_rows(entries)
+        rows = rows_of(entries)
         if not rows and not known:
             print(f'{reader.name}: no entries of that kind' if any(wanted.values()) else
                   f'{reader.name}: no entries yet')
@@ -139,7 +155,7 @@ def _show(reader: JournalReader, args: argparse.Namespace, wanted: dict[str, Any
         entries = new
         if args.json:
             _print_json(new)
-        elif rows := journal_rows(new):
+        elif rows := rows_of(new):
             print(journal_table(rows, width=width).split('\n', 2)[2])
 
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tl_adapt.adaptation.refused import forget_refusals
 from tl_adapt.chosen import check_chosen, write_chosen
 from tl_adapt.cli import INTERRUPTED
 from tl_adapt.environments.base import BAG, Measurement, make_environment
@@ -66,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--forget-refused', action='store_true',
-        help='take back what operators refused on this target: it may be proposed again',
+        help='take back what operators and nodes refused on this target, and what operators '
+             'rolled back there: it may be proposed and sent again',
     )
     parser.add_argument(
         '--confirm', nargs='?', choices=('terminal', 'service', 'none'), const='terminal',
@@ -134,9 +136,13 @@ def _with_budget(study: Study, args: argparse.Namespace) -> Study:
     return dataclasses.replace(study, budget=dataclasses.replace(study.budget, **given))
 
 
+def _path(study: Study, args: argparse.Namespace) -> str:
+    return args.store or str(args.output / f'{study.name}.sqlite')
+
+
 def _open(study: Study, args: argparse.Namespace) -> Store:
     """Open the store; it must be there already if the source's measurements are needed."""
-    path = args.store or str(args.output / f'{study.name}.sqlite')
+    path = _path(study, args)
     needed = args.method == 'transfer' and study.source is not None  # InputError without one
     needed = needed and not study.tuning.simulate  # then it measures them itself
     try:
@@ -195,7 +201,7 @@ def _spend(
         operator = _operator(study, args, give_up)
         try:
             if args.forget_refused:  # not before all that may be wrong was looked at
-                _forget(study, store, history)
+                _forget(study, args, store, history)
             dialogue = Dialogue(study, budget, operator, history)
             result = run_transfer(
                 study, store, environment, method=args.method, budget=budget, seed=seed,
@@ -213,14 +219,15 @@ def _spend(
         environment.close()
 
 
-def _forget(study: Study, store: Store, history: History) -> None:
+def _forget(study: Study, args: argparse.Namespace, store: Store, history: History) -> None:
     """Take back what was refused on the target: in the store, and in all histories beside ours."""
+    count = forget_refusals(_path(study, args), study, study.target.name)
     kept = store.refused(study.target.name)
     alone = {json.dumps(one, sort_keys=True) for one in history.refused if one not in kept}
     history.forget()
     for method in METHODS:
         forget_refused(history.path.with_name(f'{method}.json'), study)
-    count = store.allow(study.target.name) + len(alone)
+    count += store.allow(study.target.name) + len(alone)
     print(f'{count} refusals were taken back', flush=True)
 
 

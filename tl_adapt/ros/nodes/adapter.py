@@ -36,8 +36,9 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from tl_adapt.adaptation.background import BackgroundPlanner, Worker
+from tl_adapt.adaptation.changing import NOTHING_LEFT
+from tl_adapt.adaptation.contexts import Refusal
 from tl_adapt.adaptation.events import (
-    Configuration,
     Event,
     Level,
     Paused,
@@ -52,10 +53,11 @@ from tl_adapt.adaptation.records import ADAPTER, Journal, Record
 from tl_adapt.adaptation.refused import refused_before
 from tl_adapt.errors import InputError, StoreError, TlAdaptError
 from tl_adapt.journal import StoreJournal
-from tl_adapt.journal_place import adapter_lock, journal_store
+from tl_adapt.journal_place import adapter_lock, journal_store, store_name
 from tl_adapt.memory_journal import NullJournal
 from tl_adapt.models.model_set import ModelSet
 from tl_adapt.own_namespace import with_namespace
+from tl_adapt.parameter_file import value_text
 from tl_adapt.ros.apply import Applier
 from tl_adapt.ros.diagnostics import Diagnostics
 from tl_adapt.ros.enduring import EnduringExecutor, one_line
@@ -83,7 +85,8 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     'store': ('', "the journal's SQLite file or URL; none: keep nothing; empty: beside the model"),
     'autostart': (True, 'configure and activate without a lifecycle manager'),
     'diagnostics': (True, 'publish the status on /diagnostics, too'),
-    'deadline': (30.0, 'time after which a missing node is an error [s]'),
+    'deadline': (30.0, 'time for which the robot may be missing; then the status is an error, and '
+                 'the adapter waits on [s]'),
 }
 _NOTE = 1.0  # s that noting a change may take, before the change is put off
 _FINISH = 15.0  # s that a change may take to end when the adapter ends
@@ -193,6 +196,20 @@ class Adapter(LifecycleNode):
             what = fate(self._journal)
             self.get_logger().error(f'a change did not end in time and is cut short; {what}')
 
+    def say_end(self) -> None:
+        """Say in one line what the robot is left with, once the engine has ended."""
+        engine = self._engine
+        if engine is None or engine is self._overdue:
+            return
+        report = engine.report()
+        present = report.status.configuration
+        if present is None:
+            self.get_logger().info(f'the adapter ends; {report.waiting or report.message}')
+            return
+        values = ', '.join(f'{name} {value_text(value)}' for name, value in present.items())
+        left = f'had ({report.waiting})' if report.waiting else 'keeps'
+        self.get_logger().info(f'the adapter ends; the robot {left}: {values}')
+
     def _configured(self) -> bool:
         """Configure, or say in one line why that failed."""
         try:
@@ -251,7 +268,7 @@ class Adapter(LifecycleNode):
         self._undo.append(journal.close)
         broken = functools.partial(study.broken_limits, known=True)
         self._diagnostics = Diagnostics(
-            study, node=self.get_fully_qualified_name(), store=store,
+            study, node=self.get_fully_qualified_name(), store=store_name(store),
             hardware=str(spec.identity.get('hardware', environment)),
             broken=broken,
         )
@@ -281,7 +298,7 @@ class Adapter(LifecycleNode):
 
     def _refused(
         self, store: str, study: Study, environment: str
-    ) -> list[tuple[Configuration, str]]:
+    ) -> list[Refusal]:
         """Return what was refused before, as far as the store can be read."""
         try:
             warn = self.get_logger().warning
@@ -399,6 +416,8 @@ def obeyed(kind: Callable[[], Event], report: Report) -> bool:
         failed = report.level is Level.ERROR and report.message != report.unfit
         if failed or state is State.IDLE or report.status.level is Level.ERROR:
             return False
+        if report.status.reason.startswith(NOTHING_LEFT) or report.settings.dry_run:
+            return False
     return (state is State.PAUSED) is (kind is Paused)
 
 
@@ -447,6 +466,7 @@ def main(args: list[str] | None = None, *, make: Callable[[], Adapter] = Adapter
         finish.start()
         while finish.is_alive():
             executor.spin_once(timeout_sec=0.05)
+        node.say_end()
     finally:
         node.stop()
         executor.shutdown(timeout_sec=1.0)

@@ -363,6 +363,12 @@ def _skip_sequence(kind: Kind, order: str) -> Step:
 
 
 def header_stamp(raw: bytes) -> int:
-    """Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order)."""
+    """
+    Return the time in ns at the beginning of a serialised message (CDR; byte 1: its order).
+
+    Raises struct.error where the message is cut off.
+    """
+    if len(raw) < HEAD + 8:
+        raise struct.error(f'no time in a message of {len(raw)} bytes')
     seconds, nanoseconds = struct.unpack_from('<iI' if raw[1] & 1 else '>iI', raw, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)

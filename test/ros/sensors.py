@@ -93,7 +93,8 @@ class Sensors(Node):
         pose = PoseStamped()
         pose.header.stamp = clock.clock
         pose.pose.position.x = self.x
-        self.pose_out.publish(pose)
+        if self.pose_out is not None:
+            self.pose_out.publish(pose)
         if self.payload is not None and self.payload_out is not None:
             self.payload_out.publish(Float64(data=self.payload))
         if self.free is not None:

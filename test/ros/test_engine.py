@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests for the adapter's thread, with everything around it made up."""
 
+import collections
 import dataclasses
 import queue
 import threading
@@ -123,6 +124,7 @@ class Monitor:
     def __init__(self):
         self.windows = queue.Queue()
         self.configuration = None
+        self.known = collections.deque(maxlen=1)
 
     def prepare(self):
         return ()
@@ -132,6 +134,9 @@ class Monitor:
 
     def in_force(self, configuration):
         self.configuration = configuration
+
+    def certain(self, known):
+        self.known.append(known)
 
     def poll(self):
         try:
@@ -249,6 +254,14 @@ def test_a_plan_is_carried_out(rig):
     rig.plan()
     rig.planner.go.set()
     assert rig.sent() == NEXT
+
+
+def test_the_monitor_is_told_of_nodes_that_are_away(rig):
+    rig.start()
+    for unsettled in ((), ('/a',), ()):
+        rig.watch.unsettled = unsettled
+        rig.command(Exploration(True))
+        assert [*rig.monitor.known] == [not unsettled]
 
 
 def test_what_someone_set_stays_and_is_watched_where_nothing_else_is_good(rig):

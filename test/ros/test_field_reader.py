@@ -23,6 +23,7 @@ from std_msgs.msg import Bool, Byte, ByteMultiArray, Float64, Int8, String  # no
 
 from tl_adapt import cdr  # noqa: E402
 from tl_adapt.ros import field_reader  # noqa: E402
+from tl_adapt.ros.damage import DamagedError  # noqa: E402
 from tl_adapt.ros.field_reader import FieldReader, _same  # noqa: E402
 from tl_adapt.trace import POSITION, extract  # noqa: E402
 
@@ -196,6 +197,19 @@ def test_a_walk_that_goes_wrong_is_not_believed(monkeypatch):
     for _ in range(5):
         assert _same(reader.read(raw)[POSITION], expected)
     assert not reader.fast
+
+
+@pytest.mark.parametrize('before', [0, 2, 3, 5])
+def test_a_message_that_is_damaged_is_told_at_any_time(before):
+    """Whether the whole message, the walk or the layout of the one before is read."""
+    reader = FieldReader(LaserScan, ['header.frame_id', 'ranges'])
+    good = serialize_message(LaserScan(ranges=[1.0, 2.0]))
+    for _ in range(before):
+        reader.read(good)
+    for raw in (b'', good[:3], good[:4], good[:20], good[:4] + b'\xff' * 60):
+        with pytest.raises(DamagedError, match=f'^{len(raw)} bytes that are no LaserScan$'):
+            reader.read(raw)
+    assert reader.read(good)['ranges'].tolist() == [1.0, 2.0]
 
 
 def test_another_encoding_is_left_to_the_middleware():

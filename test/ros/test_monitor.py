@@ -3,6 +3,7 @@
 """Tests for the windows that the monitor makes of goals, without any message being sent."""
 
 import dataclasses
+import itertools
 import time
 
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip('rclpy')
 
 from action_msgs.msg import GoalStatus, GoalStatusArray  # noqa: E402
 from rclpy.serialization import serialize_message  # noqa: E402
-from sensor_msgs.msg import LaserScan  # noqa: E402
+from sensor_msgs.msg import BatteryState, LaserScan  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from tl_adapt.adaptation.events import ContextChanged, Exploration  # noqa: E402
@@ -20,10 +21,11 @@ from tl_adapt.errors import MeasurementError  # noqa: E402
 from tl_adapt.ros.field_reader import FieldReader  # noqa: E402
 from tl_adapt.ros.monitor import Monitor  # noqa: E402
 from tl_adapt.ros.topic_watch import TopicWatch  # noqa: E402
-from tl_adapt.study import load_study  # noqa: E402
+from tl_adapt.study import FailRule, load_study  # noqa: E402
 
 IN_FORCE = {'max_vel_x': 0.3}
 SECOND = 1_000_000_000
+DAMAGED = b'\x00\x01\x00\x00'
 
 
 class NoSubscription:
@@ -64,6 +66,17 @@ def heard(watched, topic, message):
     if latest._reader is None:
         latest._kind, latest._reader = type(message), FieldReader(type(message), latest.fields)
     latest._on_message(serialize_message(message), None)
+
+
+def damaged(watched, topic):
+    """Let something come, after a message, that can not be read."""
+    watched.monitor._situation._latest[topic]._on_message(DAMAGED + bytes(1), None)
+
+
+def later(monkeypatch, seconds):
+    """Let wall time pass."""
+    now = time.monotonic() + seconds
+    monkeypatch.setattr('tl_adapt.ros.situation.time.monotonic', lambda: now)
 
 
 class Watched:
@@ -324,3 +337,181 @@ def test_a_topic_is_silent_that_two_looks_find_so():
     (text,) = look(10 * SECOND)
     assert text.endswith(' (since 5.9 s)')
     assert look(11 * SECOND) == [text]
+
+
+WHY = 'topic scan sends what can not be read (5 bytes that are no LaserScan)'
+FREE = {'topic': 'scan', 'field': 'range_min', 'op': '<', 'value': 2.0}
+
+
+def test_a_context_whose_messages_are_damaged_is_named_and_after_a_while_unknown(monkeypatch):
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5]}], window=4.0)
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    watched.windows()
+    damaged(watched, 'scan')
+    watched.windows()
+    assert watched.monitor.doubts == {'scan': WHY}
+    assert watched.events == [ContextChanged('c=1')], 'one that is damaged is as if it never came'
+    for seconds in (4.0, 4.0):
+        later(monkeypatch, seconds)
+        damaged(watched, 'scan')
+        watched.windows()
+    assert watched.events[1:] == [ContextChanged('')]
+    assert watched.monitor.doubts == {'scan': f'context c: {WHY}'}
+    watched.now += 5 * SECOND
+    (window,) = [each for each in watched.windows() if not each.overlapping]
+    assert (window.unplaced, window.configuration) == (True, IN_FORCE), 'limits are watched on'
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    later(monkeypatch, 16.0)
+    watched.windows()
+    assert watched.events[2:] == [ContextChanged('c=1')]
+    assert watched.monitor.doubts == {}
+    watched.monitor.close()
+
+
+def test_one_message_that_is_damaged_does_not_end_a_context_that_is_told_once(monkeypatch):
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5]}])
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    watched.windows()
+    for seconds in (100.0, 2.0, 98.0):
+        later(monkeypatch, seconds)
+        if seconds == 100.0:
+            damaged(watched, 'scan')
+        watched.windows()
+    assert watched.events == [ContextChanged('c=1')] and watched.monitor.doubts == {}
+    watched.monitor.close()
+
+
+def test_an_explore_when_whose_messages_are_damaged_allows_nothing_and_is_named():
+    watched = Watched(explore_when=FREE)
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    watched.windows()
+    watched.now += 6 * SECOND
+    damaged(watched, 'scan')
+    watched.windows()
+    assert watched.events == [Exploration(True), Exploration(False, WHY)]
+    assert watched.monitor.doubts == {'scan': WHY}
+    watched.monitor.close()
+
+
+def test_a_context_grows_old_also_after_a_clock_that_goes_back():
+    watched = Watched(contexts=[{**SCAN, 'field': 'range_min', 'edges': [0.5], 'age': 4.0}])
+    heard(watched, 'scan', LaserScan(range_min=1.0))
+    watched.windows()
+    watched.now -= 900 * SECOND
+    watched.windows()
+    watched.now += 3 * SECOND
+    watched.windows()
+    assert watched.events == [ContextChanged('c=1')]
+    watched.now += 2 * SECOND
+    watched.windows()
+    assert watched.events == [ContextChanged('c=1'), ContextChanged('')]
+    watched.monitor.close()
+
+
+@pytest.mark.parametrize('raw', [b'', b'\x00', DAMAGED, DAMAGED + bytes(7)])
+def test_a_time_that_is_damaged_is_passed_over_and_named(watched, raw):
+    del watched.monitor.clock.now
+    clock = watched.monitor.clock
+    clock._on_clock(DAMAGED + (5).to_bytes(4, 'little') + bytes(4), {})
+    clock._on_clock(raw, {})
+    assert (clock.now(), clock.jumped) == (5 * SECOND, 0)
+    assert watched.monitor.doubts == {'/clock': (
+        f'topic /clock sends what can not be read ({len(raw)} bytes that are no Clock)')}
+
+
+def test_messages_that_are_damaged_are_not_counted_among_those_that_came_with_them(watched):
+    recorder, scan = watched.monitor._recorder, serialize_message(LaserScan(ranges=[1.0, 2.0]))
+    recorder.start()
+    kinds = {'scan': LaserScan, 'battery_state': BatteryState}
+    for channel in recorder._channels:
+        if channel.topic in kinds:
+            channel.type, channel.has_header = kinds[channel.topic], True
+            battery = serialize_message(BatteryState())
+            good = scan if channel.topic == 'scan' else battery
+            for raw in (good, good[:-30], good, good, good, good, DAMAGED, b'', good):
+                channel.on_message(raw, {})
+    recorder.take()
+    assert {topic: recorder.received(topic) for topic in kinds} == {
+        'scan': 6, 'battery_state': 6}
+    rows = recorder._rows['scan']
+    assert {len(column) for column in (rows.stamps, rows.received, *rows.columns.values())} == {6}
+    assert set(watched.monitor.doubts) == set(kinds)
+    assert 'bytes that are no LaserScan' in watched.monitor.doubts['scan']
+
+
+@pytest.mark.parametrize('field', ['ranges', 'header', 'wrong', 'range_min / range_max'])
+def test_a_rule_that_can_not_be_judged_ends_no_mission(watched, field):
+    missions = watched.monitor._missions
+    rule = FailRule('scan', field, '<', 2.0, 'near')
+    missions._on_watched([rule], LaserScan(ranges=[1.0, 2.0]), {})
+    assert missions._failures == []
+    missions._on_watched([dataclasses.replace(rule, field='range_min')], LaserScan(), {})
+    assert [why for _, _, why in missions._failures] == ['near']
+
+
+def test_what_goes_wrong_with_one_subscription_costs_no_other_and_no_window(watched):
+    inbox = watched.monitor._inbox
+    came = []
+
+    class Subscription(NoSubscription):
+        def __init__(self, *messages):
+            self.messages = [*messages]
+
+        def take_message(self, *_):
+            if not self.messages:
+                return None
+            message = self.messages.pop(0)
+            if message is None:
+                raise RuntimeError('no such\nmessage')
+            return message, {}
+
+    def refuse(message, info):
+        came.append(message)
+        raise KeyError('unheard of')
+
+    inbox._subscriptions[:0] = [
+        (Subscription(b'1', None, b'3'), lambda message, info: came.append(message)),
+        (Subscription(b'4', b'5'), refuse),
+        (Subscription(b'6'), lambda message, info: came.append(message)),
+    ]
+    watched.begin(1)
+    watched.succeed(1)
+    assert len(watched.windows()) == 1
+    watched.monitor._recorder.take()
+    assert came == [b'1', b'4', b'5', b'6', b'3']
+    with pytest.raises(MeasurementError, match='RuntimeError: no such message'):
+        watched.monitor.prepare()
+    watched.monitor.prepare()
+
+
+@pytest.mark.parametrize('window', ['mission', 4.0])
+def test_windows_are_of_no_known_configuration_while_a_node_is_away(window):
+    watched = Watched(window=window)
+    numbers = itertools.count(1)
+
+    def full(away=False, back=False):
+        watched.windows()
+        number = next(numbers)
+        if window == 'mission':
+            watched.begin(number)
+        if away or back:
+            watched.monitor.certain(back)
+            watched.windows()
+        if window == 'mission':
+            watched.succeed(number)
+        else:
+            watched.now += 5 * SECOND
+        (found,) = [each for each in watched.windows() if not each.overlapping]
+        return found.configuration
+
+    assert full() == IN_FORCE
+    watched.monitor.certain(True)
+    assert full() == IN_FORCE
+    assert full(away=True) is None
+    assert full() is None
+    if window == 'mission':
+        assert full(back=True) is None, 'it was away when the mission began'
+    else:
+        assert full(back=True) == IN_FORCE
+    assert full() == IN_FORCE
+    watched.monitor.close()

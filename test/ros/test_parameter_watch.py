@@ -132,6 +132,28 @@ def test_a_parameter_that_is_declared_anew_is_a_restart(rig):
     rig.until(ForeignChange('/robot v: 0.875 -> 0.125'))
 
 
+def test_a_node_that_gives_no_answer_is_as_good_as_gone(rig, monkeypatch):
+    class NoCall:
+        def __init__(self, client, request):
+            pass
+
+        def wait(self, seconds):
+            return False
+
+        def forget(self):
+            pass
+
+    for name in ('_READ', '_GIVE_UP', '_GRAPH'):
+        monkeypatch.setattr(parameter_watch, name, 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(parameter_watch, 'Call', NoCall)
+        rig.wait_until(lambda: rig.poll() or rig.watch._nodes['/robot'].unanswered == 1)
+        assert rig.watch.unsettled == (), 'it may be busy'
+        rig.wait_until(lambda: rig.poll() or rig.watch.unsettled == ('/robot',))
+    rig.wait_until(lambda: rig.poll() or rig.watch.unsettled == ())
+    assert rig.found == []
+
+
 def test_a_restart_of_ours_is_none(rig):
     rig.robot.destroy_node()
     rig.wait_until(lambda: rig.client.count('robot') == 0)

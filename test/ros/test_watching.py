@@ -14,7 +14,8 @@ pytestmark = pytest.mark.ros
 pytest.importorskip('rclpy')
 
 from action_msgs.msg import GoalStatus  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from geometry_msgs.msg import PoseStamped  # noqa: E402
+from std_msgs.msg import Float64, String  # noqa: E402
 
 from tl_adapt.adaptation.events import ContextChanged, Exploration  # noqa: E402
 from tl_adapt.ros.monitor import Monitor  # noqa: E402
@@ -194,6 +195,25 @@ def test_a_node_that_ends_takes_its_numbers_along(bench):
     end = time.monotonic() + 0.5
     robot.until(lambda: time.monotonic() > end)
     assert len(robot.windows) == count, 'the clock stands still'
+
+
+def test_messages_that_are_damaged_cost_the_numbers_of_their_topic_alone(bench):
+    robot = bench({'payload': 1.0}, contexts=[
+        {'name': 'payload', 'topic': 'payload', 'field': 'data', 'hold': 0.0},
+    ])
+    for topic, kind in (('payload', Float64), ('pose', PoseStamped)):
+        out = robot.node.create_publisher(kind, topic, 10)
+        robot.node.create_timer(0.02, lambda out=out: out.publish(b'\x00\x01\x00\x00\x01\x02'))
+    robot.until(lambda: set(robot.monitor.doubts) == {'payload', 'pose'})
+    assert 'can not be read (6 bytes that are no PoseStamped)' in robot.monitor.doubts['pose']
+    # Those that are well come in between.
+    assert set(robot.next_full(2).metrics) == {'volt', 'most', 'bumps', 'x'}
+    robot.tell(drop='pose', voltage=90.0, payload=None)
+    robot.until(lambda: robot.windows[-1].context == '')
+    window = robot.next_full(2)
+    assert set(window.metrics) == {'volt', 'most', 'bumps'} and window.metrics['volt'] == 90.0
+    (silent,) = robot.silent
+    assert silent.startswith('pose (since') and 'can not be read' in silent
 
 
 def test_a_clock_that_goes_back_begins_anew(bench):

@@ -239,6 +239,7 @@ class Engine:
         """Collect what others did, and a window that has ended."""
         if self._started:
             self._noticed += self._watch.poll()
+            self._monitor.certain(not self._watch.unsettled)
         window = self._monitor.poll()
         if window is not None:
             self._windows.append(window)

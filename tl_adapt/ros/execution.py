@@ -43,7 +43,7 @@ class Watch(Protocol):
 
     @property
     def unsettled(self) -> tuple[str, ...]:
-        """Return the nodes that are not there, or not yet up."""
+        """Return the nodes that are not there, not yet up, or give no answer."""
 
     def in_force(
         self, values: Snapshot, *, restarted: tuple[str, ...] = (), foreign: NodeValues = _NONE

@@ -18,6 +18,7 @@ from rclpy.serialization import deserialize_message
 
 from tl_adapt import cdr
 from tl_adapt.cdr_layout import Layout
+from tl_adapt.ros.damage import DamagedError
 from tl_adapt.trace import extract
 
 _CHECKS = 3
@@ -51,7 +52,19 @@ class FieldReader:
         return self._walks is not None
 
     def read(self, raw: bytes) -> dict[str, Any]:
-        """Return the values by field; raises AttributeError if the type lacks one."""
+        """
+        Return the values by field.
+
+        Raises AttributeError if the type lacks one, DamagedError if it is no such message.
+        """
+        try:
+            return self._read(raw)
+        except AttributeError:
+            raise
+        except Exception as error:  # what the middleware raises is its own affair
+            raise DamagedError(raw, self._kind) from error
+
+    def _read(self, raw: bytes) -> dict[str, Any]:
         if self._layout is not None:
             values = self._layout.read(raw)
             if values is not None:

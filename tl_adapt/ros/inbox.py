@@ -82,13 +82,23 @@ class Inbox(CallbackGroup):
             self.unsubscribe(subscription)
 
     def take(self) -> None:
-        """Call the callbacks for all that has come, from any thread; not while it is `open`."""
+        """
+        Call the callbacks for all that has come, from any thread; not while it is `open`.
+
+        The first error of taking or of a callback is raised once all else has been dealt with.
+        """
         if self.open:
             return
+        found: list[Exception] = []
         with self._taking:
             for subscription, callback in self._subscriptions:
-                for message, info in _waiting(subscription):
-                    callback(message, info)
+                for message, info in _waiting(subscription, found):
+                    try:
+                        callback(message, info)
+                    except Exception as error:
+                        found.append(error)
+        if found:
+            raise found[0]
 
     def can_execute(self, entity: Any) -> bool:
         """Tell the executor whether to wait for the subscriptions."""
@@ -102,11 +112,14 @@ class Inbox(CallbackGroup):
         """Take note of a callback's end: nothing waits for it."""
 
 
-def _waiting(subscription: Subscription) -> list[tuple[Any, Any]]:
-    """Return the messages that wait, each with the info on it."""
+def _waiting(subscription: Subscription, errors: list[Exception]) -> list[tuple[Any, Any]]:
+    """Return the messages that wait, each with the info on it, up to an error, which is noted."""
     found: list[tuple[Any, Any]] = []
     handle, kind, raw = subscription.handle, subscription.msg_type, subscription.raw
-    with contextlib.suppress(InvalidHandle), handle:
-        while (taken := handle.take_message(kind, raw)) is not None:
-            found.append((taken[0], taken[1]))
+    try:
+        with contextlib.suppress(InvalidHandle), handle:
+            while (taken := handle.take_message(kind, raw)) is not None:
+                found.append((taken[0], taken[1]))
+    except Exception as error:  # not every middleware drops what it can not read
+        errors.append(error)
     return found

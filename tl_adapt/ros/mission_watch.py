@@ -317,5 +317,5 @@ def _meets(rule: FailRule, message: Any) -> bool:
     """Tell whether a message ends the mission; one that can't be judged does not."""
     try:
         return applies(rule, message)
-    except (InputError, AttributeError, TypeError):
+    except (InputError, AttributeError, TypeError, ValueError):
         return False

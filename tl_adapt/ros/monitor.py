@@ -17,9 +17,10 @@ from rclpy.node import Node
 
 from tl_adapt.adaptation.events import Configuration, Event, Window
 from tl_adapt.adaptation.watched import watched_metrics
-from tl_adapt.errors import MeasurementError, TlAdaptError
+from tl_adapt.errors import MeasurementError
 from tl_adapt.judging import SUCCEEDED
 from tl_adapt.metrics import evaluate, needed_fields
+from tl_adapt.ros.enduring import one_line
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.mission_watch import Ending, MissionWatch
 from tl_adapt.ros.process_watch import Pids, ProcessWatch
@@ -103,12 +104,13 @@ class Monitor:
         self._fresh = False  # a mission has begun and poll has not seen it
         self._next_part = 0  # when the next look at the limits in mid-mission is due [ns]
         self._in_force: Configuration | None = None
+        self._certain = True  # the nodes that have it are there
         self._whole = self._uniform = False  # of one configuration; and of one context
         self._unpublished: tuple[str, ...] = ()
         self._misfit: MeasurementError | None = None
         self._stop = threading.Event()
         self._taker: threading.Thread | None = None
-        self._trouble = ''
+        self._mishap = ''
 
     # --- what the adapter's thread calls -----------------------------------------------------
 
@@ -124,8 +126,16 @@ class Monitor:
 
     @property
     def doubts(self) -> Mapping[str, str]:
-        """Return why the context can not be told, or whether to explore, by the topic."""
-        return self._situation.doubts
+        """
+        Return by the topic why the context can not be told, or whether to explore.
+
+        A topic that sends what can not be read is among them.
+        """
+        found = self._recorder.damaged
+        if self.clock.damage.text:
+            found['/clock'] = self.clock.damage.text
+        # Of a topic that is in both this tells more.
+        return found | self._situation.doubts
 
     def prepare(self) -> tuple[str, ...]:
         """
@@ -133,7 +143,8 @@ class Monitor:
 
         Cheap, to be called now and then. Returns the topics that are silent: nobody publishes
         them, or their messages have stopped, and since when [s, sim time]. Raises
-        MeasurementError for a topic that can not be connected to; others may be by then.
+        MeasurementError for a topic that can not be connected to; others may be by then. What
+        went wrong in the monitor's own thread is raised here, too.
         """
         if self._taker is None:
             self._taker = threading.Thread(target=self._take, name='monitor', daemon=True)
@@ -153,6 +164,11 @@ class Monitor:
             self._processes.refresh()
         if self._misfit is not None:
             raise self._misfit  # also while a mission is watched, in which nobody looks
+        mishap, self._mishap, self._recorder.mishap = (
+            self._mishap or self._recorder.mishap, '', ''
+        )
+        if mishap:
+            raise MeasurementError(mishap)
         return (*self._unpublished, *self._stopped())
 
     def changing(self) -> None:
@@ -168,11 +184,16 @@ class Monitor:
             self._open = False  # a new window of sim time begins with the new parameters
         self._topics.forget()
 
+    def certain(self, known: bool) -> None:
+        """Note whether the nodes are there that have what is in force."""
+        with self._lock:
+            if known is self._certain:
+                return
+            self._certain, self._whole = known, False
+            self._open = False  # a new window of sim time begins
+
     def poll(self) -> Window | None:
         """Return the window that has just ended, or None; raises TlAdaptError."""
-        if self._trouble:
-            trouble, self._trouble = self._trouble, ''
-            raise TlAdaptError(trouble)
         events = self._situation.update()
         for event in events:
             self._post(event)
@@ -229,7 +250,7 @@ class Monitor:
         self._processes.start()
         sliding.restart(now)
         with self._lock:
-            self._whole = self._in_force is not None
+            self._whole = self._certain and self._in_force is not None
             self._uniform = True
 
     def _reduce(self, due: Due) -> Window | None:
@@ -362,8 +383,10 @@ class Monitor:
             start = self._missions.started()
         if start is None:
             return []
+        damaged = self._recorder.damaged
         return [
-            text for topic, text in self._topics.stopped(start, self.clock.now())
+            f'{text}: {damaged[topic]}' if topic in damaged else text
+            for topic, text in self._topics.stopped(start, self.clock.now())
             if topic not in self._unpublished
         ]
 
@@ -374,7 +397,7 @@ class Monitor:
         self._recorder.start()
         with self._lock:
             self._fresh = True
-            self._whole = self._in_force is not None
+            self._whole = self._certain and self._in_force is not None
             self._uniform = True
 
     def _take(self) -> None:
@@ -382,8 +405,8 @@ class Monitor:
             try:
                 self.clock.check()
                 self._recorder.take()
-            except Exception as error:  # a message that can't be read must not end the watching
-                self._trouble = f'{type(error).__name__}: {error}'
+            except Exception as error:  # told by `prepare`: the windows go on
+                self._mishap = one_line(error)
 
 
 def _final(limit: Limit, metric: Metric) -> bool:

@@ -37,6 +37,7 @@ _GRAPH = 0.5  # s between looks at the graph, each of which takes a ms
 _READ = 3.0  # s between readings of all tuned parameters
 _CONFIRM = 0.5  # s until a reading that is not as expected is repeated
 _GIVE_UP = 2.0  # s that the answer to a reading may take
+_MUTE = 2  # readings in a row without an answer, after which a node is as good as gone
 
 
 @dataclasses.dataclass
@@ -56,6 +57,7 @@ class _Node:
     reading: tuple[Call, float] | None = None
     next_reading: float = 0.0
     doubt: dict[str, Any] | None = None  # what the last reading gave instead
+    unanswered: int = 0  # readings, since it answered last
 
 
 class ParameterWatch(Listener):
@@ -89,10 +91,14 @@ class ParameterWatch(Listener):
 
     @property
     def unsettled(self) -> tuple[str, ...]:
-        """Return the nodes that are not there, or restarted and not yet up."""
+        """
+        Return the nodes that are not there, or restarted and not yet up, or give no answer.
+
+        One that was killed stays in the graph for long.
+        """
         return tuple(
             name for name, node in self._nodes.items()
-            if node.met and (node.gone or node.coming)
+            if node.met and (node.gone or node.coming or node.unanswered >= _MUTE)
         )
 
     def sending(self, values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -145,6 +151,7 @@ class ParameterWatch(Listener):
                 node.ours.update(foreign[name])
             node.met = node.met or name in values
             self._drop_reading(node)
+            node.unanswered = 0
             if name in restarted:
                 node.calm = now + _OWN
                 node.gone = node.coming = False
@@ -250,8 +257,10 @@ class ParameterWatch(Listener):
         if not call.wait(0.0):
             if now - since > _GIVE_UP:
                 self._drop_reading(node)
-                node.next_reading = now + (_GRAPH if node.coming else _READ)
+                node.unanswered += 1
+                node.next_reading = now + _GRAPH
             return []
+        node.unanswered = 0
         read = [from_message(value) for value in call.answer().values]
         doubt, node.reading, node.doubt = node.doubt, None, None
         node.next_reading = now + _READ

@@ -13,6 +13,7 @@ from __future__ import annotations
 import bisect
 import importlib
 import re
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ from rosgraph_msgs.msg import Clock
 
 from tl_adapt.cdr import header_stamp
 from tl_adapt.errors import MeasurementError
+from tl_adapt.ros.damage import Damage, DamagedError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.trace import POSITION, Topic, Trace, extract, make_topic
 
@@ -88,6 +90,7 @@ class SimClock:
         self._lock = threading.Lock()
         self._sent: list[int] = []
         self._time: list[int] = []
+        self.damage = Damage('/clock')
         self._inbox.subscribe(
             Clock, '/clock', self._on_clock, QoSProfile(depth=_CLOCK_DEPTH), raw=True
         )
@@ -128,7 +131,11 @@ class SimClock:
             return self._time[max(bisect.bisect_right(self._sent, sent) - 1, 0)]
 
     def _on_clock(self, message: bytes, info: Any) -> None:
-        stamp = header_stamp(message)
+        try:
+            stamp = header_stamp(message)
+        except struct.error:
+            self.damage.note(DamagedError(message, Clock))
+            return
         with self._lock:
             self._sent.append(sent_ns(info))
             self._time.append(stamp)

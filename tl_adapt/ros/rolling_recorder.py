@@ -10,6 +10,7 @@ metrics read are kept, until no window needs them any more.
 from __future__ import annotations
 
 import bisect
+import struct
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -18,6 +19,8 @@ from typing import Any
 from rclpy.node import Node
 
 from tl_adapt.cdr import header_stamp
+from tl_adapt.ros.damage import Damage, DamagedError
+from tl_adapt.ros.enduring import one_line
 from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import Channel, Recorder, TraceError, lacking
@@ -61,20 +64,22 @@ class RollingRecorder(Recorder):
         super().__init__(node, topics, clock, inbox)
         self._rows = {channel.topic: _Rows(channel.fields) for channel in self._channels}
         self._readers: dict[str, FieldReader] = {}
+        self._damage = {channel.topic: Damage(channel.topic) for channel in self._channels}
         self._taking = threading.RLock()
         self._trouble: TraceError | None = None
+        self.mishap = ''  # what went wrong with some of what came, until somebody clears it
 
     def start(self) -> None:
         """Begin anew; messages that were sent before do not count."""
         with self._taking:
-            self._inbox.take()  # what waits in the queues is older
+            self._empty_inbox()  # what waits in the queues is older
             super().start()
             self._clear()
 
     def take(self) -> None:
         """Take what has come out of the queues, and keep the fields of it."""
         with self._taking:
-            self._inbox.take()
+            self._empty_inbox()
             for channel in self._channels:
                 messages, channel.messages = channel.messages, []
                 if messages:
@@ -94,6 +99,11 @@ class RollingRecorder(Recorder):
     def matched(self, topic: str) -> bool:
         """Tell whether a publisher is connected."""
         return any(channel.matched for channel in self._channels if channel.topic == topic)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Return the topics of which lately messages came that can not be read, with a text."""
+        return {topic: damage.text for topic, damage in self._damage.items() if damage.text}
 
     def received(self, topic: str) -> int:
         """Return how many messages of the topic are kept."""
@@ -144,6 +154,13 @@ class RollingRecorder(Recorder):
             self._clear()
         return Trace()
 
+    def _empty_inbox(self) -> None:
+        """Take what waits; what goes wrong with one subscription must not cost the others."""
+        try:
+            self._inbox.take()
+        except Exception as error:
+            self.mishap = one_line(error)
+
     def _clear(self) -> None:
         self._rows = {channel.topic: _Rows(channel.fields) for channel in self._channels}
         self._trouble = None
@@ -157,15 +174,19 @@ class RollingRecorder(Recorder):
             if sent < self._begun:
                 continue
             at = self._clock.at(sent)
-            if channel.fields:
-                try:
-                    values = reader.read(raw)
-                except AttributeError as error:
-                    self._trouble = lacking(channel.topic, channel.fields, error)
-                    return
-                for field, value in values.items():
-                    rows.columns[field].append(value)
+            try:
+                values = reader.read(raw) if channel.fields else {}
+                stamp = header_stamp(raw) if channel.has_header else at
+            except AttributeError as error:
+                self._trouble = lacking(channel.topic, channel.fields, error)
+                return
+            except (DamagedError, struct.error):
+                # It counts as none: a topic of which nothing else comes is silent.
+                self._damage[channel.topic].note(DamagedError(raw, channel.type))
+                continue
+            for field, value in values.items():
+                rows.columns[field].append(value)
             rows.sent.append(sent)
             rows.received.append(at)
-            rows.stamps.append(header_stamp(raw) if channel.has_header else at)
+            rows.stamps.append(stamp)
             rows.last = channel.last

@@ -21,6 +21,7 @@ from tl_adapt.adaptation.context_source import (
 from tl_adapt.adaptation.events import ContextChanged, Event, Exploration
 from tl_adapt.errors import InputError
 from tl_adapt.judging import met, needed
+from tl_adapt.ros.damage import Damage, DamagedError
 from tl_adapt.ros.field_reader import FieldReader
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.recorder import matching_qos, message_type
@@ -34,15 +35,18 @@ _GONE = 5.0  # s of wall time after which a topic that nobody publishes tells no
 
 
 class _Latest:
-    """Hold the newest message of a topic, and when it was heard [ns, sim time]."""
+    """Hold the newest message of a topic that can be read, and when it came [ns, sim time]."""
 
     def __init__(self, topic: str, clock: WatchedClock) -> None:
         self.topic = topic
         self.fields: set[str] = set()
         self.missing: set[str] = set()  # those that the messages' type lacks
         self.heard: int | None = None
+        self.damage = Damage(topic)
+        self._fine = 0.0  # when the last one was read that can be [s, wall]
         self._clock = clock
-        self._raw = self._seen = b''
+        self._newest: tuple[bytes, int] = (b'', 0)  # and when it came
+        self._seen = b''
         self._kind: Any = None
         self._reader: FieldReader | None = None
         self._values: dict[str, Any] | None = None
@@ -77,18 +81,27 @@ class _Latest:
 
     def read(self) -> dict[str, Any] | None:
         """Return what the message holds for those fields that it has, None without a message."""
-        raw = self._raw
+        raw, came = self._newest
         if raw is not self._seen and self._reader is not None:
             self._seen = raw
             try:
-                self._values = self._reader.read(raw)
-            except AttributeError:
-                # One field that is misspelt must not cost the others of the topic.
-                self._leave_out(deserialize_message(raw, self._kind))
-                self._values = self._reader.read(raw)
+                self._values = self._take_apart(self._reader, raw)
+            except DamagedError as error:
+                self.damage.note(error)
+            else:
+                self.heard, self._fine = came, time.monotonic()
+        if self.damage.lasts(self._fine):
+            self._values = self.heard = None  # what the last good one said may hold no longer
         return self._values
 
-    def _leave_out(self, message: Any) -> None:
+    def _take_apart(self, reader: FieldReader, raw: bytes) -> dict[str, Any]:
+        try:
+            return reader.read(raw)
+        except AttributeError:
+            # One field that is misspelt must not cost the others of the topic.
+            return self._leave_out(deserialize_message(raw, self._kind)).read(raw)
+
+    def _leave_out(self, message: Any) -> FieldReader:
         """Read only fields that the message has from now on."""
         for field in self.fields - self.missing:
             try:
@@ -96,6 +109,7 @@ class _Latest:
             except AttributeError:
                 self.missing.add(field)
         self._reader = FieldReader(self._kind, self.fields - self.missing)
+        return self._reader
 
     def lacks(self, fields: Iterable[str]) -> str:
         """Return what is to be said of the topic if its messages lack one of the fields."""
@@ -107,12 +121,11 @@ class _Latest:
 
     def forget(self) -> None:
         """Drop what was heard."""
-        self._raw = self._seen = b''
+        self._seen = self._newest[0]
         self._values = self.heard = None
 
     def _on_message(self, raw: bytes, info: Any) -> None:
-        self._raw = raw
-        self.heard = self._clock.now()
+        self._newest = raw, self._clock.now()
 
 
 class Situation:
@@ -158,6 +171,9 @@ class Situation:
         for what, (topic, why, since, patience) in self._faults.items():
             if now - since >= patience:
                 found.setdefault(topic, []).append(f'{what}: {why}')
+        for topic, latest in self._latest.items():
+            if topic not in found and latest.damage.text:
+                found[topic] = [latest.damage.text]
         return {topic: '; '.join(texts) for topic, texts in found.items()}
 
     @property
@@ -187,7 +203,7 @@ class Situation:
             self.context = context
             events.append(ContextChanged(self.context))
         if self._gate is not None:
-            said = self._judge(*self._gate, now)
+            said = self._judge(*self._gate)
             if said != self._said:
                 self._said = said
                 events.append(said)
@@ -198,14 +214,18 @@ class Situation:
         lasting, latest = self._labels[source.name], self._latest[source.topic]
         values, what = latest.read(), f'context {source.name}'
         if values is None:
-            why = '' if latest.absent else f'no message on topic {source.topic}'
-            self._doubt(what, source.topic, why, _GONE)
+            lasting.forget()
+            damage = latest.damage.text
+            why = '' if latest.absent else damage or f'no message on topic {source.topic}'
+            self._doubt(what, source.topic, why, 0.0 if damage else _GONE)
             return
-        heard = now if latest.heard is None else latest.heard
+        # A clock that goes back makes nothing younger than it was.
+        heard = latest.heard = now if latest.heard is None else min(latest.heard, now)
         if latest.gone or (now - heard) * 1e-9 > source.age:
             # What a dead node said last would be believed for ever.
             lasting.forget()
             why = f'no message on topic {source.topic} for {source.age:g} s'
+            why = latest.damage.text or why
             self._doubt(what, source.topic, '' if latest.absent else why)
             if latest.gone:
                 latest.forget()
@@ -232,17 +252,17 @@ class Situation:
         else:
             self._faults.pop(what, None)
 
-    def _judge(self, rule: FailRule, age: float, now: int) -> Exploration:
+    def _judge(self, rule: FailRule, age: float) -> Exploration:
         latest = self._latest[rule.topic]
-        heard, values = latest.heard, latest.read()
+        values, heard, damage = latest.read(), latest.heard, latest.damage.text
         if heard is None or values is None:
-            return Exploration(False, f'no message on topic {rule.topic}')
+            return Exploration(False, damage or f'no message on topic {rule.topic}')
         why = latest.lacks(needed(rule.field))
         if why:
             self._doubt(_GATE, rule.topic, why)
             return Exploration(False, why)
-        if not 0.0 <= (now - heard) * 1e-9 <= age:
-            return Exploration(False, f'no message on topic {rule.topic} for {age:g} s')
+        if not 0.0 <= (self._clock.now() - heard) * 1e-9 <= age:
+            return Exploration(False, damage or f'no message on topic {rule.topic} for {age:g} s')
         try:
             allowed = met(rule, values)
         except (InputError, TypeError, ValueError) as error:

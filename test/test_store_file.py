@@ -271,3 +271,13 @@ def test_a_damaged_version_is_named(path, write):
         f'{path}: schema_version of tl_adapt_store is damaged: must be a whole number, '
         "got 'x'"
     )
+
+
+def test_a_damaged_refusal_is_named(path):
+    study = study_from_dict(yaml.safe_load(SMALL))
+    with Store(path, study=study) as store:
+        store.refuse('robot', study.space.default())
+    damage(path, "refused SET configuration = '{'")
+    with Store(path, study=study, write=False) as store, pytest.raises(StoreError) as caught:
+        store.refused('robot')
+    assert str(caught.value).startswith(f'{path}: the table refused is damaged: ')

@@ -52,9 +52,13 @@ def add_refusal(
 
 
 def get_refusals(
-    connection: sa.engine.Connection, environment: str, space: Space
+    connection: sa.engine.Connection, environment: str, space: Space, name: str
 ) -> list[Configuration]:
-    """Return what was refused in the environment of a digest and can be had in a space."""
+    """
+    Return what was refused in the environment of a digest and can be had in a space.
+
+    Raises StoreError, with a store's `name`, for what can't be read.
+    """
     if not sa.inspect(connection).has_table(_TABLE.name):
         return []
     query = sa.select(_TABLE.c.configuration).order_by(_TABLE.c.id)
@@ -62,7 +66,7 @@ def get_refusals(
     try:
         found = [json.loads(text) for text in texts]
     except (ValueError, TypeError, RecursionError) as error:
-        raise StoreError(f'the table {_TABLE.name} is damaged: {error}') from error
+        raise StoreError(f'{name}: the table {_TABLE.name} is damaged: {error}') from error
     return [space.validate(one) for one in found if space.contains(one)]
 
 

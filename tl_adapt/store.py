@@ -338,7 +338,7 @@ class Store:
         """Return what was refused in an environment and can be had in the study's space."""
         study, mark = self._known(environment)
         with self._transaction() as connection:
-            return get_refusals(connection, mark, study.space)
+            return get_refusals(connection, mark, study.space, self.name)
 
     def allow(self, environment: str) -> int:
         """Take back all that was refused in an environment; return how much that was."""

@@ -18,7 +18,7 @@ from tl_adapt.journal_table import BEGIN, END, RECORD, NoJournalError
 from tl_adapt.store import MissingStoreError, Store
 
 INTENT = Intent(
-    7, 'less is predicted', {'/driver': {'v': 0.1 + 0.2, 'n': 2**60}},
+    7, 'less is predicted', {'/driver': {'v': 0.1 + 0.2, 'n': 2**60, 'b': b''}},
     {'/driver': {'v': math.inf, 'b': b'\0\1'}}, {'v': 0.25, 'n': 3},
 )
 

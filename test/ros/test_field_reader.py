@@ -49,12 +49,17 @@ def text():
     return ''.join(RANDOM.choice('abcdé') for _ in range(RANDOM.randrange(9)))
 
 
-def fill(message):
-    """Put something into every field, with lengths that shift what comes after them."""
+def replaced(message, make):
+    """Put what `make` gives for its type and value into every field."""
     types = message.get_fields_and_field_types()
     for name, slot in zip(types, message.SLOT_TYPES):
-        setattr(message, name, made(slot, getattr(message, name)))
+        setattr(message, name, make(slot, getattr(message, name)))
     return message
+
+
+def fill(message):
+    """Put something into every field, with lengths that shift what comes after them."""
+    return replaced(message, made)
 
 
 def made(slot, present):
@@ -110,10 +115,7 @@ def test_bytes_are_bytes_whatever_the_first_messages_had(kind, empty, full):
 
 def change(message):
     """Put other values into every field; all lengths stay."""
-    types = message.get_fields_and_field_types()
-    for name, slot in zip(types, message.SLOT_TYPES):
-        setattr(message, name, changed(slot, getattr(message, name)))
-    return message
+    return replaced(message, changed)
 
 
 def changed(slot, present):

@@ -87,8 +87,10 @@ class ParameterSnapshots:
                 if node in new | self._once_more and self._client.count(node) == 1:
                     wanted[node] = seen
             for node in self._read(list(wanted)):
-                self._once_more = self._once_more | {node} if node in new else (
-                    self._once_more - {node})
+                if node in new:
+                    self._once_more.add(node)
+                else:
+                    self._once_more.discard(node)
                 self._known[node] = wanted[node]
             if self._stop.wait(_LOOK):
                 return

@@ -14,7 +14,7 @@ from launch.substitutions import FindExecutable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
-from tl_adapt.errors import TlAdaptError
+from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.own_namespace import namespace_in
 from tl_adapt.study import load_study
 
@@ -39,6 +39,7 @@ OF_STUDY = {
     'dwell': ('windows to wait after a change before the next one may count', int),
     'false_alarms': ('how often, per window, a change may be seen where there is none', float),
 }
+NAMES = {bool: 'true or false', int: 'an integer', float: 'a number'}
 
 
 def namespace(context):
@@ -54,6 +55,17 @@ def namespace(context):
         return ''  # the adapter says what is wrong
 
 
+def parameter(context, name, kind):
+    """Return what the node gets; raises InputError, for launch does not say which one is wrong."""
+    given = LaunchConfiguration(name)
+    try:
+        ParameterValue(given, value_type=kind).evaluate(context)
+    except ValueError as error:
+        raise InputError(f'must be {NAMES[kind]}', key=name, value=given.perform(context)) \
+            from error
+    return ParameterValue(given, value_type=kind)
+
+
 def start_adapter(context):
     """Return the adapter's node, with the parameters that were given."""
     given = {
@@ -64,10 +76,7 @@ def start_adapter(context):
     return [LifecycleNode(
         package='tl_adapt', executable='adapter', name='adapter', output='screen',
         namespace=namespace(context),
-        parameters=[{
-            name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-            for name, kind in kinds.items()
-        }],
+        parameters=[{name: parameter(context, name, kind) for name, kind in kinds.items()}],
     )]
 
 

@@ -7,9 +7,11 @@ import runpy
 import sys
 import types
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tl_adapt.errors import InputError
 from tl_adapt.verbs import campaign, transfer
 
 FILES = sorted((Path(__file__).resolve().parents[1] / 'launch').glob('*.launch.py'))
@@ -69,6 +71,19 @@ def test_the_transfer_takes_what_the_verb_takes(monkeypatch):
     assert given['reuse'] == 'false'
 
 
+class Typed(NamedTuple):
+    """Stand in for a parameter's value."""
+
+    part: object
+    value_type: type
+
+    def evaluate(self, context):
+        text = self.part.perform(context)
+        if self.value_type is bool and text not in ('true', 'false'):
+            raise ValueError(f'no truth value: {text}')
+        return text == 'true' if self.value_type is bool else self.value_type(text)
+
+
 def launched(monkeypatch, **given):
     """Return what adapt.launch.py declares and starts, with stand-ins for launch."""
     def stand_in(name, **parts):
@@ -99,8 +114,7 @@ def launched(monkeypatch, **given):
              LaunchConfiguration=Configuration)
     stand_in('launch_ros')
     stand_in('launch_ros.actions', LifecycleNode=lambda **options: options)
-    stand_in('launch_ros.parameter_descriptions',
-             ParameterValue=lambda part, value_type: (part.perform(None), value_type))
+    stand_in('launch_ros.parameter_descriptions', ParameterValue=Typed)
     module = runpy.run_path(str(FILES[0].with_name('adapt.launch.py')))
     module['generate_launch_description']()
     return arguments, found
@@ -109,10 +123,19 @@ def launched(monkeypatch, **given):
 def test_the_adapter_gets_what_is_given_and_the_study_says_the_rest(monkeypatch):
     arguments, (_, adapter) = launched(monkeypatch, explore='0')
     (parameters,) = adapter['parameters']
-    assert parameters['explore'] == ('0', int)
-    assert parameters['dry_run'] == ('false', bool)
+    assert (parameters['explore'].evaluate(None), parameters['explore'].value_type) == (0, int)
+    assert parameters['dry_run'].evaluate(None) is False
     assert not {'minimum_gain', 'dwell', 'false_alarms'} & set(parameters)
     assert {'minimum_gain', 'dwell', 'false_alarms', 'namespace'} < set(arguments)
+
+
+@pytest.mark.parametrize(('name', 'value', 'rule'), [
+    ('explore', 'many', 'an integer'), ('dwell', '1.5', 'an integer'),
+    ('publish_rate', 'fast', 'a number'), ('dry_run', 'maybe', 'true or false'),
+])
+def test_a_wrong_value_names_its_argument(monkeypatch, name, value, rule):
+    with pytest.raises(InputError, match=f'{name}: must be {rule}, got {value!r}'):
+        launched(monkeypatch, **{name: value})
 
 
 def test_the_adapter_is_in_the_namespace_of_its_environment(monkeypatch, tmp_path):

@@ -51,9 +51,19 @@ def wait_for(condition, seconds, what):
 
 
 @pytest.fixture
-def whole():
-    """Return the demo in Gazebo, whose mission takes more than 10 s and so leaves time to act."""
-    return load_study('demo_gazebo')
+def whole(tmp_path):
+    """
+    Return the demo in Gazebo, whose mission takes more than 10 s and so leaves time to act.
+
+    That time stands still is found earlier than that gzserver hangs, which is the better reason.
+    """
+    content = {
+        'extends': str(shipped_file('demo_gazebo.yaml')),
+        'environments': {'simulation': {'simulator': {'stall_timeout': 2.5}}},
+    }
+    path = tmp_path / 'whole.yaml'
+    path.write_text(yaml.safe_dump(content))
+    return load_study(path)
 
 
 @contextlib.contextmanager

@@ -164,7 +164,7 @@ def test_two_nodes_of_one_name(run, stack, wait_until):
 def kill_in_mid_mission(stack, run, wait_until, monkeypatch):
     """Measure a mission that hangs half-way, and kill a process once it is there."""
 
-    def measure(word):
+    def measure(word, number=signal.SIGKILL):
         for name, value in stack.environment().items():
             monkeypatch.setenv(name, value)
         victim = next(p for p in descendants() if word in psutil.Process(p).cmdline())
@@ -183,7 +183,7 @@ def kill_in_mid_mission(stack, run, wait_until, monkeypatch):
 
             def kill():
                 wait_until(lambda: executor.spin_once(0.05) or half_way.is_set())
-                os.kill(victim, signal.SIGKILL)
+                os.kill(victim, number)
 
             killer = threading.Thread(target=kill)
             killer.start()
@@ -204,11 +204,20 @@ def test_a_node_is_killed_in_mid_mission(kill_in_mid_mission, run):
     assert (again.valid, again.reason) == (True, '')
 
 
-def test_the_worker_is_killed_in_mid_mission(kill_in_mid_mission, run, stack, wait_until):
+@pytest.mark.parametrize(
+    ('number', 'how'),
+    [
+        (signal.SIGKILL, 'SIGKILL'),
+        (signal.SIGSEGV, r'SIGSEGV: File ".*/threading.py", line \d+ in wait'),
+    ],
+)
+def test_the_worker_dies_in_mid_mission(
+    kill_in_mid_mission, run, stack, wait_until, number, how
+):
     stack.start()
     children = descendants()
-    with pytest.raises(ApparatusError, match=r'^the worker died \(SIGKILL\)$'):
-        kill_in_mid_mission('tl_adapt.ros.worker')
+    with pytest.raises(ApparatusError, match=rf'^the worker died \({how}\)$'):
+        kill_in_mid_mission('tl_adapt.ros.worker', number)
     wait_until(lambda: all(gone(child) for child in children))
     assert run().valid
 

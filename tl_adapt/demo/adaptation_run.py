@@ -22,7 +22,6 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterEvent
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
@@ -34,6 +33,7 @@ from tl_adapt.errors import InputError, TlAdaptError
 from tl_adapt.report.tables import adaptation_rows, format_table
 from tl_adapt.ros.isolation import child_environment, spawn
 from tl_adapt.ros.parameters import ParameterClient
+from tl_adapt.ros.spinning import Spinner
 from tl_adapt.seeds import run_seed
 from tl_adapt.space import Configuration
 from tl_adapt.study import EnvironmentSpec, Study
@@ -68,10 +68,8 @@ class AdapterWatch:
             ParameterEvent, 'adapter/adapted_parameters', self._on_parameters, lasting
         )
         self.parameters = ParameterClient(self._node)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self._node)
+        self._spinner.start()
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until `condition` holds; raises TlAdaptError that says `what` was waited for."""
@@ -100,14 +98,7 @@ class AdapterWatch:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._executor.shutdown()
-        self._thread.join(5.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self._spinner.close()
 
     def _on_status(self, message: DiagnosticArray) -> None:
         with self._changed:

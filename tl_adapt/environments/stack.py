@@ -109,6 +109,8 @@ class StackEnvironment:
             try:
                 answer = self._ready_worker().ask(request, self._deadline())
                 result = Measurement.from_dict(answer['measurement'])
+                if answer['broken']:
+                    self._discard()
             except MeasurementError as error:
                 self._discard()
                 if isinstance(error, ApparatusError) and not self._closed:

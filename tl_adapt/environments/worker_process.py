@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class WorkerProcess:
         self._close_lock = threading.Lock()
         with (self.folder / 'worker.log').open('wb') as log:
             self._process: subprocess.Popen[str] = spawn(
-                [sys.executable, '-m', 'tl_adapt.ros.worker'],
+                [sys.executable, '-X', 'faulthandler', '-m', 'tl_adapt.ros.worker'],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -132,11 +132,11 @@ class WorkerProcess:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             return 'it closed its output'
-        if code < 0:
-            return signal.Signals(-code).name
         lines: list[str] = []
         with contextlib.suppress(OSError):
             lines = (self.folder / 'worker.log').read_text(errors='replace').strip().splitlines()
+        if code < 0:
+            return signal.Signals(-code).name + _place(lines)
         return f'exit code {code}' + (f': {lines[-1][:300]}' if lines else '')
 
 
@@ -148,6 +148,12 @@ def _sweep() -> None:
             gone = owner.isdigit() and not psutil.pid_exists(int(owner))
             if gone and folder.stat().st_uid == os.getuid():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(lines: Sequence[str]) -> str:
+    """Return where a crash was, as the fault handler wrote it; '' if it did not."""
+    crash = [n for n, line in enumerate(lines) if line.startswith('Current thread')]
+    return f': {lines[crash[-1] + 1].strip()[:300]}' if crash and lines[crash[-1] + 1:] else ''
 
 
 def _stream(stream: Any) -> Any:

@@ -1,20 +1,18 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
-"""Module for a worker's own node in a graph, and the thread that spins it."""
+"""Module for a worker's own node in a graph."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import time
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from tl_adapt.errors import MeasurementError
 from tl_adapt.ros.inbox import Inbox
+from tl_adapt.ros.spinning import Spinner
 
 
 class GraphNode:
@@ -32,18 +30,12 @@ class GraphNode:
             enable_rosout=False,
             start_parameter_services=False,
         )
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
+        self._spinner = Spinner(self.node)
         self.inbox = Inbox(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
 
     def spin(self) -> None:
         """Let the thread begin."""
-        self._thread.start()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self._spinner.start()
 
     def refuse_strangers(self, seconds: float = 0.3) -> None:
         """Raise MeasurementError if nodes are on this domain before the stack is brought up."""
@@ -61,7 +53,4 @@ class GraphNode:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(1.0)
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
+        self._spinner.close()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _STARTUP = 60.0
 _TOPICS = 3.0  # s that a topic of a stack which is ready may still stay away
 _GONE = 3.0  # s that a node which has ended may stay in the graph
+_LAST_WORDS = 4.0  # s for our own simulator to find out why it stands still, and to end
 _SEEDS = 2**31 - 1
 _START_POSE = 'start_pose'
 
@@ -160,7 +161,20 @@ class LiveStack:
                 raise SimulatorFailedError(error.reason) from None
         self.bringup.check()
         for watch in self._watches:
-            watch.look()
+            try:
+                watch.look()
+            except SimulatorFailedError:
+                self._hear_our_simulator()
+                raise
+
+    def _hear_our_simulator(self) -> None:
+        """Raise SimulatorFailedError with its own reason if our own simulator ends."""
+        for process in self.bringup.processes:
+            if process.is_our_simulator and process.wait(_LAST_WORDS):
+                try:
+                    process.check()
+                except ProcessDiedError as error:
+                    raise SimulatorFailedError(error.reason) from None
 
     def _blame_simulator(self, error: MeasurementError) -> None:
         """

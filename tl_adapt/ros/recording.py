@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from tl_adapt.bags import recorded
@@ -30,6 +29,7 @@ from tl_adapt.ros.mission_watch import MissionWatch
 from tl_adapt.ros.parameter_services import EVENTS
 from tl_adapt.ros.parameters import ParameterClient
 from tl_adapt.ros.recorded_nodes import ParameterSnapshots, ProcessSamples
+from tl_adapt.ros.spinning import Spinner
 from tl_adapt.ros.watched_clock import WatchedClock
 from tl_adapt.study_rules import resolved
 from tl_adapt.study_software import study_nodes
@@ -152,10 +152,8 @@ class _Recording:
             node, study.mission, self._clock, inbox, wake=self._wake.set, begin=self._wake.set,
         )
         self._samples = ProcessSamples(study, spec.name)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(node)
+        self._spinner.start()
         self._snapshots = ParameterSnapshots(
             ParameterClient(node), study_nodes(study, spec, namespace)
         )
@@ -196,10 +194,7 @@ class _Recording:
         with contextlib.suppress(FullDiskError):
             self._writer.close()
         self._snapshots.close()
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(1.0)
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        self._spinner.close()
 
     def text(self) -> str:
         """Return the line that shows how far the recording is."""
@@ -339,10 +334,6 @@ class _Recording:
         result.missing = self._recorder.missing
         result.missing_nodes = self._snapshots.missing
         result.missing_processes = self._samples.missing
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
 
 
 class _Line(Progress):

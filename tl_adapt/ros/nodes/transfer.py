@@ -18,13 +18,13 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from tl_adapt.parameter_file import value_text
+from tl_adapt.ros.spinning import Spinner
 from tl_adapt.study import Study
 from tl_adapt.tuning.measured import loss
 from tl_adapt.tuning.operator import Answer, Question, Report
@@ -72,10 +72,8 @@ class ByServices:
             ('confirm', Answer.RUN), ('skip', Answer.SKIP), ('abort', Answer.ABORT)
         ):
             self._node.create_service(Trigger, f'~/{name}', self._serve(answer))
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self._node)
+        self._spinner.start()
 
     # --- as an operator ------------------------------------------------------------------------
 
@@ -115,18 +113,9 @@ class ByServices:
                 return
             self._set(ENDED)
         time.sleep(_GRACE)
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(2.0)
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        self._spinner.close()
 
     # --- the node ------------------------------------------------------------------------------
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def _serve(self, answer: Answer) -> Any:
         """Return the callback of the service that gives an answer."""

@@ -34,8 +34,8 @@ def graph(ros_domain):
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
 
-    def make(name):
-        node = rclpy.create_node(name, context=context)
+    def make(name, **options):
+        node = rclpy.create_node(name, context=context, **options)
         executor.add_node(node)
         return node
 

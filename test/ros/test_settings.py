@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip('rclpy')
 
-from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from test_engine import CHOSEN, FALLBACK, NEXT, Rig  # noqa: E402
 
 import tl_adapt  # noqa: E402
@@ -88,18 +88,20 @@ def test_whatever_a_study_may_say_can_be_set(graph, ends):
     assert (found.from_value, found.to_value) == (0, entries['explore']['maximum'])
 
 
-def test_a_value_of_the_command_line_that_no_study_may_say_is_one_short_error():
-    class Node:
-        def has_parameter(self, name):
-            return False
-
-        def declare_parameter(self, name, default, descriptor):
-            if name == 'dwell':
-                raise InvalidParameterValueException(name, 10**9, 'it is out of its range')
-
-    with pytest.raises(InputError) as caught:
-        declare_of_study(Node(), Rules())
-    assert str(caught.value) == 'dwell: must lie in [0, 100000]'
+@pytest.mark.parametrize(('name', 'value', 'error'), [
+    ('dwell', 10**9, 'dwell: must lie in [0, 100000], got 1000000000'),
+    ('explore', -2, 'explore: must lie in [0, 100000], got -2'),
+    ('minimum_gain', math.nan, 'minimum_gain: must lie in [0, 1000], got nan'),
+])
+def test_a_value_of_the_command_line_that_no_study_may_say_is_one_short_error(
+    graph, name, value, error
+):
+    node = graph('settings', parameter_overrides=[Parameter(name, value=value)])
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            declare_of_study(node, Rules())
+        assert str(caught.value) == error
+        assert not node.has_parameter(name)
 
 
 def test_rules_reach_the_policy_and_the_journal(rig):

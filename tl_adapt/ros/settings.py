@@ -115,7 +115,10 @@ def declare_of_study(node: Node, rules: Rules) -> Settings:
         try:
             node.declare_parameter(name, default, descriptor)
         except InvalidParameterValueException:
-            raise InputError(f'must lie in [{low:g}, {high:g}]', key=name) from None
+            value = node.declare_parameter(name, default).value
+            node.undeclare_parameter(name)
+            rule = f'must lie in [{low:g}, {high:g}]'
+            raise InputError(rule, key=name, value=value) from None
         except ParameterException as error:
             raise InputError(str(error), key=name) from None
     return Settings(

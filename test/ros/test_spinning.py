@@ -31,12 +31,17 @@ def destroyed(node):
         return True
 
 
-@pytest.mark.parametrize('started', [True, False])
-def test_the_node_goes_once_nobody_spins_it(node, started):
+@pytest.mark.parametrize('how', ['busy', 'idle', 'not spun'])
+def test_the_node_goes_once_nobody_spins_it(node, how):
     called = threading.Event()
-    node.create_timer(0.01, called.set)
+    timer = node.create_timer(0.01, lambda: called.set() if how == 'busy' else idle())
     spinner = spinning.Spinner(node)
-    if started:
+
+    def idle():
+        timer.cancel()
+        called.set()
+
+    if how != 'not spun':
         spinner.start()
         assert called.wait(10.0)
     spinner.close()

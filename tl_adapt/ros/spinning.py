@@ -11,6 +11,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 _LEAVE = 5.0  # s for the callback that runs to return
+_LOOK = 0.1  # s between looks whether to end: to be woken up does not end a wait for callbacks
 
 
 class Spinner:
@@ -41,7 +42,6 @@ class Spinner:
         """
         self._ending = True
         if self._thread.ident is not None:
-            self._executor.wake()
             self._thread.join(_LEAVE)
             if self._thread.is_alive():
                 return
@@ -52,4 +52,4 @@ class Spinner:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             while not self._ending:
-                self._executor.spin_once()
+                self._executor.spin_once(_LOOK)

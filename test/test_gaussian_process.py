@@ -8,7 +8,14 @@ from scipy.stats import multivariate_normal, norm, t
 
 from tl_adapt.models import scale
 from tl_adapt.models.gaussian_process import TREND, GaussianProcess
-from tl_adapt.models.kernel import SCALES, Features, components, correlation
+from tl_adapt.models.kernel import (
+    SCALES,
+    Features,
+    components,
+    correlation,
+    radial,
+    radial_with_slope,
+)
 from tl_adapt.models.likelihood import FREEDOM, Posterior, factorise, make_prior, maximise, root
 
 MIXED = np.array([False, False, True, False, True])
@@ -45,6 +52,21 @@ def test_the_kernels_parts_are_exponentials():
     q = np.concatenate([np.linspace(0.0, 5.0, 50), [1e3, 1e6, 1e12]])
     for scale_, part in zip(SCALES, components(q)):
         assert_allclose(part, np.exp(-scale_ * q / 2), rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize('shape', [(0,), (3, 0), (), (90, 91), (2, 3, 4096)])
+def test_the_kernel_is_worked_out_in_blocks_of_any_shape(shape):
+    q = np.random.default_rng(0).random(shape) * 20.0
+    parts = np.array([np.exp(-scale_ * q / 2) for scale_ in SCALES])
+    out = np.empty((6, *shape))
+    assert components(q, out=out[2:]).base is out
+    assert_allclose(out[2:], parts, rtol=1e-9, atol=1e-300)
+    assert_array_equal(components(q.T), components(q).transpose(0, *range(q.ndim, 0, -1)))
+    assert_allclose(radial(q), parts.mean(axis=0), rtol=1e-9)
+    total, slope = radial_with_slope(q)
+    assert_array_equal(total, radial(q))
+    weights = np.array(SCALES).reshape(-1, *[1] * q.ndim)
+    assert_allclose(slope, (weights * parts).mean(axis=0), rtol=1e-9)
 
 
 def test_unseen_levels_differ_from_the_seen_ones_and_from_each_other():

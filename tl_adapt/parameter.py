@@ -275,12 +275,12 @@ class Parameter:
             u = (np.log(x) - math.log(low)) / (math.log(high) - math.log(low))
         else:
             u = (x - low) / (high - low)
-        return np.clip(u, 0.0, 1.0)
+        return np.minimum(np.maximum(u, 0.0), 1.0)
 
     def decode(self, u: np.ndarray) -> np.ndarray:
         """Return the values (n,) nearest to the places `u` (n,), which are clipped to [0, 1]."""
         u = np.asarray(u, dtype=float)
-        u = np.clip(np.where(np.isnan(u), 0.5, u), 0.0, 1.0)
+        u = np.minimum(np.maximum(np.where(np.isnan(u), 0.5, u), 0.0), 1.0)
         if self.choices is not None:
             index = np.rint(u * (len(self.choices) - 1)).astype(int)
             return self.array(self.choices)[index]
@@ -334,17 +334,19 @@ class Parameter:
     def _grid(self, x: np.ndarray) -> np.ndarray:
         """Round doubles (n,) to the parameter's decimal grid, and keep them in range."""
         low, high = self._low, self._high
+        if low == high and not self.log:
+            return np.full(np.shape(x), low)
         if self.log:
             digits = np.minimum(10 - np.floor(np.log10(x)).astype(int), self._finest)
+            power = _POWERS[np.abs(digits)]
+            with np.errstate(over='ignore'):
+                up = np.rint(x * power) / power
+                down = np.rint(x / power) * power
+            x = np.where(digits >= 0, up, down)
         else:
-            if low == high:
-                return np.full(np.shape(x), low)
-            digits = np.full(np.shape(x), self._places)
-        power = _POWERS[np.abs(digits)]
-        with np.errstate(over='ignore'):
-            up = np.rint(x * power) / power
-            down = np.rint(x / power) * power
-        return np.clip(np.where(digits >= 0, up, down), low, high) + 0.0
+            step = _LIST_OF_POWERS[abs(self._places)]
+            x = np.rint(x * step) / step if self._places >= 0 else np.rint(x / step) * step
+        return np.minimum(np.maximum(x, low), high) + 0.0
 
 
 def _decade(value: float) -> int:

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 SCALES = (0.03, 0.3, 3.0, 30.0)  # of the squared distance; each ten times the one before
 LEVEL = float(np.sqrt(0.5))  # of a level's feature: two levels are at distance 1 then
+_BLOCK = 2**13  # numbers that are worked on together
 _UNSEEN = 8  # buckets for unseen levels; the places i / (k - 1) of k <= 8 levels never share one
 
 
@@ -80,26 +81,29 @@ def squared_distance(A: Array, B: Array) -> Array:
     return np.maximum(squared, 0.0, out=squared)
 
 
-def components(squared: Array) -> tuple[Array, ...]:
-    """Return the parts exp(-s q / 2) for each of SCALES at squared scaled distances q."""
-    parts = [np.exp((-0.5 * SCALES[0]) * squared)]
-    for _ in SCALES[1:]:
-        # Each scale is ten times the one before: a tenth power is cheaper than an exponential.
-        second = parts[-1] * parts[-1]
-        fourth = second * second
-        tenth = fourth * fourth
-        tenth *= second
-        parts.append(tenth)
-    return tuple(parts)
+def components(squared: Array, out: Array | None = None) -> Array:
+    """
+    Return the parts exp(-s q / 2) (S, ...) for the S SCALES at squared scaled distances q (...).
+
+    They are written into `out`, if it is given.
+    """
+    found = np.empty((len(SCALES), *squared.shape)) if out is None else out
+    flat, parts = np.ravel(squared), found.reshape(len(SCALES), -1)
+    for block in _blocks(flat.size):
+        _powers(flat[block], parts[:, block])
+    return found
 
 
 def radial(squared: Array) -> Array:
     """Return the correlation at squared scaled distances (any shape)."""
-    total, *rest = components(squared)
-    for part in rest:
-        total += part
-    total *= 1.0 / len(SCALES)
-    return total
+    flat, total = np.ravel(squared), np.empty(squared.size)
+    work = np.empty((len(SCALES), min(_BLOCK, flat.size)))
+    for block in _blocks(flat.size):
+        parts = work[:, : len(flat[block])]
+        _powers(flat[block], parts)
+        np.add.reduce(parts, axis=0, out=total[block])
+        total[block] *= 1.0 / len(SCALES)
+    return total.reshape(squared.shape)
 
 
 def radial_with_slope(squared: Array) -> tuple[Array, Array]:
@@ -108,13 +112,42 @@ def radial_with_slope(squared: Array) -> tuple[Array, Array]:
 
     The derivative by log(length scale j) is slope * (difference j / length scale j)^2.
     """
-    parts = components(squared)
-    total, slope = parts[0].copy(), SCALES[0] * parts[0]
-    for scale, part in zip(SCALES[1:], parts[1:]):
-        total += part
-        slope += scale * part
-    share = 1.0 / len(SCALES)
-    return share * total, share * slope
+    flat = np.ravel(squared)
+    total, slope = np.empty((2, flat.size))
+    work = np.empty((len(SCALES), min(_BLOCK, flat.size)))
+    for block in _blocks(flat.size):
+        parts = work[:, : len(flat[block])]
+        _powers(flat[block], parts)
+        np.add.reduce(parts, axis=0, out=total[block])
+        parts *= np.array(SCALES)[:, None]
+        np.add.reduce(parts, axis=0, out=slope[block])
+        for found in (total, slope):
+            found[block] *= 1.0 / len(SCALES)
+    return total.reshape(squared.shape), slope.reshape(squared.shape)
+
+
+def _blocks(size: int) -> list[slice]:
+    """
+    Return the parts of so many numbers that are worked on together.
+
+    What is in between stays in the processor's cache, and is memory that is there already: new
+    pages for each step would take longer than the exponential.
+    """
+    return [slice(begin, min(begin + _BLOCK, size)) for begin in range(0, size, _BLOCK)]
+
+
+def _powers(squared: Array, out: Array) -> None:
+    """Write exp(-s q / 2) for each of SCALES into `out` (S, m) for q (m,)."""
+    first, *rest = out
+    np.multiply(squared, -0.5 * SCALES[0], out=first)
+    np.exp(first, out=first)
+    for part in rest:
+        # Each scale is ten times the one before: a tenth power is cheaper than an exponential.
+        second = first * first
+        np.multiply(second, second, out=part)
+        np.multiply(part, part, out=part)
+        np.multiply(part, second, out=part)
+        first = part
 
 
 def correlation(A: Array, B: Array, owner: NDArray[np.int_], log_lengths: Array) -> Array:

@@ -168,16 +168,22 @@ class Block:
         mean, variance = (nothing, nothing) if seen is None else (seen.mean, seen.variance)
         return Place(features * self.scale, mean, variance, seen)
 
-    def parts(self, left: Place, right: Place) -> Array:
-        """Return the covariance's parts (WIDTH, m1, m2) between two sets of points."""
+    def parts(self, left: Place, right: Place, inherited: Array | None = None) -> Array:
+        """
+        Return the covariance's parts (WIDTH, m1, m2) between two sets of points.
+
+        `inherited` (m1, m2) is the source's covariance, if it is known already.
+        """
         found = np.empty((WIDTH, len(left.scaled), len(right.scaled)))
         found[CONSTANT] = 1.0
         found[SLOPE] = left.mean[:, None] * right.mean
-        if self.source is not None and left.seen is not None and right.seen is not None:
+        if inherited is not None:
+            found[INHERITED] = inherited
+        elif self.source is not None and left.seen is not None and right.seen is not None:
             found[INHERITED] = self.source.covariance(left.seen, right.seen)
         else:
             found[INHERITED] = 0.0
-        found[PARTS:] = components(squared_distance(left.scaled, right.scaled))
+        components(squared_distance(left.scaled, right.scaled), out=found[PARTS:])
         return found
 
     def fit(self, place: Place, y: Array) -> Block:
@@ -244,7 +250,7 @@ class Block:
 
         `share` (H,) are the hypotheses' weights: the mean of all is as cheap as that of one.
         """
-        coefficient = np.einsum('h,hc,hn->cn', share, self.grid.weight, self.alpha)
+        coefficient = (share[:, None] * self.grid.weight).T @ self.alpha
         return float(share @ self.grid.slope), coefficient
 
     def mean(self, place: Place, share: Array, parts: Array | None = None) -> Array:
@@ -253,13 +259,16 @@ class Block:
         total = factor * place.mean
         if len(self.z):
             parts = self.parts(self.known, place) if parts is None else parts
-            total = total + np.einsum('cn,cnm->m', coefficient, parts)
+            total = total + np.ravel(coefficient) @ parts.reshape(coefficient.size, -1)
         return np.asarray(self.location * share.sum() + self.spread * total)
 
     def each(self, place: Place, rows: Sequence[int], parts: Array) -> tuple[Array, Array]:
         """Return mean and variance (len(rows), m) of the function by some hypotheses."""
         grid = self.grid
         mean, variance = np.empty((2, len(rows), len(place.scaled)))
+        # The same memory for all: to get new pages takes as long as to fill them.
+        cross, solved = np.empty((2, *parts.shape[1:]))
+        flat = parts.reshape(len(parts), -1)
         for i, row in enumerate(rows):
             weight = grid.weight[row]
             mean[i] = grid.slope[row] * place.mean
@@ -268,9 +277,11 @@ class Block:
                 + weight[INHERITED] * place.variance + weight[PARTS:].sum()
             )
             if len(self.z):
-                cross = np.tensordot(weight, parts, 1)
+                np.matmul(weight, flat, out=cross.reshape(-1))
                 mean[i] += self.alpha[row] @ cross
-                variance[i] -= ((self.inverse[row] @ cross) * cross).sum(axis=0)
+                np.matmul(self.inverse[row], cross, out=solved)
+                solved *= cross
+                variance[i] -= solved.sum(axis=0)
         variance = np.maximum(variance, 1e-10)
         return self.location + self.spread * mean, self.spread**2 * variance
 

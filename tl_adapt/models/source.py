@@ -109,7 +109,7 @@ class Source:
             self.L = factorise(K)
         else:
             self.L = process.L
-        self.A = process.A[rows]
+        self.rows, self.A = rows, process.A[rows]
         self._kept: dict[bytes, Seen] = {}
         self._room = _KEPT
 
@@ -162,11 +162,10 @@ class Source:
         mean, V = np.empty(len(X)), np.empty((len(self.A), len(X)))
         # A few points at once: matrices of all would leave the processor's cache.
         for part in chunks(len(X), max(16, _CACHED // len(process.A))):
-            cross = process.covariance(self.A, features[part])
-            V[:, part] = solve_triangular(self.L, cross, lower=True, check_finite=False)
-            if len(self.A) < len(process.A):
-                cross = process.covariance(process.A, features[part])
+            cross = process.covariance(process.A, features[part])
             mean[part] = process.alpha @ cross
+            some = cross if len(self.A) == len(cross) else cross[self.rows]
+            V[:, part] = solve_triangular(self.L, some, lower=True, check_finite=False)
         variance = np.maximum(process.signal + 1.0 - np.einsum('ij,ij->j', V, V), 0.0)
         off = np.zeros(len(X))
         if self.blend is not None:

@@ -26,7 +26,7 @@ from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, UNINFORMED, Kind, refine
-from tl_adapt.models.relations import ALONE, Block, Place, make_grid
+from tl_adapt.models.relations import ALONE, INHERITED, Block, Place, make_grid
 from tl_adapt.models.source import Columns, Learner, Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
@@ -337,9 +337,12 @@ class TransferModel(scale.OnOriginalScale):
         seen = {id(source): source.at(X, keep=keep) for source in self.sources}
         mean = np.zeros(len(X))
         means, variances, weights = [], [], []
+        inherited: dict[int, Array] = {}  # what blocks have in common that know the same
         for block, share, (rows, part) in self.counted():
             place = block.place(A, seen.get(id(block.source)))
-            parts = block.parts(block.known, place)
+            common = id(block.known.seen)
+            parts = block.parts(block.known, place, inherited.get(common))
+            inherited[common] = parts[INHERITED]
             mean += block.mean(place, share, parts)
             each, var = block.each(place, rows.tolist(), parts)
             means.append(each)

@@ -61,6 +61,9 @@ def test_the_kernel_is_worked_out_in_blocks_of_any_shape(shape):
     out = np.empty((6, *shape))
     assert components(q, out=out[2:]).base is out
     assert_allclose(out[2:], parts, rtol=1e-9, atol=1e-300)
+    if q.size > 1 and q.ndim > 1:
+        with pytest.raises(ValueError, match='contiguous'):
+            components(q, out=out[2:].T)
     assert_array_equal(components(q.T), components(q).transpose(0, *range(q.ndim, 0, -1)))
     assert_allclose(radial(q), parts.mean(axis=0), rtol=1e-9)
     total, slope = radial_with_slope(q)

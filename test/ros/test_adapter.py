@@ -323,7 +323,7 @@ def test_windows_of_sim_time_are_judged_in_mid_mission(graph, prepared):
     assert graph.values['metric.duration'] == ''
     assert graph.values['replans'] == '0'
     graph.parameters.set('alpha', {'payload': 3.0})
-    graph.until(lambda v: int(v['quarantined']) >= 1)
+    graph.until(lambda v: int(v['quarantined']) >= 1 and settled(v))  # and the rollback was made
     assert graph.get('alpha', 'v') != 0.5
 
 
@@ -418,7 +418,7 @@ def test_settings_change_at_runtime_and_diagnostics_tell_each_concern(graph, pre
 
 
 @pytest.mark.parametrize('words, told', [
-    (['-p', 'minimum_gain:=-1.0'], 'minimum_gain'),
+    (['-p', 'minimum_gain:=-1.0'], 'minimum_gain: must lie in [0, 1000], got -1.0'),
     (['-p', 'explore:=many'], 'explore'),
     (['-p', 'deadline:=soon'], 'deadline'),
     (['-p', 'store:={strange}'], 'strange.txt'),

@@ -32,10 +32,15 @@ def destroyed(node):
 
 
 @pytest.mark.parametrize('how', ['busy', 'idle', 'not spun'])
-def test_the_node_goes_once_nobody_spins_it(node, how):
+def test_the_node_goes_once_nobody_spins_it(node, monkeypatch, how):
     called = threading.Event()
     timer = node.create_timer(0.01, lambda: called.set() if how == 'busy' else idle())
     spinner = spinning.Spinner(node)
+    alive = []
+    destroy = node.destroy_node
+    monkeypatch.setattr(
+        node, 'destroy_node', lambda: (alive.append(spinner._thread.is_alive()), destroy())
+    )
 
     def idle():
         timer.cancel()
@@ -44,9 +49,11 @@ def test_the_node_goes_once_nobody_spins_it(node, how):
     if how != 'not spun':
         spinner.start()
         assert called.wait(10.0)
-    spinner.close()
+    assert spinner.close()
+    assert alive == [False]
     assert destroyed(node)
     assert not node.context.ok()
+    assert spinner.close()
 
 
 def test_a_node_whose_callback_does_not_return_is_left_alone(node, monkeypatch):
@@ -62,8 +69,17 @@ def test_a_node_whose_callback_does_not_return_is_left_alone(node, monkeypatch):
     assert called.wait(10.0)
     with monkeypatch.context() as patch:
         patch.setattr(spinning, '_LEAVE', 0.05)
-        spinner.close()
+        assert not spinner.close()
     assert not destroyed(node)
     done.set()
-    spinner.close()
+    assert spinner.close()
     assert destroyed(node)
+
+
+def test_it_ends_with_its_context(node):
+    spinner = spinning.Spinner(node)
+    spinner.start()
+    node.context.try_shutdown()
+    spinner._thread.join(10.0)
+    assert not spinner._thread.is_alive()
+    assert spinner.close()

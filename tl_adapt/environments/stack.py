@@ -22,6 +22,7 @@ from tl_adapt.errors import (
 )
 
 if TYPE_CHECKING:
+    from tl_adapt.ros.isolation import Domain
     from tl_adapt.study import Study
 
 _STARTUP = 60.0
@@ -57,6 +58,7 @@ class StackEnvironment:
         self.retries = int(self._spec.options.get('retries', RETRIES))
         self._number = worker
         self._worker: WorkerProcess | None = None
+        self._domain: Domain | None = None  # of a worker that has to be replaced
         self._closed = False
         self._lock = threading.Lock()
 
@@ -109,7 +111,9 @@ class StackEnvironment:
             try:
                 answer = self._ready_worker().ask(request, self._deadline())
                 result = Measurement.from_dict(answer['measurement'])
-                if answer['broken']:
+                if answer['spent']:
+                    # Who joined the graph is told that the stack is another, not left alone.
+                    self._domain = self._worker.keep_domain() if self._worker else None
                     self._discard()
             except MeasurementError as error:
                 self._discard()
@@ -137,6 +141,8 @@ class StackEnvironment:
         # A measurement under way ends now, because its worker has.
         with self._lock:
             self._discard()
+            if self._domain is not None:
+                self._domain.close()
 
     def _deadline(self, *, mission: bool = True) -> float:
         """Return how long one request may take, in s."""
@@ -161,7 +167,8 @@ class StackEnvironment:
         if self._worker is not None and not self._worker.alive:
             self._discard()
         if self._worker is None:
-            self._worker = WorkerProcess(self._spec.options)
+            domain, self._domain = self._domain, None
+            self._worker = WorkerProcess(self._spec.options, domain)
             if self._closed:
                 # `close` came too early to see this worker.
                 self._discard()

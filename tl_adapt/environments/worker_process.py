@@ -41,7 +41,8 @@ _KINDS: dict[str, type[TlAdaptError]] = {
 class WorkerProcess:
     """Hold one worker process, its domain and its log folder."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], domain: Domain | None = None) -> None:
+        """Start it; what is brought up is on `domain`, which goes with it, or on a free one."""
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f'{_PREFIX}{os.getpid()}-'))
         self._domain: Domain | None = None
@@ -50,7 +51,7 @@ class WorkerProcess:
         if 'domain_id' in options:
             self.variables = {'ROS_DOMAIN_ID': str(options['domain_id'])}
         elif options.get('bringup'):
-            self._domain = hold_domain()
+            self._domain = domain or hold_domain()
             self.variables = self._domain.environment()
             self.variables['ROS_LOG_DIR'] = str(self.folder / 'ros')
             # What a simulator leaves when it is killed goes with the folder.
@@ -115,6 +116,11 @@ class WorkerProcess:
                 self._domain.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def keep_domain(self) -> Domain | None:
+        """Return the domain that this process holds; from now on it is for the caller to close."""
+        domain, self._domain = self._domain, None
+        return domain
+
     def _read(self) -> None:
         """Take the worker's lines; None says that there will be no more."""
         for line in _stream(self._process.stdout):
@@ -152,8 +158,12 @@ def _sweep() -> None:
 
 def _place(lines: Sequence[str]) -> str:
     """Return where a crash was, as the fault handler wrote it; '' if it did not."""
+    if not any(line.startswith('Fatal Python error') for line in lines):
+        return ''
     crash = [n for n, line in enumerate(lines) if line.startswith('Current thread')]
-    return f': {lines[crash[-1] + 1].strip()[:300]}' if crash and lines[crash[-1] + 1:] else ''
+    if not crash:
+        return ': in a thread that runs no Python'
+    return f': {lines[crash[-1] + 1].strip()[:300]}' if lines[crash[-1] + 1:] else ''
 
 
 def _stream(stream: Any) -> Any:

@@ -85,8 +85,10 @@ def components(squared: Array, out: Array | None = None) -> Array:
     """
     Return the parts exp(-s q / 2) (S, ...) for the S SCALES at squared scaled distances q (...).
 
-    They are written into `out`, if it is given.
+    They are written into `out`, if it is given; raises ValueError unless that is contiguous.
     """
+    if out is not None and not out.flags.c_contiguous:
+        raise ValueError('out must be contiguous')
     found = np.empty((len(SCALES), *squared.shape)) if out is None else out
     flat, parts = np.ravel(squared), found.reshape(len(SCALES), -1)
     for block in _blocks(flat.size):

@@ -342,7 +342,8 @@ class TransferModel(scale.OnOriginalScale):
             place = block.place(A, seen.get(id(block.source)))
             common = id(block.known.seen)
             parts = block.parts(block.known, place, inherited.get(common))
-            inherited[common] = parts[INHERITED]
+            if common not in inherited:
+                inherited[common] = parts[INHERITED].copy()  # without all the other parts
             mean += block.mean(place, share, parts)
             each, var = block.each(place, rows.tolist(), parts)
             means.append(each)

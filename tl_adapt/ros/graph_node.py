@@ -10,7 +10,7 @@ import time
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from tl_adapt.errors import MeasurementError
+from tl_adapt.errors import ApparatusError, MeasurementError
 from tl_adapt.ros.inbox import Inbox
 from tl_adapt.ros.spinning import Spinner
 
@@ -52,5 +52,6 @@ class GraphNode:
             )
 
     def close(self) -> None:
-        """Leave the graph."""
-        self._spinner.close()
+        """Leave the graph; raises ApparatusError if a callback does not return."""
+        if not self._spinner.close():
+            raise ApparatusError('a callback of the worker does not return')

@@ -80,6 +80,15 @@ class LiveStack:
         self._watches: list[ProgressWatch | EntityWatch] = []  # while a mission is simulated
 
     @property
+    def spent(self) -> bool:
+        """
+        Say whether the stack, and with it this process, has to be replaced.
+
+        Fast DDS does not always survive leaving a graph whose other members were killed.
+        """
+        return self.broken and bool(self.bringup.processes)
+
+    @property
     def nodes(self) -> list[str]:
         """Return the full names of all nodes that the study names, each once."""
         return study_nodes(self.study, self.spec, self.namespace)
@@ -164,7 +173,8 @@ class LiveStack:
             try:
                 watch.look()
             except SimulatorFailedError:
-                self._hear_our_simulator()
+                if isinstance(watch, ProgressWatch):
+                    self._hear_our_simulator()
                 raise
 
     def _hear_our_simulator(self) -> None:

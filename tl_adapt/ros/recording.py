@@ -135,7 +135,6 @@ class _Recording:
             namespace=options.namespace or None, use_global_arguments=False,
             enable_rosout=False, start_parameter_services=False,
         )
-        self._node = node
         inbox = Inbox(node)
         self._clock = WatchedClock(node, inbox)
         tuned = {t.node for p in study.space.parameters for t in p.targets}

@@ -77,6 +77,11 @@ class ReplayStack(LiveStack):
         return self.spec.options.get('initial_pose', 'auto') != 'none'
 
     @property
+    def spent(self) -> bool:
+        """Say no: another process would have to read the whole bag again."""
+        return False
+
+    @property
     def nodes(self) -> list[str]:
         """Return the full names of the nodes that are replayed, each once."""
         names = [*self.bringup.nodes, *self.spec.options.get('lifecycle_nodes', ())]

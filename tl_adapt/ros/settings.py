@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,11 +115,12 @@ def declare_of_study(node: Node, rules: Rules) -> Settings:
             ]
         try:
             node.declare_parameter(name, default, descriptor)
-        except InvalidParameterValueException:
-            value = node.declare_parameter(name, default).value
-            node.undeclare_parameter(name)
+        except InvalidParameterValueException as error:
+            # Only its text has the value.
+            said = re.search(r'value \((\S+)\) for', str(error))
+            given = {} if said is None else {'value': type(default)(said[1])}
             rule = f'must lie in [{low:g}, {high:g}]'
-            raise InputError(rule, key=name, value=value) from None
+            raise InputError(rule, key=name, **given) from None
         except ParameterException as error:
             raise InputError(str(error), key=name) from None
     return Settings(

@@ -18,8 +18,8 @@ class Spinner:
     """
     Spin one node, the only one of its context, in a thread.
 
-    What a thread still waits for must not be destroyed: rclpy's executors are shut down without
-    waiting for those that spin them (https://github.com/ros2/rclpy/issues/663).
+    What a thread still waits for must not be destroyed, and rclpy's executors are shut down
+    without waiting for those that spin them.
     """
 
     def __init__(self, node: Node) -> None:
@@ -34,22 +34,23 @@ class Spinner:
         """Let the thread begin."""
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """
         End the thread, destroy the node and shut its context down.
 
-        Where a callback does not return, all stays as it is: the thread uses it.
+        Where a callback does not return, all stays as it is, as the thread uses it: returns False.
         """
         self._ending = True
         if self._thread.ident is not None:
             self._thread.join(_LEAVE)
             if self._thread.is_alive():
-                return
+                return False
         self._executor.shutdown()
         self._node.destroy_node()
         self._node.context.try_shutdown()
+        return True
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
-            while not self._ending:
+            while not self._ending and self._node.context.ok():
                 self._executor.spin_once(_LOOK)

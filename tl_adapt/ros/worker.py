@@ -5,9 +5,9 @@ Module for the worker, a process that measures on one live stack: JSON lines in,
 
 The first line is {"study", "environment", "digest", "folder"}, each further one a measurement,
 {"configuration", "seed", "trace"}, or {"start": true} to bring the stack up only. Every line is
-answered by one with "measurement", "started" or "error", in which "broken" says whether the stack,
-and with it the worker, has to be replaced; lines with "sessions" in between name the process
-sessions that have been started. At the end of the input the worker ends all of them.
+answered by one with "measurement", "started" or "error"; a measurement's "spent" says that the
+worker has to be replaced. Lines with "sessions" in between name the process sessions that have
+been started. At the end of the input the worker ends all of them.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ class Worker:
                 answer = {'error': str(error), 'kind': 'input'}
             finally:
                 self._busy.clear()
-            # Nothing of a broken stack may be in the next one's way, so that gets another worker:
-            # Fast DDS does not always survive leaving a graph whose other members were killed.
-            answer['broken'] = self._stack is not None and self._stack.broken
+            answer['spent'] = self._stack is not None and self._stack.spent
             self._say(answer)
+            if self._stack is not None and self._stack.broken and not self._stack.spent:
+                # Nothing of it may be in the next one's way, so there is no need to be gentle.
+                self._stack.stop(gently=False)
         if self._stack is not None:
             self._stack.stop()
         self.kill_children()

@@ -52,12 +52,12 @@ class AdapterWatch:
     def __init__(self, variables: Mapping[str, str]) -> None:
         """Join the graph that the environment variables `variables` lead to."""
         with _environment(variables):
-            self._context = rclpy.Context()
+            context = rclpy.Context()
             rclpy.init(
-                context=self._context, domain_id=int(variables['ROS_DOMAIN_ID']),
+                context=context, domain_id=int(variables['ROS_DOMAIN_ID']),
                 signal_handler_options=SignalHandlerOptions.NO,
             )
-            self._node = rclpy.create_node('adapter_watch', context=self._context)
+            self._node = rclpy.create_node('adapter_watch', context=context)
         self._changed = threading.Condition()
         self.status: dict[str, str] = {}
         self.message = ''

@@ -109,11 +109,12 @@ class StackEnvironment:
         begun = time.monotonic()
         with self._lock:
             try:
-                answer = self._ready_worker().ask(request, self._deadline())
+                worker = self._ready_worker()
+                answer = worker.ask(request, self._deadline())
                 result = Measurement.from_dict(answer['measurement'])
                 if answer['spent']:
                     # Who joined the graph is told that the stack is another, not left alone.
-                    self._domain = self._worker.keep_domain() if self._worker else None
+                    self._domain = worker.keep_domain()
                     self._discard()
             except MeasurementError as error:
                 self._discard()

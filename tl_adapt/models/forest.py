@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tl_adapt.models.gaussian_process import GaussianProcess, chunks
-from tl_adapt.models.kernel import Array
+from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.kernel import Array, chunks
 from tl_adapt.models.trees import LEAF, Nodes, grow_trees
 
 TREES, LEAVES = 50, 64  # a word has 64 bits

@@ -10,14 +10,14 @@ posterior, section 5.4.2 for leave-one-out in closed form.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
 from tl_adapt.models import scale
-from tl_adapt.models.kernel import Array, Features, as_points, correlation
+from tl_adapt.models.kernel import Array, Features, as_points, chunks, correlation
 from tl_adapt.models.likelihood import (
     Posterior,
     factorise,
@@ -29,7 +29,6 @@ from tl_adapt.models.likelihood import (
 from tl_adapt.models.threads import single_thread
 
 TREND = 1.0  # prior variance of the constant, in units of the standardised targets
-CHUNK = 1024  # rows predicted at once: the matrices of one chunk stay in the cache
 _SUSPECT = 8.0  # robust deviations of the leave-one-out errors from which on a row is suspect
 _BELIEVED = 5.0  # standard deviations up to which a suspect is believed again
 _SUSPECTS = 0.03  # share of the rows that may be suspect
@@ -276,9 +275,3 @@ class GaussianProcess(scale.OnOriginalScale):
         model.theta = scale.as_values(arrays['theta'], model.dim + 2)
         model._factorise()
         return model
-
-
-def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
-    """Yield slices of at most `size` that cover range(n)."""
-    for begin in range(0, n, size):
-        yield slice(begin, min(begin + size, n))

@@ -16,6 +16,8 @@ a product over columns, which makes whole spaces of discrete options cheap to pr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,7 +25,10 @@ Array = NDArray[np.float64]
 
 SCALES = (0.03, 0.3, 3.0, 30.0)  # of the squared distance; each ten times the one before
 LEVEL = float(np.sqrt(0.5))  # of a level's feature: two levels are at distance 1 then
-_BLOCK = 2**13  # numbers that are worked on together
+CHUNK = 1024  # rows predicted at once: the matrices of one chunk stay in the cache
+# Powers are worked out in blocks: what is in between stays in the cache, and is memory that is
+# there already. New pages for each step would take longer than the exponential.
+_BLOCK = 2**13
 _UNSEEN = 8  # buckets for unseen levels; the places i / (k - 1) of k <= 8 levels never share one
 
 
@@ -39,6 +44,12 @@ def as_points(X: ArrayLike, dim: int | None = None) -> Array:
     if not np.isfinite(points).all():
         raise ValueError('X must be finite')
     return points
+
+
+def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover range(n)."""
+    for begin in range(0, n, size):
+        yield slice(begin, min(begin + size, n))
 
 
 class Features:
@@ -91,18 +102,15 @@ def components(squared: Array, out: Array | None = None) -> Array:
         raise ValueError('out must be contiguous')
     found = np.empty((len(SCALES), *squared.shape)) if out is None else out
     flat, parts = np.ravel(squared), found.reshape(len(SCALES), -1)
-    for block in _blocks(flat.size):
+    for block in chunks(flat.size, _BLOCK):
         _powers(flat[block], parts[:, block])
     return found
 
 
 def radial(squared: Array) -> Array:
     """Return the correlation at squared scaled distances (any shape)."""
-    flat, total = np.ravel(squared), np.empty(squared.size)
-    work = np.empty((len(SCALES), min(_BLOCK, flat.size)))
-    for block in _blocks(flat.size):
-        parts = work[:, : len(flat[block])]
-        _powers(flat[block], parts)
+    total = np.empty(squared.size)
+    for block, parts in _passing(squared):
         np.add.reduce(parts, axis=0, out=total[block])
         total[block] *= 1.0 / len(SCALES)
     return total.reshape(squared.shape)
@@ -114,12 +122,8 @@ def radial_with_slope(squared: Array) -> tuple[Array, Array]:
 
     The derivative by log(length scale j) is slope * (difference j / length scale j)^2.
     """
-    flat = np.ravel(squared)
-    total, slope = np.empty((2, flat.size))
-    work = np.empty((len(SCALES), min(_BLOCK, flat.size)))
-    for block in _blocks(flat.size):
-        parts = work[:, : len(flat[block])]
-        _powers(flat[block], parts)
+    total, slope = np.empty((2, squared.size))
+    for block, parts in _passing(squared):
         np.add.reduce(parts, axis=0, out=total[block])
         parts *= np.array(SCALES)[:, None]
         np.add.reduce(parts, axis=0, out=slope[block])
@@ -128,14 +132,14 @@ def radial_with_slope(squared: Array) -> tuple[Array, Array]:
     return total.reshape(squared.shape), slope.reshape(squared.shape)
 
 
-def _blocks(size: int) -> list[slice]:
-    """
-    Return the parts of so many numbers that are worked on together.
-
-    What is in between stays in the processor's cache, and is memory that is there already: new
-    pages for each step would take longer than the exponential.
-    """
-    return [slice(begin, min(begin + _BLOCK, size)) for begin in range(0, size, _BLOCK)]
+def _passing(squared: Array) -> Iterator[tuple[slice, Array]]:
+    """Yield blocks of the flat distances with their parts (S, m), which hold until the next."""
+    flat = np.ravel(squared)
+    work = np.empty((len(SCALES), min(_BLOCK, flat.size)))
+    for block in chunks(flat.size, _BLOCK):
+        parts = work[:, : len(flat[block])]
+        _powers(flat[block], parts)
+        yield block, parts
 
 
 def _powers(squared: Array, out: Array) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tl_adapt.models import scale
 from tl_adapt.models.collapsed import Kernels, View, collapse
-from tl_adapt.models.gaussian_process import chunks
-from tl_adapt.models.kernel import LEVEL, Array, as_points
+from tl_adapt.models.kernel import LEVEL, Array, as_points, chunks
 from tl_adapt.models.source import Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.transfer import TransferModel

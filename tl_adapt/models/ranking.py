@@ -28,8 +28,7 @@ from tl_adapt.designs import every_value
 from tl_adapt.errors import InputError
 from tl_adapt.models.collapsed import Kernels, Leaves, collapse
 from tl_adapt.models.forest import Forest, Words
-from tl_adapt.models.gaussian_process import chunks
-from tl_adapt.models.kernel import Array, components, squared_distance
+from tl_adapt.models.kernel import Array, chunks, components, squared_distance
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.transfer import TransferModel
 

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from tl_adapt.models.forest import Blend
-from tl_adapt.models.gaussian_process import GaussianProcess, chunks
-from tl_adapt.models.kernel import Array
+from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.kernel import Array, chunks
 from tl_adapt.models.likelihood import factorise
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from scipy.special import stdtrit
 
 from tl_adapt.acquisition import Mixture
 from tl_adapt.models import evidence, scale
-from tl_adapt.models.gaussian_process import GaussianProcess, chunks
-from tl_adapt.models.kernel import Array, Features, as_points
+from tl_adapt.models.gaussian_process import GaussianProcess
+from tl_adapt.models.kernel import Array, Features, as_points, chunks
 from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions

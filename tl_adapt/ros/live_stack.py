@@ -164,10 +164,7 @@ class LiveStack:
         """
         if self._simulator is not None:
             # First: other software may have ended because of it.
-            try:
-                self._simulator.check()
-            except ProcessDiedError as error:
-                raise SimulatorFailedError(error.reason) from None
+            _check_simulator(self._simulator)
         self.bringup.check()
         for watch in self._watches:
             try:
@@ -181,10 +178,7 @@ class LiveStack:
         """Raise SimulatorFailedError with its own reason if our own simulator ends."""
         for process in self.bringup.processes:
             if process.is_our_simulator and process.wait(_LAST_WORDS):
-                try:
-                    process.check()
-                except ProcessDiedError as error:
-                    raise SimulatorFailedError(error.reason) from None
+                _check_simulator(process)
 
     def _blame_simulator(self, error: MeasurementError) -> None:
         """
@@ -445,3 +439,11 @@ class LiveStack:
         if graph is not None:
             given = self.spec.options.get('node_parameters', {})
             graph.parameters.apply(fixed_assignments(given, set(nodes), self.namespace))
+
+
+def _check_simulator(process: Process) -> None:
+    """Raise SimulatorFailedError if the simulator's process has ended."""
+    try:
+        process.check()
+    except ProcessDiedError as error:
+        raise SimulatorFailedError(error.reason) from None

@@ -125,13 +125,13 @@ class _Recording:
         self.result = Result(writer.path)
         self._wake = threading.Event()
         self._begun = time.monotonic()
-        self._context = rclpy.Context()
+        context = rclpy.Context()
         rclpy.init(
-            context=self._context, signal_handler_options=SignalHandlerOptions.NO,
+            context=context, signal_handler_options=SignalHandlerOptions.NO,
             domain_id=spec.options.get('domain_id'),
         )
         node = rclpy.create_node(
-            f'tl_adapt_recorder_{os.getpid()}', context=self._context,
+            f'tl_adapt_recorder_{os.getpid()}', context=context,
             namespace=options.namespace or None, use_global_arguments=False,
             enable_rosout=False, start_parameter_services=False,
         )

@@ -64,9 +64,9 @@ class ByServices:
         self._aborted = False
         self._asked: dict[str, str] = {}
         self._found: dict[str, str] = {}
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node('transfer', context=self._context, namespace=namespace)
+        context = rclpy.Context()
+        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node('transfer', context=context, namespace=namespace)
         self._topic = self._node.create_publisher(DiagnosticArray, '~/proposal', _LATCHED)
         for name, answer in (
             ('confirm', Answer.RUN), ('skip', Answer.SKIP), ('abort', Answer.ABORT)

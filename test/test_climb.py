@@ -11,7 +11,7 @@ from tl_adapt.designs import fingerprint
 from tl_adapt.expressions import Expression
 from tl_adapt.models.model_set import Assessment
 from tl_adapt.space import Space
-from tl_adapt.tuning.climb import Climb, combined, moved
+from tl_adapt.tuning.climb import Climb, Moves, combined, effort
 
 
 def assessed(value):
@@ -35,7 +35,8 @@ def climb(space, value, *, seed=0, start=64, rank=low):
     places = space.encode(configurations)
     assess = assessed(value)
     run = Climb(
-        space, assess, rank, np.random.default_rng(seed), configurations, places, assess(places)
+        space, assess, rank, np.random.default_rng(seed), configurations, places, assess(places),
+        effort(space),
     )
     run.run()
     return run
@@ -121,7 +122,7 @@ def test_what_may_not_be_taken_is_climbed_around():
 def test_moves_change_one_parameter_each_and_join_where_they_differ():
     space = mixed(constraints=())
     place = space.encode([space.default()])[0]
-    near = moved(space, place, 0.1, np.random.default_rng(0))
+    near = Moves(space, np.random.default_rng(0))(place, 0.1)
     assert ((near != place).sum(axis=1) == 1).all()
     assert set(np.flatnonzero(near != place) % space.dim) == set(range(space.dim))
     a, b, c = np.repeat(place[None], 3, axis=0)

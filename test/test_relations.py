@@ -97,7 +97,7 @@ def test_a_block_extended_is_one_fitted_to_all():
     assert_allclose(block.inverse, whole.inverse, rtol=1e-6, atol=1e-8 * whole.inverse.max())
     assert_allclose(block.loo(), whole.loo(), rtol=1e-6, atol=1e-8)
     share = np.full(len(block.grid), 1.0 / len(block.grid))
-    assert_allclose(block.mean(place(block, Z), share), whole.mean(place(whole, Z), share),
+    assert_allclose(block.weighted(share)(place(block, Z)), whole.weighted(share)(place(whole, Z)),
                     rtol=1e-8)
 
 
@@ -106,8 +106,8 @@ def test_the_mean_of_all_is_that_of_each():
     count = len(block.grid)
     share = np.random.default_rng(0).dirichlet(np.ones(count))
     where = place(block, Z)
-    each, var = block.each(where, range(count), block.parts(block.known, where))
-    assert_allclose(block.mean(where, share), share @ each, rtol=1e-9)
+    each, var = block.each(where, np.arange(count), block.parts(block.known, where))
+    assert_allclose(block.weighted(share)(where), share @ each, rtol=1e-9)
     assert (var > 0).all()
 
 
@@ -153,7 +153,7 @@ def test_the_two_task_process_is_exact(n):
     solved = np.linalg.solve(K, cross)
     wanted = b**2 * cov(B, B) + difference(B, B) - cross.T @ solved
     where = here(Z)
-    mean, var = block.each(where, [0], block.parts(block.known, where))
+    mean, var = block.each(where, np.array([0]), block.parts(block.known, where))
     assert_allclose(mean[0], 0.4 + 2.0 * (solved.T @ z), rtol=1e-6)
     assert_allclose(var[0], 4.0 * np.diag(wanted), rtol=1e-5)
     drawn = draw_functions(block, np.zeros(40_000, dtype=int), where, np.random.default_rng(0))
@@ -174,7 +174,8 @@ def test_a_copy_is_the_source_itself():
     weight = np.zeros(WIDTH)
     weight[INHERITED] = 1.0
     block = make_block(one(weight), points=X[:0], y=Y[:0])
-    mean, var = block.each(place(block, Z), [0], block.parts(block.known, place(block, Z)))
+    where = place(block, Z)
+    mean, var = block.each(where, np.array([0]), block.parts(block.known, where))
     process = SOURCE.process
     wanted, left = process.latent(Z, noise=False)
     assert_allclose((mean[0] - 0.4) / 2.0, (wanted - process.location) / process.spread)
@@ -191,7 +192,8 @@ def test_without_a_source_a_block_is_a_plain_process():
         return 3.0 + 0.8 * correlation(features(left), features(right), features.owner, lengths)
 
     solved = np.linalg.solve(cov(X, X) + 0.1 * np.eye(7), cov(X, Z))
-    mean, var = block.each(place(block, Z), [0], block.parts(block.known, place(block, Z)))
+    where = place(block, Z)
+    mean, var = block.each(where, np.array([0]), block.parts(block.known, where))
     assert_allclose(mean[0], 0.4 + solved.T @ (Y - 0.4), rtol=1e-7)
     assert_allclose(var[0], 4.0 * (3.8 - (cov(X, Z) * solved).sum(axis=0)), rtol=1e-6)
 

@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ from small_space import boolean, choice, double, integer, mixed, numbers, parame
 
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
+from tl_adapt.lattice import Lattice
 from tl_adapt.space import Space
 
 
@@ -82,6 +84,28 @@ def test_many_places_settle_as_each_alone(places):
     assert rows.tolist() == kept
     assert configurations == [each[i] for i in kept]
     assert np.array_equal(settled, space.encode(configurations))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(
+    st.lists(st.one_of(st.floats(-0.1, 1.1), st.sampled_from([0.5, math.nan])), min_size=10,
+             max_size=10),
+    min_size=1, max_size=5,
+))
+def test_places_settle_as_each_parameter_says(places):
+    parameters = [
+        *mixed(constraints=()).parameters[:4], double('wide', -7e6, 3.2e9),
+        double('narrow', 0.1, 0.1001), double('point', 2.0, 2.0),
+        double('log', 0.01, 50, log=True), integer('many', -3, 2**40), integer('one', 4, 4),
+    ]
+    parameters = [dataclasses.replace(one, condition=None) for one in parameters]
+    places = np.array(places)
+    columns, own = Lattice(parameters).settle(places)
+    for number, parameter in enumerate(parameters):
+        values = parameter.decode(places[:, number])
+        assert columns[parameter.name].tolist() == values.tolist()
+        assert columns[parameter.name].dtype == values.dtype
+        assert own[:, number].tobytes() == parameter.encode(values).tobytes()
 
 
 def test_places_outside_of_the_cube_are_clipped():

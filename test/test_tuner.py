@@ -1,5 +1,6 @@
 # Copyright 2026 the tl_adapt authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import math
 
 import numpy as np
@@ -16,14 +17,14 @@ from tl_adapt.models.model_set import Assessment
 from tl_adapt.study import study_from_dict
 from tl_adapt.testing.analytic import AnalyticEnvironment, analytic_study
 from tl_adapt.tuner import Tuner
-from tl_adapt.tuning import search
+from tl_adapt.tuning import climb
 
 STUDY = analytic_study()
 
 
 @pytest.fixture(autouse=True)
 def small_pool(monkeypatch):
-    monkeypatch.setattr(search, 'POOL', 1024)
+    monkeypatch.setattr(climb, 'THOROUGH', dataclasses.replace(climb.THOROUGH, pool=1024))
 
 
 def source_runs(relation='shifted', variant=0, n=48):

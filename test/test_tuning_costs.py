@@ -19,7 +19,7 @@ from tl_adapt.study import study_from_dict
 from tl_adapt.study_parts import Budget
 from tl_adapt.transfer import SIMULATED, run_transfer
 from tl_adapt.tuner import Tuner
-from tl_adapt.tuning import allocation, search, stopping
+from tl_adapt.tuning import allocation, climb, stopping
 from tl_adapt.tuning.account import Account
 from tl_adapt.tuning.forecast import Forecast, Truths, play
 from tl_adapt.tuning.proposal import Proposal
@@ -70,7 +70,7 @@ class Formula:
 
 @pytest.fixture(autouse=True)
 def small_pool(monkeypatch):
-    monkeypatch.setattr(search, 'POOL', 64)
+    monkeypatch.setattr(climb, 'THOROUGH', dataclasses.replace(climb.THOROUGH, pool=64))
 
 
 def tune(tuner, study, most=100):

@@ -142,33 +142,42 @@ class MinimumInformation:
     def __init__(self, best: float) -> None:
         """Keep the least value (on the scale of the configurations' means) that was measured."""
         self.best = best
-        self._least: list[Array] | None = None
+        self._drawn: tuple[NDArray[np.int_], Array, Array] | None = None
 
     def __call__(self, said: Mixture) -> Array:
         """Return the information (n,) on the least of independent values, normal by hypothesis."""
         deviation = np.sqrt(np.maximum(said.variance, 1e-24))
-        if self._least is None:
-            self._least = self._draw(said, deviation)
-        total = np.zeros(said.mean.shape[1])
-        for weight, mean, std, least in zip(said.weight, said.mean, deviation, self._least):
+        if self._drawn is None:
+            self._drawn = self._draw(said, deviation)
+        owner, share, least = self._drawn
+        n = said.mean.shape[1]
+        total = np.empty(n)
+        for begin in range(0, n, _CHUNK):
+            part = slice(begin, begin + _CHUNK)
             # What is found later may lie far below all draws: more than this tells nothing more.
-            z = np.clip((mean - least[:, None]) / std, -30.0, 30.0)
-            share = log_ndtr(z)
-            density = np.exp(-0.5 * z**2 - share) / np.sqrt(2.0 * np.pi)
-            total += weight * (0.5 * z * density - share).mean(axis=0)
+            z = (said.mean[owner, part] - least[:, None]) / deviation[owner, part]
+            z = np.minimum(np.maximum(z, -30.0), 30.0)
+            inside = log_ndtr(z)
+            density = np.exp(-0.5 * z**2 - inside) / np.sqrt(2.0 * np.pi)
+            total[part] = share @ (0.5 * z * density - inside)
         return total
 
-    def _draw(self, said: Mixture, deviation: Array) -> list[Array]:
-        """Return draws of the least value under each hypothesis, more under those that count."""
+    def _draw(self, said: Mixture, deviation: Array) -> tuple[NDArray[np.int_], Array, Array]:
+        """
+        Return draws of the least value, more under the hypotheses that count.
+
+        Of each these are (k,) the hypothesis's index, its share of all weights, and the value.
+        """
         rng = np.random.default_rng(0)
+        count = np.ceil(said.weight * _LEAST).astype(int)
         found = []
-        for weight, mean, std in zip(said.weight, said.mean, deviation):
+        for number, mean, std in zip(count.tolist(), said.mean, deviation):
             reach = mean - 3.0 * std
             low = np.argsort(reach, kind='stable')[:_LIKELY]
-            shape = len(low), int(np.ceil(weight * _LEAST))
-            drawn = mean[low, None] + std[low, None] * rng.standard_normal(shape)
+            drawn = mean[low, None] + std[low, None] * rng.standard_normal((len(low), number))
             found.append(np.minimum(drawn.min(axis=0), self.best))
-        return found
+        owner = np.repeat(np.arange(len(count)), count)
+        return owner, np.repeat(said.weight / np.maximum(count, 1), count), np.concatenate(found)
 
 
 def predicted_best(mean: Array, feasible: Array, *, sure: float = 0.8) -> int:

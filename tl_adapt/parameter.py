@@ -315,6 +315,15 @@ class Parameter:
         return min(11 - math.floor(math.log10(high - low)), 13 - largest, self._finest)
 
     @functools.cached_property
+    def fineness(self) -> float | None:
+        """Return how many values a linear range has in 1 of its unit, None for all else."""
+        if self.low is None or self.low == self.high or self.log:
+            return None
+        if self.type == 'int':
+            return 1.0
+        return _LIST_OF_POWERS[self._places] if self._places >= 0 else None
+
+    @functools.cached_property
     def _finest(self) -> int:
         """Return the decimal places that come back from all targets, as offsets cost some."""
         offset = max((abs(target.offset / target.scale) for target in self.targets), default=0.0)

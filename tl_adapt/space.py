@@ -14,6 +14,7 @@ import numpy as np
 from tl_adapt import designs
 from tl_adapt.errors import InputError
 from tl_adapt.expressions import Expression
+from tl_adapt.lattice import Lattice
 from tl_adapt.parameter import MODES, TYPES, Parameter, RosTarget, Value
 
 __all__ = ['MODES', 'TYPES', 'Configuration', 'Parameter', 'RosTarget', 'Space', 'Value']
@@ -50,6 +51,7 @@ class Space:
         self._by_name = {parameter.name: parameter for parameter in self.parameters}
         self._conditional = self._order_conditions()
         self._checked: dict[tuple[Any, ...], Configuration] = {}
+        self._lattice = Lattice(self.parameters)
         for number, constraint in enumerate(self.constraints):
             self._check_result(constraint, f'constraints[{number}]', 'a constraint')
 
@@ -232,8 +234,7 @@ class Space:
         are not looked at.
         """
         places = self._places(places)
-        columns = {p.name: p.decode(places[:, i]) for i, p in enumerate(self.parameters)}
-        return self.rows(columns)
+        return self.rows(self._lattice.settle(places)[0])
 
     def _places(self, places: np.ndarray) -> np.ndarray:
         places = np.atleast_2d(np.asarray(places, dtype=float))
@@ -277,12 +278,13 @@ class Space:
         (m,): what `decode`, `satisfied` and `encode` give, for many places at once.
         """
         places = self._places(places)
-        columns = self._conditioned(
-            {p.name: p.decode(places[:, i]) for i, p in enumerate(self.parameters)}
-        )
-        found = np.column_stack(
-            [p.encode(columns[p.name]) for p in self.parameters]  # type: ignore[arg-type]
-        )
+        columns, found = self._lattice.settle(places)
+        if self._conditional:
+            columns = self._conditioned(columns)
+            for number, parameter in enumerate(self.parameters):
+                if parameter.condition is not None:
+                    values = columns[parameter.name]
+                    found[:, number] = parameter.encode(values)  # type: ignore[arg-type]
         rows = self._listed(columns)
         keep = np.arange(len(rows))
         if self.constraints:

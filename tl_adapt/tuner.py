@@ -280,11 +280,11 @@ class Tuner(Booked):
         if reached is None:
             why, gain = 'the most likely to be feasible', None
         else:
-            why = 'the largest expected improvement'
+            why, gain = 'the largest expected improvement', float(worth[chosen])
             if self.goal.one_number and not self.study.tuning.repeats:
                 # Ranked by information, perhaps; the worth is in the unit of the goal anyway.
-                why, worth = 'it tells most of the best', self.goal.worth(reached)(view.found)
-            gain = float(worth[chosen])
+                why = 'it tells most of the best'
+                gain = float(self.goal.worth(reached)(view.found.at(np.array([chosen])))[0])
         proposal = self._proposed(configurations[chosen], gain, why)
         if self.study.tuning.repeats and gain is not None \
                 and not repeats.exact(self.study, self.target):

@@ -180,9 +180,9 @@ def collapse(model: TransferModel) -> Collapsed:
     constant, kernels = 0.0, []
     said: dict[int, Said] = {}
     for block, share, _ in model.counted():
-        factor, coefficient = block.coefficients(share)
-        factor, coefficient = block.spread * factor, block.spread * coefficient
-        constant += block.location * float(share.sum()) + float(coefficient[CONSTANT].sum())
+        mean = block.weighted(share)
+        factor, coefficient = block.spread * mean.factor, block.spread * mean.coefficient
+        constant += block.location * mean.total + float(coefficient[CONSTANT].sum())
         view = View(model.features, None, block.scale)
         kernels.append(Kernels(view, block.known.scaled, coefficient[PARTS:]))
         source, seen = block.source, block.known.seen

@@ -90,11 +90,11 @@ def factorise(K: Array) -> Array:
 
     Raises ArithmeticError if K is not positive definite even with a jitter of 1 % of its scale.
     """
-    scale = float(np.mean(np.diag(K))) if len(K) else 1.0
+    scale = float(K.trace()) / len(K) if len(K) else 1.0
     for power in (None, -10, -8, -6, -4, -2):
         A = K if power is None else K + np.diag(np.full(len(K), scale * 10.0**power))
         L, info = lapack.dpotrf(A, lower=1, clean=1)
-        if info == 0 and np.isfinite(np.diag(L)).all():
+        if info == 0 and np.isfinite(L.diagonal()).all():
             return np.asarray(L)
     raise ArithmeticError('the covariance is not positive definite')
 
@@ -109,12 +109,13 @@ def root(K: Array) -> Array:
 
 
 def inverse(L: Array) -> Array:
-    """Return the symmetric inverse (n, n) of L L^T."""
+    """Return the symmetric inverse (n, n) of L L^T, for L (n, n) with zeros above its diagonal."""
     half, info = lapack.dpotri(L, lower=1)
     if info != 0:
         return np.asarray(cho_solve((L, True), np.eye(len(L))))
-    lower = np.tril(half)
-    return np.asarray(lower + np.tril(half, -1).T)
+    found = half + half.T
+    found.flat[:: len(L) + 1] *= 0.5
+    return np.asarray(found)
 
 
 class Posterior:
@@ -164,9 +165,12 @@ class Posterior:
         K = self.base + signal * corr
         K.flat[:: n + 1] += noise
         L = factorise(K)
-        alpha = cho_solve((L, True), self.residual)
-        value = -0.5 * self.residual @ alpha - np.log(np.diag(L)).sum() - 0.5 * n * _LOG_2PI
-        M = np.outer(alpha, alpha) - inverse(L)
+        value = -np.log(L.diagonal()).sum() - 0.5 * n * _LOG_2PI
+        K = inverse(L)
+        alpha = K @ self.residual
+        value -= 0.5 * self.residual @ alpha
+        M = np.outer(alpha, alpha)
+        M -= K
         gradient = np.empty(len(theta))
         gradient[-2] = 0.5 * signal * np.vdot(M, corr)
         gradient[-1] = 0.5 * noise * np.trace(M)
@@ -182,10 +186,12 @@ class Posterior:
 
 
 def maximise(
-    posterior: Posterior, starts: list[Array], *, iterations: int = 60
+    posterior: Posterior, starts: list[Array], *, iterations: int = 60, tolerance: float = 1e-7
 ) -> tuple[Array, float]:
     """
     Climb from every start (full theta each) and return the best full theta and its value.
+
+    A climb ends where the value grows by less than a share of `tolerance`.
 
     A start at which the covariance can not be factorised counts as a bad one, not as an error.
     """
@@ -204,7 +210,7 @@ def maximise(
         begin = np.clip(start, prior.low, prior.high)[free]
         found = minimize(
             negative, begin, jac=True, method='L-BFGS-B', bounds=bounds,
-            options={'maxiter': iterations, 'ftol': 1e-7},
+            options={'maxiter': iterations, 'ftol': tolerance},
         )
         if -found.fun > best_value:
             best_value = -float(found.fun)

@@ -132,6 +132,7 @@ class ModelSet:
         self.growing = growing
         self.models = LateFits()
         self.validity = ValidityModel(study.space.categorical, seed=seed)
+        self._encoded: tuple[list[Measurement], Array] = [], np.empty((0, study.space.dim))
 
     def fit(
         self, source: Sequence[Measurement], target: Sequence[Measurement], *, quick: bool = False
@@ -143,7 +144,7 @@ class ModelSet:
         the last fit are kept. Models of the source are kept as long as its data stay the same.
         """
         space = self.study.space
-        Xs = space.encode([m.configuration for m in source]).reshape(-1, space.dim)
+        Xs = self._places_of(source)
         Xt = space.encode([m.configuration for m in target]).reshape(-1, space.dim)
         known = set()
         for name, metric in self.study.metrics.items():
@@ -163,6 +164,16 @@ class ModelSet:
             Xs, [m.valid for m in source], target=(Xt, [m.valid for m in target])
         )
         return self
+
+    def _places_of(self, source: Sequence[Measurement]) -> Array:
+        """Return the places (n, d) of the source's runs: mostly the last time's and some more."""
+        before, places = self._encoded
+        n = len(before)
+        if n > len(source) or any(a is not b for a, b in zip(before, source)):
+            n, places = 0, places[:0]
+        new = self.study.space.encode([m.configuration for m in source[n:]])
+        self._encoded = list(source), np.vstack([places, new.reshape(-1, places.shape[1])])
+        return self._encoded[1]
 
     def release(self) -> None:
         """Give back the memory that only makes further predictions quicker."""

@@ -121,4 +121,5 @@ def _search(
         base = base + weight[INHERITED] * source.covariance(known.seen, known.seen)
     posterior = Posterior(features, owner, z - slope * known.mean, base, prior)
     rng = np.random.default_rng(seed)
-    return maximise(posterior, starting_points(prior, kind.starts, rng), iterations=40)[0]
+    starts = starting_points(prior, kind.starts, rng)
+    return maximise(posterior, starts, iterations=40, tolerance=1e-5)[0]

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from tl_adapt.models.kernel import SCALES, Array, components, squared_distance
+from tl_adapt.models.kernel import SCALES, Array, chunks, components, squared_distance
 from tl_adapt.models.source import Seen, Source
 
 COPY, SHIFT, INFLUENCES = 'source copy', 'linear shift', 'reweighted influences'
@@ -39,6 +38,7 @@ CONSTANT, SLOPE, INHERITED, PARTS = 0, 1, 2, 3  # places in the last axis of `we
 WIDTH = PARTS + len(SCALES)
 
 # Of the target's variance: what the difference has, and what the noise has.
+_CACHED = 2**15  # numbers that are worked on at once, so that they stay in the cache
 _DIFFERENCE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _NOISE = (0.0005, 0.002, 0.006, 0.02, 0.06, 0.2, 0.6, 1.2)
 # How the difference divides over the scales, from influences that add up to steps.
@@ -244,46 +244,57 @@ class Block:
         grid = self.grid
         return np.asarray(grid.slope + grid.weight[:, SLOPE] * (self.alpha @ self.known.mean))
 
-    def coefficients(self, share: Array) -> tuple[float, Array]:
-        """
-        Return the factor of f and coefficients (WIDTH, n) of the weighted mean prediction.
-
-        `share` (H,) are the hypotheses' weights: the mean of all is as cheap as that of one.
-        """
+    def weighted(self, share: Array) -> Weighted:
+        """Return the hypotheses' mean prediction; `share` (H,) are their weights."""
         coefficient = (share[:, None] * self.grid.weight).T @ self.alpha
-        return float(share @ self.grid.slope), coefficient
+        return Weighted(self, float(share.sum()), float(share @ self.grid.slope), coefficient)
 
-    def mean(self, place: Place, share: Array, parts: Array | None = None) -> Array:
-        """Return the hypotheses' weighted means (m,), scaled by the weights' sum."""
-        factor, coefficient = self.coefficients(share)
-        total = factor * place.mean
-        if len(self.z):
-            parts = self.parts(self.known, place) if parts is None else parts
-            total = total + np.ravel(coefficient) @ parts.reshape(coefficient.size, -1)
-        return np.asarray(self.location * share.sum() + self.spread * total)
-
-    def each(self, place: Place, rows: Sequence[int], parts: Array) -> tuple[Array, Array]:
+    def each(
+        self, place: Place, rows: NDArray[np.int_], parts: Array
+    ) -> tuple[Array, Array]:
         """Return mean and variance (len(rows), m) of the function by some hypotheses."""
-        grid = self.grid
-        mean, variance = np.empty((2, len(rows), len(place.scaled)))
-        # The same memory for all: to get new pages takes as long as to fill them.
-        cross, solved = np.empty((2, *parts.shape[1:]))
-        flat = parts.reshape(len(parts), -1)
-        for i, row in enumerate(rows):
-            weight = grid.weight[row]
-            mean[i] = grid.slope[row] * place.mean
-            variance[i] = (
-                weight[CONSTANT] + weight[SLOPE] * place.mean**2
-                + weight[INHERITED] * place.variance + weight[PARTS:].sum()
-            )
-            if len(self.z):
-                np.matmul(weight, flat, out=cross.reshape(-1))
-                mean[i] += self.alpha[row] @ cross
-                np.matmul(self.inverse[row], cross, out=solved)
+        grid, n, m = self.grid, len(self.z), len(place.scaled)
+        weight = grid.weight[rows]
+        mean = grid.slope[rows, None] * place.mean
+        variance = (
+            weight[:, CONSTANT, None] + weight[:, SLOPE, None] * place.mean**2
+            + weight[:, INHERITED, None] * place.variance
+            + weight[:, PARTS:].sum(axis=1, keepdims=True)
+        )
+        if n and m:
+            flat = parts.reshape(len(parts), -1)
+            for some in chunks(len(rows), max(1, _CACHED // (n * m))):
+                cross = (weight[some] @ flat).reshape(-1, n, m)
+                mean[some] += np.matmul(self.alpha[rows[some], None], cross)[:, 0]
+                solved = self.inverse[rows[some]] @ cross
                 solved *= cross
-                variance[i] -= solved.sum(axis=0)
+                variance[some] -= solved.sum(axis=1)
         variance = np.maximum(variance, 1e-10)
         return self.location + self.spread * mean, self.spread**2 * variance
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """
+    Predict by the weighted mean of a block's hypotheses, as cheaply as by one of them.
+
+    `total` is the sum of their weights, `factor` that of the source's function, `coefficient`
+    (WIDTH, n) those of the covariance's parts.
+    """
+
+    block: Block
+    total: float
+    factor: float
+    coefficient: Array
+
+    def __call__(self, place: Place, parts: Array | None = None) -> Array:
+        """Return the means (m,), scaled by the weights' sum."""
+        block = self.block
+        found = self.factor * place.mean
+        if len(block.z):
+            parts = block.parts(block.known, place) if parts is None else parts
+            found = found + np.ravel(self.coefficient) @ parts.reshape(self.coefficient.size, -1)
+        return np.asarray(block.location * self.total + block.spread * found)
 
 
 def _repeats(points: Array) -> list[NDArray[np.int_]]:

@@ -26,7 +26,7 @@ from tl_adapt.models.likelihood import LENGTH
 from tl_adapt.models.measured import Data, Runs, as_cube, read, read_all, units
 from tl_adapt.models.paths import draw_functions
 from tl_adapt.models.refined import KINDS, UNINFORMED, Kind, refine
-from tl_adapt.models.relations import ALONE, INHERITED, Block, Place, make_grid
+from tl_adapt.models.relations import ALONE, INHERITED, Block, Place, Weighted, make_grid
 from tl_adapt.models.source import Columns, Learner, Source
 from tl_adapt.models.threads import single_thread
 from tl_adapt.models.validity import ValidityModel
@@ -68,6 +68,7 @@ class TransferModel(scale.OnOriginalScale):
         self.blocks: list[Block] = []
         self.weights: dict[str, float] = {}
         self.X, self.y = np.empty((0, 0)), np.empty(0)
+        self._voices: list[tuple[Weighted, tuple[NDArray[np.int_], Array]]] = []
         self._keys: list[tuple[Any, ...]] = []
         self._thetas: list[Array] = []
         self._units: list[tuple[float, float]] = []
@@ -278,6 +279,9 @@ class TransferModel(scale.OnOriginalScale):
         self.weights = evidence.by_name(self.blocks, self.shares)
         self.members = evidence.heaviest(self.shares)
         self.low, self.high = evidence.plausible(self.blocks, self.shares, self.y, spread)
+        self._voices = [
+            (block.weighted(share), members) for block, share, members in self.counted()
+        ]
 
     @single_thread
     def latent(
@@ -338,14 +342,15 @@ class TransferModel(scale.OnOriginalScale):
         mean = np.zeros(len(X))
         means, variances, weights = [], [], []
         inherited: dict[int, Array] = {}  # what blocks have in common that know the same
-        for block, share, (rows, part) in self.counted():
+        for of_all, (rows, part) in self._voices:
+            block = of_all.block
             place = block.place(A, seen.get(id(block.source)))
             common = id(block.known.seen)
             parts = block.parts(block.known, place, inherited.get(common))
             if common not in inherited:
                 inherited[common] = parts[INHERITED].copy()  # without all the other parts
-            mean += block.mean(place, share, parts)
-            each, var = block.each(place, rows.tolist(), parts)
+            mean += of_all(place, parts)
+            each, var = block.each(place, rows, parts)
             means.append(each)
             variances.append(var)
             weights.append(part)

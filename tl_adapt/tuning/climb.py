@@ -21,12 +21,8 @@ from tl_adapt.models.kernel import Array
 
 if TYPE_CHECKING:
     from tl_adapt.models.model_set import Assessment
-    from tl_adapt.parameter import Parameter
     from tl_adapt.space import Configuration, Space
 
-STEPS = (0.25, 0.1, 0.04, 0.015)  # of the unit cube, one after the other
-ROUNDS = 10
-LIVE = (6, 4, 3, 2, 2, 1)  # climbers that go on in each round, the last number in all others
 EVERY = 9  # values of a discrete parameter up to which a round tries each
 _TOGETHER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # moves that are tried together, if so many paid
 _LITTLE = 0.02  # gain, of the worth, from which on the next step is the smaller one
@@ -34,6 +30,37 @@ _LITTLE = 0.02  # gain, of the worth, from which on the next step is the smaller
 Assess = Callable[[Array], 'Assessment']
 #: Says of assessed configurations (n,) how much each is worth; more is better.
 Rank = Callable[['Assessment'], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """
+    Say how much a search looks at.
+
+    `pool` is the number of configurations of a design that it begins with, `live` of the climbers
+    that go on in each round (the last number in all further ones), `rounds` that of rounds;
+    `steps` are shares of the unit cube, one after the other.
+    """
+
+    pool: int
+    live: tuple[int, ...]
+    rounds: int
+    steps: tuple[float, ...]
+
+
+THOROUGH = Effort(4096, (6, 4, 3, 2, 2, 1), 10, (0.25, 0.1, 0.04, 0.015))
+QUICK = Effort(1024, (6, 2, 1), 9, (0.25, 0.08, 0.02))
+_FEW = 24  # parameters up to which a search is thorough
+
+
+def effort(space: Space) -> Effort:
+    """
+    Return how much a search of a space looks at.
+
+    A climber tries every parameter in each round. Where there are many, fewer climbers keep the
+    time of a choice as it is, and find what is worth little less.
+    """
+    return THOROUGH if space.dim <= _FEW else QUICK
 
 
 @dataclasses.dataclass
@@ -58,37 +85,45 @@ class Climb:
     def __init__(
         self, space: Space, assess: Assess, rank: Rank, rng: np.random.Generator,
         configurations: list[Configuration], places: Array, found: Assessment,
+        effort: Effort,
     ) -> None:
         """Keep where to start."""
-        self.space, self.rng = space, rng
+        self.space, self.effort = space, effort
         self.configurations, self.places, self.found = configurations, places, found
         self._assess, self._rank = assess, rank
+        self._moves = Moves(space, rng)
         self._known = {place.tobytes() for place in places}
 
     def run(self) -> None:
         """Climb from the best, each to where no move pays, or until the rounds are over."""
-        worth = self._rank(self.found)
+        worth, live_in = self._rank(self.found), self.effort.live
+        start = np.argsort(-worth, kind='stable')[: live_in[0]]
         climbers = [
-            _Climber(self.places[index], index, float(worth[index]))
-            for index in np.argsort(-worth, kind='stable')[: LIVE[0]].tolist()
+            _Climber(self.places[row], index, float(worth[row]))
+            for index, row in enumerate(start.tolist())
         ]
-        for number in range(ROUNDS):
+        # What the climbers stand on and all that they look at, apart from the many at the start.
+        self._near, self._seen = self.places[start], self.found.at(start)
+        for number in range(self.effort.rounds):
             climbers.sort(key=lambda climber: -climber.worth)
-            climbers = climbers[: LIVE[min(number, len(LIVE) - 1)]]
+            climbers = climbers[: live_in[min(number, len(live_in) - 1)]]
             live = [climber for climber in climbers if not climber.done]
             if not live:
                 break
             self._round(live)
+        new = np.arange(len(start), len(self._near))
+        self.places = np.vstack([self.places, self._near[new]])
+        self.found = self.found.joined(self._seen.at(new))
 
     def _round(self, live: list[_Climber]) -> None:
         """Move each climber to the best of its moves, or make its steps smaller."""
-        moves = self._look([moved(self.space, c.place, STEPS[c.step], self.rng) for c in live])
+        moves = self._look([self._moves(c.place, self.effort.steps[c.step]) for c in live])
         better = []
         for climber, (rows, values) in zip(live, self._judge(live, moves)):
             order = np.argsort(-values, kind='stable')
             better.append(rows[order[values[order] > climber.worth]])
         together = self._look([
-            combined(climber.place, self.places[rows]) for climber, rows in zip(live, better)
+            combined(climber.place, self._near[rows]) for climber, rows in zip(live, better)
         ])
         ends = [np.append(rows, best[:1]) for rows, best in zip(together, better)]
         for climber, (rows, values) in zip(live, self._judge(live, ends)):
@@ -100,10 +135,10 @@ class Climb:
             best = int(np.argmax(values))
             gain = float(values[best]) - climber.worth
             climber.index, climber.worth = int(rows[best]), float(values[best])
-            climber.place = self.places[climber.index]
+            climber.place = self._near[climber.index]
         if gain <= _LITTLE * abs(climber.worth):
             climber.step += 1
-            if climber.step == len(STEPS):
+            if climber.step == len(self.effort.steps):
                 climber.step, climber.done = climber.step - 1, gain == 0.0
 
     def _look(self, groups: list[Array]) -> list[NDArray[np.int_]]:
@@ -116,9 +151,9 @@ class Climb:
             if key not in self._known:
                 self._known.add(key)
                 new.append(row)
-        first = len(self.configurations)
+        first = len(self._near)
         self.configurations += [configurations[row] for row in new]
-        self.places = np.vstack([self.places, places[new]])
+        self._near = np.vstack([self._near, places[new]])
         owner = owner[kept[new]]
         return [first + np.flatnonzero(owner == number) for number in range(len(groups))]
 
@@ -126,37 +161,49 @@ class Climb:
         self, live: list[_Climber], groups: list[NDArray[np.int_]]
     ) -> list[tuple[NDArray[np.int_], Array]]:
         """Return each group with its worth; set that of the climbers, judged in one go with it."""
-        todo = self.places[len(self.found.mean):]
+        todo = self._near[len(self._seen.mean):]
         if len(todo):
-            self.found = self.found.joined(self._assess(todo))
+            self._seen = self._seen.joined(self._assess(todo))
         rows = np.concatenate([[climber.index for climber in live], *groups]).astype(int)
-        worth = self._rank(self.found.at(rows))
+        worth = self._rank(self._seen.at(rows))
         for climber, value in zip(live, worth):
             climber.worth = float(value)
         ends = np.cumsum([len(live), *map(len, groups)])[:-1]
         return list(zip(groups, np.split(worth, ends)[1:]))
 
 
-def moved(space: Space, place: Array, step: float, rng: np.random.Generator) -> Array:
-    """Return places (n, d) that differ from a place (d,) in one parameter each."""
-    found = []
-    for column, parameter in enumerate(space.parameters):
-        values = _values(parameter, float(place[column]), step, rng)
-        values = values[values != place[column]]
-        near = np.repeat(place[None, :], len(values), axis=0)
-        near[:, column] = values
-        found.append(near)
-    return np.vstack(found)
+class Moves:
+    """Move one parameter of a place, each in turn."""
 
+    def __init__(self, space: Space, rng: np.random.Generator) -> None:
+        """Tell parameters whose values are tried one by one from those that are moved by steps."""
+        self.rng = rng
+        self._values: list[tuple[int, Array]] = []
+        stepped = []
+        for column, parameter in enumerate(space.parameters):
+            size = parameter.size
+            if size is not None and (size <= EVERY or parameter.categorical):
+                self._values.append((column, np.arange(size) / max(size - 1, 1)))
+            else:
+                stepped.append((column, 1.0 / (size - 1) if size else 0.0))
+        self._stepped = np.array([column for column, _ in stepped], dtype=int)
+        self._least = np.array([least for _, least in stepped])
 
-def _values(parameter: Parameter, at: float, step: float, rng: np.random.Generator) -> Array:
-    """Return places of one parameter to try."""
-    size = parameter.size
-    if size is not None and (size <= EVERY or parameter.categorical):
-        values = np.arange(size) / max(size - 1, 1)
-        return values if size <= EVERY else rng.choice(values, EVERY, replace=False)
-    step = max(step, 1.0 / (size - 1) if size else 0.0)
-    return np.clip([at - step, at + step], 0.0, 1.0)
+    def __call__(self, place: Array, step: float) -> Array:
+        """Return places (n, d) that differ from a place (d,) in one parameter each."""
+        columns, values = [self._stepped, self._stepped], []
+        reach = np.maximum(step, self._least)
+        for ends in (place[self._stepped] - reach, place[self._stepped] + reach):
+            values.append(np.clip(ends, 0.0, 1.0))
+        for column, all_ in self._values:
+            some = all_ if len(all_) <= EVERY else self.rng.choice(all_, EVERY, replace=False)
+            columns.append(np.full(len(some), column))
+            values.append(some)
+        where, to = np.concatenate(columns), np.concatenate(values)
+        kept = to != place[where]
+        near = np.repeat(place[None, :], int(kept.sum()), axis=0)
+        near[np.arange(len(near)), where[kept]] = to[kept]
+        return near
 
 
 def combined(place: Array, better: Array) -> Array:

@@ -12,9 +12,9 @@ from tl_adapt.designs import ENUMERABLE, Candidates, fingerprint
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration, Space
-from tl_adapt.tuning.climb import Climb, Rank
+from tl_adapt.tuning.climb import Climb, Rank, effort
 
-POOL = 4096  # configurations of the design that each choice considers
+LISTED = 4096  # configurations of a space that is looked at as a whole
 ANCHORS = 6  # of each environment's best measurements, which are considered, too
 
 
@@ -23,7 +23,7 @@ class Search:
     Look for configurations that are worth measuring or using.
 
     `candidates` are the only ones that can be measured (None: the whole space, which is listed if
-    it has no more than POOL configurations).
+    it has no more than LISTED configurations).
     """
 
     def __init__(
@@ -36,11 +36,12 @@ class Search:
         """
         self.space = space
         self.seed = seed
+        self.effort = effort(space)
         self.among: Candidates | None = None
         if candidates is not None:
             self.among = Candidates(space, candidates)
         elif space.combinations is not None and space.combinations <= ENUMERABLE \
-                and (space.size or 0) <= POOL:
+                and (space.size or 0) <= LISTED:
             self.among = Candidates(space, space.enumerate())
         self._pool: tuple[list[Configuration], Array] | None = None
 
@@ -96,14 +97,14 @@ class Search:
         if self.among is not None:
             return self.among.configurations, model.assess(self.among.places, keep=True)
         if self._pool is None:
-            pool = list({fingerprint(c): c for c in self.design('sobol', POOL)}.values())
+            pool = list({fingerprint(c): c for c in self.design('sobol', self.effort.pool)}.values())
             self._pool = pool, self.space.encode(pool)
         known = [*known, self.space.default()]
         places = self.space.encode(known)
         found = model.assess(self._pool[1], keep=True).joined(model.assess(places))
         climb = Climb(
             self.space, model.assess, rank, np.random.default_rng([self.seed, *numbers]),
-            [*self._pool[0], *known], np.vstack([self._pool[1], places]), found,
+            [*self._pool[0], *known], np.vstack([self._pool[1], places]), found, self.effort,
         )
         climb.run()
         return climb.configurations, climb.found

@@ -90,7 +90,8 @@ def joint_moments(model: TransferModel, X: Array, S: Array) -> Joint:
         theirs = block.parts(block.known, place)
         for row, part, slope in zip(rows.tolist(), share, slopes):
             link = np.hstack([np.tensordot(block.grid.weight[row], theirs, 1), slope * ours])
-            within -= part * (link.T @ (block.inverse[row] @ link))
+            solved = block.half[row] @ link
+            within -= part * (solved.T @ solved)
             start = np.concatenate([block.grid.slope[row] * place.mean, prior])
             centres.append(zero + units * (start + block.alpha[row] @ link))
             shares.append(part)

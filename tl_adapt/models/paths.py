@@ -54,7 +54,7 @@ def draw_functions(
     if n:
         noise = np.sqrt(grid.noise[rows, None]) * rng.standard_normal((k, n))
         wrong = block.z - drawn[:, :n] - noise
-        solved = np.einsum('kij,kj->ki', block.inverse[rows], wrong)
+        solved = block.solve(wrong, rows)
         for part in range(WIDTH):
             found = found + weight[:, [part]] * (solved @ parts[part, :n, n:])
     return np.asarray(block.location + block.spread * found)

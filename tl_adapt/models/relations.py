@@ -194,26 +194,23 @@ class Block:
         self.residual = self.z - grid.slope[:, None] * place.mean
         covariance = np.tensordot(grid.weight, self.parts(place, place), 1)
         covariance[:, np.arange(n), np.arange(n)] += grid.noise[:, None]
-        self.inverse = _inverses(covariance)
+        self.half = _halves(covariance)
         self._solve()
         return self
 
     def extended(self, place: Place, y: float) -> Block:
-        """Return the block that knows one more target point, by a rank-one change."""
+        """Return the block that knows one more target point, by one more row of the factors."""
         grid, n = self.grid, len(self.z)
         other = copy.copy(self)
         cross = np.tensordot(grid.weight, self.parts(self.known, place)[:, :, 0], 1)
         own = grid.weight @ self.parts(place, place)[:, 0, 0] + grid.noise
-        moved = np.einsum('hij,hj->hi', self.inverse, cross)
-        left = np.maximum(own - (moved * cross).sum(axis=1), 1e-10 * own)
-        inverse = np.empty((len(grid), n + 1, n + 1))
-        # In place: with many hypotheses, what is in between is larger than all candidates' caches.
-        known = inverse[:, :n, :n]
-        np.multiply(moved[:, :, None], (moved / left[:, None])[:, None, :], out=known)
-        known += self.inverse
-        inverse[:, :n, n] = inverse[:, n, :n] = -moved / left[:, None]
-        inverse[:, n, n] = 1.0 / left
-        other.inverse = inverse
+        solved = _product(self.half, cross)
+        left = np.sqrt(np.maximum(own - (solved * solved).sum(axis=1), 1e-10 * own))
+        half = np.zeros((len(grid), n + 1, n + 1))
+        half[:, :n, :n] = self.half
+        half[:, n, :n] = -_transposed(self.half, solved) / left[:, None]
+        half[:, n, n] = 1.0 / left
+        other.half = half
         other.known = joined(self.known, place)
         value = (y - self.location) / self.spread
         other.z = np.append(self.z, value)
@@ -223,7 +220,12 @@ class Block:
         return other
 
     def _solve(self) -> None:
-        self.alpha = np.einsum('hij,hj->hi', self.inverse, self.residual)
+        self.alpha = self.solve(self.residual)
+
+    def solve(self, vectors: Array, rows: NDArray[np.int_] | None = None) -> Array:
+        """Return inverse covariances times vectors (H, n), of some hypotheses or all."""
+        half = self.half if rows is None else self.half[rows]
+        return _transposed(half, _product(half, vectors))
 
     def loo(self) -> tuple[Array, Array]:
         """
@@ -231,10 +233,11 @@ class Block:
 
         All values at one point are left out together: the others there would give it away.
         """
-        variance = 1.0 / np.einsum('hii->hi', self.inverse)
+        variance = 1.0 / np.einsum('hij,hij->hj', self.half, self.half)
         mean = self.z - self.alpha * variance
         for same in _repeats(self.known.scaled):
-            left = np.linalg.inv(self.inverse[:, same[:, None], same])
+            some = self.half[:, :, same]
+            left = np.linalg.inv(some.transpose(0, 2, 1) @ some)
             mean[:, same] = self.z[same] - np.einsum('hij,hj->hi', left, self.alpha[:, same])
             variance[:, same] = np.einsum('hii->hi', left)
         return self.location + self.spread * mean, self.spread**2 * variance
@@ -266,8 +269,8 @@ class Block:
             for some in chunks(len(rows), max(1, _CACHED // (n * m))):
                 cross = (weight[some] @ flat).reshape(-1, n, m)
                 mean[some] += np.matmul(self.alpha[rows[some], None], cross)[:, 0]
-                solved = self.inverse[rows[some]] @ cross
-                solved *= cross
+                solved = self.half[rows[some]] @ cross
+                solved *= solved
                 variance[some] -= solved.sum(axis=1)
         variance = np.maximum(variance, 1e-10)
         return self.location + self.spread * mean, self.spread**2 * variance
@@ -322,32 +325,42 @@ def joined(left: Place, right: Place) -> Place:
     )
 
 
-def _inverses(matrices: Array) -> Array:
-    """Return the inverses (H, n, n) of covariances, with jitter where one is singular."""
+def _product(matrices: Array, vectors: Array) -> Array:
+    """Return the products (H, n) of matrices (H, n, n) and vectors (H, n)."""
+    return np.asarray(np.matmul(matrices, vectors[:, :, None])[:, :, 0])
+
+
+def _transposed(matrices: Array, vectors: Array) -> Array:
+    """Return the products (H, n) of transposed matrices (H, n, n) and vectors (H, n)."""
+    return np.asarray(np.matmul(vectors[:, None], matrices)[:, 0])
+
+
+def _halves(matrices: Array) -> Array:
+    """
+    Return the inverses (H, n, n) of covariances' lower Cholesky factors, with jitter if need be.
+
+    Such a half W is as good as the inverse W^T W, and takes half its time.
+    """
     n = matrices.shape[-1]
     if n == 0:
         return matrices
     scale = np.einsum('hii->hi', matrices).mean(axis=1)
     for jitter in (1e-12, 1e-9, 1e-6, 1e-3):
         matrices[:, np.arange(n), np.arange(n)] += jitter * scale[:, None]
-        found = _all_inverses(matrices)
+        found = _all_halves(matrices)
         if found is not None:
             return found
     raise ArithmeticError('the covariance is not positive definite')
 
 
-def _all_inverses(matrices: Array) -> Array | None:
-    """Return the inverses (H, n, n) of symmetric matrices, None if one is not positive."""
-    inverses = np.empty_like(matrices)
-    # One by one, as numpy's inverses of stacks know nothing of symmetry and take thrice as long.
-    for matrix, out in zip(matrices, inverses):
-        upper, info = lapack.dpotrf(matrix.T, lower=0, clean=0)
+def _all_halves(matrices: Array) -> Array | None:
+    """Return the halves (H, n, n) of symmetric matrices, None if one is not positive."""
+    halves = matrices.copy()
+    # One by one and in place: numpy has no inverse of stacks of triangles.
+    for half in halves:
+        upper, info = lapack.dpotrf(half.T, lower=0, clean=1, overwrite_a=1)
+        if info == 0:
+            upper, info = lapack.dtrtri(upper, lower=0, overwrite_c=1)
         if info != 0:
             return None
-        upper, info = lapack.dpotri(upper, lower=0, overwrite_c=1)
-        if info != 0:
-            return None
-        out[:] = upper.T
-    rows, columns = np.tril_indices(matrices.shape[-1], -1)
-    inverses[:, columns, rows] = inverses[:, rows, columns]
-    return inverses
+    return halves

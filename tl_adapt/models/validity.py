@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_solve
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
@@ -131,9 +131,10 @@ class ValidityModel:
             if size < 1e-9:
                 break
         p = expit(prior + shift)
-        self.root = np.sqrt(np.maximum(p * (1.0 - p), 1e-9))
+        root = np.sqrt(np.maximum(p * (1.0 - p), 1e-9))
         self.gradient = self.seen - p
-        self.L = factorise(np.eye(n) + self.root[:, None] * K * self.root)
+        L = factorise(np.eye(n) + root[:, None] * K * root)
+        self.half = solve_triangular(L, np.diag(root), lower=True, check_finite=False)
 
     @single_thread
     def probability(self, X: ArrayLike) -> Array:
@@ -146,8 +147,7 @@ class ValidityModel:
             return np.asarray(expit(mean))
         cross = self._covariance(self.A, self.features(points))
         mean = mean + self.gradient @ cross
-        scaled = self.root[:, None] * cross
-        explained = np.einsum('ij,ij->j', scaled, cho_solve((self.L, True), scaled))
+        explained = ((self.half @ cross) ** 2).sum(axis=0)
         var = np.maximum(_OFFSET**2 + _LOCAL**2 - explained, 0.0)
         # The target's own uncertainty counts by what it says less than before any result: a mere
         # lack of target results must not make a sure source unsure.

@@ -97,7 +97,8 @@ class Search:
         if self.among is not None:
             return self.among.configurations, model.assess(self.among.places, keep=True)
         if self._pool is None:
-            pool = list({fingerprint(c): c for c in self.design('sobol', self.effort.pool)}.values())
+            design = self.design('sobol', self.effort.pool)
+            pool = list({fingerprint(one): one for one in design}.values())
             self._pool = pool, self.space.encode(pool)
         known = [*known, self.space.default()]
         places = self.space.encode(known)

@@ -11,7 +11,8 @@ from tl_adapt.designs import fingerprint
 from tl_adapt.expressions import Expression
 from tl_adapt.models.model_set import Assessment
 from tl_adapt.space import Space
-from tl_adapt.tuning.climb import Climb, Moves, combined, effort
+from tl_adapt.tuning.climb import QUICK, THOROUGH, Climb, Moves, combined, effort_for
+from tl_adapt.tuning.search import Search
 
 
 def assessed(value):
@@ -36,7 +37,7 @@ def climb(space, value, *, seed=0, start=64, rank=low):
     assess = assessed(value)
     run = Climb(
         space, assess, rank, np.random.default_rng(seed), configurations, places, assess(places),
-        effort(space),
+        effort_for(space),
     )
     run.run()
     return run
@@ -117,6 +118,24 @@ def test_what_may_not_be_taken_is_climbed_around():
     assert rank(run.found).max() == pytest.approx(-0.5, abs=0.02)
     nothing = climb(space, lambda X: X.sum(axis=1), rank=lambda f: np.full(len(f.mean), -np.inf))
     assert len(nothing.configurations) >= 64
+
+
+def test_many_parameters_are_climbed_with_less_effort():
+    few, many = (Space([double(f'p{i}', 0, 1) for i in range(n)]) for n in (24, 25))
+    assert effort_for(few) == Search(few, 0).effort == THOROUGH
+    assert effort_for(many) == Search(many, 0).effort == QUICK
+    assert QUICK.pool < THOROUGH.pool and QUICK.rounds < THOROUGH.rounds
+
+
+def test_values_without_an_order_are_tried_at_random_and_whole_numbers_move_by_one():
+    names = [f's{i:02d}' for i in range(40)]
+    space = Space([choice('name', 'string', *names), integer('n', 0, 20)])
+    place = space.encode([{'name': 's00', 'n': 3}])[0]
+    moves = Moves(space, np.random.default_rng(0))
+    near = np.vstack([moves(place, 0.001) for _ in range(20)])
+    names_tried = space.decode(near)
+    assert len({one['name'] for one in names_tried}) > 30
+    assert {one['n'] for one in names_tried} == {2, 3, 4}
 
 
 def test_moves_change_one_parameter_each_and_join_where_they_differ():

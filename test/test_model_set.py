@@ -36,6 +36,21 @@ def models(data):
     return ModelSet(STUDY).fit(*data)
 
 
+def test_other_runs_of_the_source_are_learnt_anew(data):
+    source, target = data
+    edited = [dataclasses.replace(run, configuration=dict(run.configuration)) for run in source]
+    kept = ModelSet(STUDY).fit(edited, target)
+    pool = STUDY.space.sample(20, seed=5)
+    first = dict(edited[0].configuration)
+    edited[0].configuration.update(edited[1].configuration)
+    for runs in (edited, source[:40], source[1:41], [*source[1:41], *edited[:5]], source):
+        fresh = ModelSet(STUDY).fit(runs, target)
+        kept = kept.branch().fit(runs, target)
+        assert_allclose(kept.assess(STUDY.space.encode(pool)).mean,
+                        fresh.assess(STUDY.space.encode(pool)).mean, rtol=1e-9)
+    assert edited[0].configuration != first
+
+
 def test_it_predicts_the_targets_metrics(models):
     pool = STUDY.space.sample(300, seed=5)
     truth = TARGET.truth(pool)

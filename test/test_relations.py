@@ -109,6 +109,9 @@ def test_the_mean_of_all_is_that_of_each():
     each, var = block.each(where, np.arange(count), block.parts(block.known, where))
     assert_allclose(block.weighted(share)(where), share @ each, rtol=1e-9)
     assert (var > 0).all()
+    for row in (0, count // 2, count - 1):
+        one = block.each(where, np.array([row]), block.parts(block.known, where))
+        assert_allclose(np.vstack(one), [each[row], var[row]], rtol=1e-9)
 
 
 def test_the_slope_is_that_of_bayesian_regression():

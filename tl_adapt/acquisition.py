@@ -159,7 +159,7 @@ class MinimumInformation:
             z = np.minimum(np.maximum(z, -30.0), 30.0)
             inside = log_ndtr(z)
             density = np.exp(-0.5 * z**2 - inside) / np.sqrt(2.0 * np.pi)
-            total[part] = share @ (0.5 * z * density - inside)
+            total[part] = (share[:, None] * (0.5 * z * density - inside)).sum(axis=0)
         return total
 
     def _draw(self, said: Mixture, deviation: Array) -> tuple[NDArray[np.int_], Array, Array]:

@@ -29,7 +29,7 @@ class Lattice:
         numbers = [(p.low, p.high, p.fineness) for p in chosen]
         self._low, self._high, self._fine = np.array(numbers, dtype=float).reshape(-1, 3).T
         self._wide = np.array([float(p.high - p.low) for p in chosen])  # type: ignore[operator]
-        self._whole = {p.name for p in chosen if p.type == 'int'}
+        self._whole = {i for i in self._linear.tolist() if self.parameters[i].type == 'int'}
 
     def settle(self, places: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """
@@ -49,7 +49,7 @@ class Lattice:
             if number in together:
                 values = together[number]
                 columns[parameter.name] = (
-                    values.astype(np.int64) if parameter.name in self._whole else values
+                    values.astype(np.int64) if number in self._whole else values
                 )
             else:
                 columns[parameter.name] = values = parameter.decode(found[:, number])

@@ -179,8 +179,8 @@ def collapse(model: TransferModel) -> Collapsed:
         raise ValueError('fit must be called first')
     constant, kernels = 0.0, []
     said: dict[int, Said] = {}
-    for block, share, _ in model.counted():
-        mean = block.weighted(share)
+    for mean, _ in model.voices:
+        block = mean.block
         factor, coefficient = block.spread * mean.factor, block.spread * mean.coefficient
         constant += block.location * mean.total + float(coefficient[CONSTANT].sum())
         view = View(model.features, None, block.scale)

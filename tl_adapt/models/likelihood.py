@@ -166,11 +166,11 @@ class Posterior:
         K.flat[:: n + 1] += noise
         L = factorise(K)
         value = -np.log(L.diagonal()).sum() - 0.5 * n * _LOG_2PI
-        K = inverse(L)
-        alpha = K @ self.residual
+        solved = inverse(L)
+        alpha = solved @ self.residual
         value -= 0.5 * self.residual @ alpha
         M = np.outer(alpha, alpha)
-        M -= K
+        M -= solved
         gradient = np.empty(len(theta))
         gradient[-2] = 0.5 * signal * np.vdot(M, corr)
         gradient[-1] = 0.5 * noise * np.trace(M)

@@ -23,6 +23,7 @@ from tl_adapt.models.kernel import Array, as_points
 from tl_adapt.models.late_fits import LateFits
 from tl_adapt.models.transfer import TransferModel
 from tl_adapt.models.validity import ValidityModel
+from tl_adapt.space import Configuration
 
 if TYPE_CHECKING:
     from tl_adapt.study import Limit, Study
@@ -132,7 +133,7 @@ class ModelSet:
         self.growing = growing
         self.models = LateFits()
         self.validity = ValidityModel(study.space.categorical, seed=seed)
-        self._encoded: tuple[list[Measurement], Array] = [], np.empty((0, study.space.dim))
+        self._encoded: tuple[list[Configuration], Array] = [], np.empty((0, study.space.dim))
 
     def fit(
         self, source: Sequence[Measurement], target: Sequence[Measurement], *, quick: bool = False
@@ -168,12 +169,14 @@ class ModelSet:
     def _places_of(self, source: Sequence[Measurement]) -> Array:
         """Return the places (n, d) of the source's runs: mostly the last time's and some more."""
         before, places = self._encoded
+        configurations = [run.configuration for run in source]
         n = len(before)
-        if n > len(source) or any(a is not b for a, b in zip(before, source)):
+        if configurations[:n] != before:
             n, places = 0, places[:0]
-        new = self.study.space.encode([m.configuration for m in source[n:]])
-        self._encoded = list(source), np.vstack([places, new.reshape(-1, places.shape[1])])
-        return self._encoded[1]
+        new = self.study.space.encode(configurations[n:])
+        places = np.vstack([places, new.reshape(-1, places.shape[1])])
+        self._encoded = [*before[:n], *map(dict, configurations[n:])], places
+        return places
 
     def release(self) -> None:
         """Give back the memory that only makes further predictions quicker."""

@@ -37,8 +37,8 @@ NAMES = (COPY, SHIFT, INFLUENCES, TASKS, RESIDUAL, RELEVANCE, ALONE)
 CONSTANT, SLOPE, INHERITED, PARTS = 0, 1, 2, 3  # places in the last axis of `weight`
 WIDTH = PARTS + len(SCALES)
 
-# Of the target's variance: what the difference has, and what the noise has.
 _CACHED = 2**15  # numbers that are worked on at once, so that they stay in the cache
+# Of the target's variance: what the difference has, and what the noise has.
 _DIFFERENCE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _NOISE = (0.0005, 0.002, 0.006, 0.02, 0.06, 0.2, 0.6, 1.2)
 # How the difference divides over the scales, from influences that add up to steps.
@@ -252,9 +252,7 @@ class Block:
         coefficient = (share[:, None] * self.grid.weight).T @ self.alpha
         return Weighted(self, float(share.sum()), float(share @ self.grid.slope), coefficient)
 
-    def each(
-        self, place: Place, rows: NDArray[np.int_], parts: Array
-    ) -> tuple[Array, Array]:
+    def each(self, place: Place, rows: NDArray[np.int_], parts: Array) -> tuple[Array, Array]:
         """Return mean and variance (len(rows), m) of the function by some hypotheses."""
         grid, n, m = self.grid, len(self.z), len(place.scaled)
         weight = grid.weight[rows]
@@ -266,10 +264,13 @@ class Block:
         )
         if n and m:
             flat = parts.reshape(len(parts), -1)
-            for some in chunks(len(rows), max(1, _CACHED // (n * m))):
+            for some in chunks(len(rows), max(1, _CACHED // (n * max(n, m)))):
+                own = rows[some]
                 cross = (weight[some] @ flat).reshape(-1, n, m)
-                mean[some] += np.matmul(self.alpha[rows[some], None], cross)[:, 0]
-                solved = self.half[rows[some]] @ cross
+                mean[some] += np.matmul(self.alpha[own, None], cross)[:, 0]
+                # Large ones come alone, and are not copied.
+                half = self.half[own] if len(own) > 1 else self.half[own[0]]
+                solved = half @ cross
                 solved *= solved
                 variance[some] -= solved.sum(axis=1)
         variance = np.maximum(variance, 1e-10)

@@ -44,7 +44,8 @@ class TransferModel(scale.OnOriginalScale):
 
     `space` is the target's (None: points of the unit cube are all that is known), `log` True,
     False or 'auto', `categorical` a boolean mask (d,) (None: the space's, or all numeric). After
-    `fit`, `weights` says how much each kind of hypothesis counts and `chosen` names the heaviest.
+    `fit`, `weights` says how much each kind of hypothesis counts and `chosen` names the heaviest;
+    `voices` are what predicts: of each block of hypotheses the weighted mean, and its members.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class TransferModel(scale.OnOriginalScale):
         self.blocks: list[Block] = []
         self.weights: dict[str, float] = {}
         self.X, self.y = np.empty((0, 0)), np.empty(0)
-        self._voices: list[tuple[Weighted, tuple[NDArray[np.int_], Array]]] = []
+        self.voices: list[tuple[Weighted, tuple[NDArray[np.int_], Array]]] = []
         self._keys: list[tuple[Any, ...]] = []
         self._thetas: list[Array] = []
         self._units: list[tuple[float, float]] = []
@@ -136,7 +137,7 @@ class TransferModel(scale.OnOriginalScale):
     @single_thread
     def update(self, X: ArrayLike, y: ArrayLike) -> TransferModel:
         """
-        Learn from further target points X (m, d), y (m,) by rank-one changes, as a quick `fit`.
+        Learn from further target points X (m, d), y (m,), one by one, as a quick `fit` does.
 
         Hyperparameters and scale stay. Raises ValueError before the first fit and as `fit` does.
         """
@@ -279,7 +280,7 @@ class TransferModel(scale.OnOriginalScale):
         self.weights = evidence.by_name(self.blocks, self.shares)
         self.members = evidence.heaviest(self.shares)
         self.low, self.high = evidence.plausible(self.blocks, self.shares, self.y, spread)
-        self._voices = [
+        self.voices = [
             (block.weighted(share), members) for block, share, members in self.counted()
         ]
 
@@ -342,7 +343,7 @@ class TransferModel(scale.OnOriginalScale):
         mean = np.zeros(len(X))
         means, variances, weights = [], [], []
         inherited: dict[int, Array] = {}  # what blocks have in common that know the same
-        for of_all, (rows, part) in self._voices:
+        for of_all, (rows, part) in self.voices:
             block = of_all.block
             place = block.place(A, seen.get(id(block.source)))
             common = id(block.known.seen)

@@ -53,7 +53,7 @@ QUICK = Effort(1024, (6, 2, 1), 9, (0.25, 0.08, 0.02))
 _FEW = 24  # parameters up to which a search is thorough
 
 
-def effort(space: Space) -> Effort:
+def effort_for(space: Space) -> Effort:
     """
     Return how much a search of a space looks at.
 
@@ -78,8 +78,8 @@ class Climb:
     """
     Climb from configurations of a space, and hold all that was looked at.
 
-    `configurations`, `places` (n, d) and `found` are the start; they grow by what is looked at:
-    each canonical, within the constraints, and none twice.
+    `configurations`, `places` (n, d) and `found` are the start, and after `run` also all that was
+    looked at: each canonical, within the constraints, and none twice.
     """
 
     def __init__(
@@ -89,6 +89,8 @@ class Climb:
     ) -> None:
         """Keep where to start."""
         self.space, self.effort = space, effort
+        # What the climbers stand on and all that they look at, apart from the many at the start.
+        self._near, self._seen = places[:0], found.at(np.zeros(0, dtype=int))
         self.configurations, self.places, self.found = configurations, places, found
         self._assess, self._rank = assess, rank
         self._moves = Moves(space, rng)
@@ -102,7 +104,6 @@ class Climb:
             _Climber(self.places[row], index, float(worth[row]))
             for index, row in enumerate(start.tolist())
         ]
-        # What the climbers stand on and all that they look at, apart from the many at the start.
         self._near, self._seen = self.places[start], self.found.at(start)
         for number in range(self.effort.rounds):
             climbers.sort(key=lambda climber: -climber.worth)

@@ -12,7 +12,7 @@ from tl_adapt.designs import ENUMERABLE, Candidates, fingerprint
 from tl_adapt.models.kernel import Array
 from tl_adapt.models.model_set import Assessment, ModelSet
 from tl_adapt.space import Configuration, Space
-from tl_adapt.tuning.climb import Climb, Rank, effort
+from tl_adapt.tuning.climb import Climb, Rank, effort_for
 
 LISTED = 4096  # configurations of a space that is looked at as a whole
 ANCHORS = 6  # of each environment's best measurements, which are considered, too
@@ -36,7 +36,7 @@ class Search:
         """
         self.space = space
         self.seed = seed
-        self.effort = effort(space)
+        self.effort = effort_for(space)
         self.among: Candidates | None = None
         if candidates is not None:
             self.among = Candidates(space, candidates)

@@ -100,7 +100,9 @@ def test_places_settle_as_each_parameter_says(places):
     ]
     parameters = [dataclasses.replace(one, condition=None) for one in parameters]
     places = np.array(places)
-    columns, own = Lattice(parameters).settle(places)
+    lattice = Lattice(parameters)
+    columns = lattice.decode(places)
+    own = lattice.encode(columns)
     for number, parameter in enumerate(parameters):
         values = parameter.decode(places[:, number])
         assert columns[parameter.name].tolist() == values.tolist()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri
 
-Array = NDArray[np.float64]
+from tl_adapt.models.kernel import Array, chunks
 
 DRAWS = 256  # of each term
 _CHUNK = 512  # configurations at once: 1 MiB, which stays in the processor's cache
@@ -101,8 +101,7 @@ def expected_improvement(terms: Sequence[Term], best: float) -> Array:
     draws = _normals(len(terms))
     n = len(terms[0].mean)
     worth = np.empty(n)
-    for begin in range(0, n, _CHUNK):
-        part = slice(begin, begin + _CHUNK)
+    for part in chunks(n, _CHUNK):
         total = np.zeros((len(worth[part]), DRAWS))
         for term, normal in zip(terms, draws):
             deviation = np.sqrt(np.maximum(term.variance[part], 0.0))
@@ -152,8 +151,7 @@ class MinimumInformation:
         owner, share, least = self._drawn
         n = said.mean.shape[1]
         total = np.empty(n)
-        for begin in range(0, n, _CHUNK):
-            part = slice(begin, begin + _CHUNK)
+        for part in chunks(n, _CHUNK):
             # What is found later may lie far below all draws: more than this tells nothing more.
             z = (said.mean[owner, part] - least[:, None]) / deviation[owner, part]
             z = np.minimum(np.maximum(z, -30.0), 30.0)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tl_adapt.parameter import Parameter
 
 class Lattice:
     """
-    Move places to those of values, for all parameters at once.
+    Turn places into values and back, for all parameters at once.
 
     Linear ranges, which most parameters have, are rounded together: bit for bit what
     `Parameter.decode` and `Parameter.encode` give one by one, in a fraction of their time.
@@ -31,9 +31,9 @@ class Lattice:
         self._wide = np.array([float(p.high - p.low) for p in chosen])  # type: ignore[operator]
         self._whole = {i for i in self._linear.tolist() if self.parameters[i].type == 'int'}
 
-    def settle(self, places: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def decode(self, places: np.ndarray) -> dict[str, np.ndarray]:
         """
-        Return the values (n,) per parameter nearest to places (n, d), and their places (n, d).
+        Return the values (n,) per parameter nearest to places (n, d).
 
         Places outside of the cube are clipped; conditions and constraints are not looked at.
         """
@@ -42,17 +42,25 @@ class Lattice:
         linear = self._low + found[:, self._linear] * self._wide
         linear = np.rint(linear * self._fine) / self._fine
         linear = np.minimum(np.maximum(linear, self._low), self._high) + 0.0  # no -0.0
-        own = np.minimum(np.maximum((linear - self._low) / self._wide, 0.0), 1.0)
         together = dict(zip(self._linear.tolist(), linear.T))
         columns = {}
         for number, parameter in enumerate(self.parameters):
-            if number in together:
-                values = together[number]
-                columns[parameter.name] = (
-                    values.astype(np.int64) if number in self._whole else values
-                )
-            else:
-                columns[parameter.name] = values = parameter.decode(found[:, number])
-                found[:, number] = parameter.encode(values)  # type: ignore[arg-type]
-        found[:, self._linear] = own
-        return columns, found
+            values = together.get(number)
+            if values is None:
+                values = parameter.decode(found[:, number])
+            elif number in self._whole:
+                values = values.astype(np.int64)
+            columns[parameter.name] = values
+        return columns
+
+    def encode(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the places (n, d) of values (n,) per parameter, which must be in range."""
+        found = np.empty((len(columns[self.parameters[0].name]), len(self.parameters)))
+        for number, parameter in enumerate(self.parameters):
+            values = columns[parameter.name]
+            if parameter.fineness is None:
+                values = parameter.encode(values)  # type: ignore[arg-type]
+            found[:, number] = values
+        linear = (found[:, self._linear] - self._low) / self._wide
+        found[:, self._linear] = np.minimum(np.maximum(linear, 0.0), 1.0)
+        return found

@@ -234,7 +234,7 @@ class Space:
         are not looked at.
         """
         places = self._places(places)
-        return self.rows(self._lattice.settle(places)[0])
+        return self.rows(self._lattice.decode(places))
 
     def _places(self, places: np.ndarray) -> np.ndarray:
         places = np.atleast_2d(np.asarray(places, dtype=float))
@@ -278,13 +278,8 @@ class Space:
         (m,): what `decode`, `satisfied` and `encode` give, for many places at once.
         """
         places = self._places(places)
-        columns, found = self._lattice.settle(places)
-        if self._conditional:
-            columns = self._conditioned(columns)
-            for number, parameter in enumerate(self.parameters):
-                if parameter.condition is not None:
-                    values = columns[parameter.name]
-                    found[:, number] = parameter.encode(values)  # type: ignore[arg-type]
+        columns = self._conditioned(self._lattice.decode(places))
+        found = self._lattice.encode(columns)
         rows = self._listed(columns)
         keep = np.arange(len(rows))
         if self.constraints:

@@ -191,9 +191,8 @@ def maximise(
     """
     Climb from every start (full theta each) and return the best full theta and its value.
 
-    A climb ends where the value grows by less than a share of `tolerance`.
-
-    A start at which the covariance can not be factorised counts as a bad one, not as an error.
+    A climb ends where the value grows by less than a share of `tolerance`. A start at
+    which the covariance can not be factorised counts as a bad one, not as an error.
     """
     free, prior = posterior.free, posterior.prior
     bounds = list(zip(prior.low[free], prior.high[free]))

@@ -195,7 +195,7 @@ class Block:
         covariance = np.tensordot(grid.weight, self.parts(place, place), 1)
         covariance[:, np.arange(n), np.arange(n)] += grid.noise[:, None]
         self.half = _halves(covariance)
-        self._solve()
+        self.alpha = self.solve(self.residual)
         return self
 
     def extended(self, place: Place, y: float) -> Block:
@@ -216,11 +216,8 @@ class Block:
         other.z = np.append(self.z, value)
         last = value - grid.slope * place.mean[0]
         other.residual = np.hstack([self.residual, last[:, None]])
-        other._solve()
+        other.alpha = other.solve(other.residual)
         return other
-
-    def _solve(self) -> None:
-        self.alpha = self.solve(self.residual)
 
     def solve(self, vectors: Array, rows: NDArray[np.int_] | None = None) -> Array:
         """Return inverse covariances times vectors (H, n), of some hypotheses or all."""
